@@ -1,0 +1,244 @@
+//! The compiled program: patterns and the rules that claim them. Immutable, shared by all streams.
+
+use crate::mask::{Keyring, Mask};
+use crate::pattern::{HoldBack, PatternError, PatternSpec};
+use crate::sink::ActionKind;
+use crate::stream::automaton::Automaton;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// A pattern of a program, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PatternId(pub(crate) u32);
+
+/// A rule of a program, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId(pub(crate) u32);
+
+impl PatternId {
+    /// The place in the order in which patterns were added, from 0.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl RuleId {
+    /// The place in the order in which rules were added, from 0.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a rule does with a match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Reports it; the bytes pass.
+    Alert,
+    /// Replaces it.
+    Mask(Mask),
+    /// Ends the stream before it.
+    Block,
+}
+
+impl Action {
+    /// The kind, as decisions report it.
+    #[must_use]
+    pub fn kind(&self) -> ActionKind {
+        match self {
+            Self::Alert => ActionKind::Alert,
+            Self::Mask(_) => ActionKind::Mask,
+            Self::Block => ActionKind::Block,
+        }
+    }
+}
+
+/// A rule, as given to [`ProgramBuilder::rule`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSpec {
+    /// Name; settles ties, the smaller one wins.
+    pub name: String,
+    /// The patterns it claims.
+    pub patterns: Vec<PatternId>,
+    /// What it does.
+    pub action: Action,
+    /// 0 to 100; picks among masks that start at the same byte.
+    pub priority: u8,
+}
+
+impl RuleSpec {
+    /// A rule of priority 50.
+    #[must_use]
+    pub fn new(name: impl Into<String>, action: Action, patterns: impl IntoIterator<Item = PatternId>) -> Self {
+        Self { name: name.into(), patterns: patterns.into_iter().collect(), action, priority: 50 }
+    }
+}
+
+/// Why a program can't be built.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BuildError {
+    /// A pattern can't be compiled.
+    #[error("pattern `{name}`: {error}")]
+    Pattern {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        error: PatternError,
+    },
+}
+
+/// A set of rules of one program: those that hold for a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RuleSet {
+    words: Vec<u64>,
+}
+
+impl RuleSet {
+    /// No rule.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { words: Vec::new() }
+    }
+
+    /// Adds a rule.
+    pub fn insert(&mut self, rule: RuleId) {
+        let word = rule.index() / 64;
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        self.words[word] |= 1 << (rule.index() % 64);
+    }
+
+    /// True where the rule is in the set.
+    #[must_use]
+    pub fn contains(&self, rule: RuleId) -> bool {
+        self.words.get(rule.index() / 64).is_some_and(|word| word & (1 << (rule.index() % 64)) != 0)
+    }
+
+    /// True where no rule is in the set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| *word == 0)
+    }
+}
+
+impl FromIterator<RuleId> for RuleSet {
+    fn from_iter<I: IntoIterator<Item = RuleId>>(rules: I) -> Self {
+        let mut set = Self::none();
+        rules.into_iter().for_each(|rule| set.insert(rule));
+        set
+    }
+}
+
+/// A compiled program. Cloning is cheap: clones share one compilation.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) patterns: Vec<Pattern>,
+    pub(crate) rules: Vec<RuleSpec>,
+    pub(crate) keys: Keyring,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    pub(crate) spec: PatternSpec,
+    pub(crate) hold: HoldBack,
+    /// None for JSON members and columns, which have no text to search for.
+    pub(crate) automaton: Option<Automaton>,
+}
+
+impl Program {
+    /// An empty builder.
+    #[must_use]
+    pub fn builder() -> ProgramBuilder {
+        ProgramBuilder { patterns: Vec::new(), rules: Vec::new(), keys: Keyring::for_tests() }
+    }
+
+    /// The name of a pattern.
+    #[must_use]
+    pub fn pattern_name(&self, pattern: PatternId) -> &str {
+        &self.inner.patterns[pattern.index()].spec.name
+    }
+
+    /// The name of a rule.
+    #[must_use]
+    pub fn rule_name(&self, rule: RuleId) -> &str {
+        &self.inner.rules[rule.index()].name
+    }
+
+    /// All rules, in the order in which they were added.
+    pub fn rules(&self) -> impl Iterator<Item = RuleId> + '_ {
+        (0..self.inner.rules.len() as u32).map(RuleId)
+    }
+
+    /// Every rule.
+    #[must_use]
+    pub fn all_rules(&self) -> RuleSet {
+        self.rules().collect()
+    }
+
+    /// The hold-back of a stream with these rules.
+    #[must_use]
+    pub fn hold_back(&self, rules: &RuleSet) -> HoldBack {
+        self.rules()
+            .filter(|rule| rules.contains(*rule))
+            .flat_map(|rule| &self.inner.rules[rule.index()].patterns)
+            .fold(HoldBack::default(), |held, pattern| held.and(self.inner.patterns[pattern.index()].hold))
+    }
+
+    /// The keys of this program's masks.
+    #[must_use]
+    pub fn keys(&self) -> &Keyring {
+        &self.inner.keys
+    }
+}
+
+/// Collects patterns and rules.
+#[derive(Debug)]
+pub struct ProgramBuilder {
+    patterns: Vec<Pattern>,
+    rules: Vec<RuleSpec>,
+    keys: Keyring,
+}
+
+impl ProgramBuilder {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// [`BuildError::Pattern`] says what is wrong with it.
+    pub fn pattern(&mut self, spec: PatternSpec) -> Result<PatternId, BuildError> {
+        let compiled = spec.check().and_then(|hold| {
+            let automaton = spec.hir()?.map(|hir| Automaton::new(&hir, hold.longest, &spec)).transpose()?;
+            Ok((hold, automaton))
+        });
+        let (hold, automaton) = compiled.map_err(|error| BuildError::Pattern { name: spec.name.clone(), error })?;
+        let id = PatternId(self.patterns.len() as u32);
+        self.patterns.push(Pattern { spec, hold, automaton });
+        Ok(id)
+    }
+
+    /// Adds a rule.
+    pub fn rule(&mut self, spec: RuleSpec) -> RuleId {
+        let id = RuleId(self.rules.len() as u32);
+        self.rules.push(spec);
+        id
+    }
+
+    /// Sets the keys of the masks; without this they are the public ones of [`Keyring::for_tests`].
+    pub fn keys(&mut self, keys: Keyring) {
+        self.keys = keys;
+    }
+
+    /// The program.
+    ///
+    /// # Errors
+    /// None today: patterns are checked when they are added. The signature leaves room for limits on the whole.
+    pub fn build(self) -> Result<Program, BuildError> {
+        Ok(Program { inner: Arc::new(Inner { patterns: self.patterns, rules: self.rules, keys: self.keys }) })
+    }
+}
