@@ -1,1 +1,3 @@
 //! The rule language.
+
+pub mod sql;
