@@ -85,6 +85,11 @@ impl Unescape {
         }
     }
 
+    /// True inside an escape: a text that ends here breaks off.
+    pub(crate) fn is_inside(&self) -> bool {
+        matches!(self.state, State::Backslash { .. } | State::Hex { .. })
+    }
+
     /// Decodes a run. `emit` receives the decoded text in order.
     ///
     /// # Errors

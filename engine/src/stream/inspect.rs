@@ -86,6 +86,11 @@ impl Inspector {
         self.open
     }
 
+    /// True where a text that ends here breaks off inside an escape.
+    pub(crate) fn is_inside_escape(&self) -> bool {
+        self.escaped && self.decoders[0].is_inside()
+    }
+
     /// Text.
     ///
     /// # Errors
@@ -108,9 +113,12 @@ impl Inspector {
 
     /// The text ends at this place on the wire; `last` where nothing follows it.
     pub(crate) fn close(&mut self, wire: u64, last: bool) {
-        for level in 0..self.lanes.len() {
+        // What is unfinished on one level may open the next one.
+        let mut level = 0;
+        while level < self.lanes.len() {
             let mut decoder = std::mem::take(&mut self.decoders[level]);
             decoder.finish(wire, &mut |piece| self.decoded(level, piece));
+            level += 1;
         }
         if let Nested::Document(_) = self.nested {
             self.output.close_scalar(wire);

@@ -311,6 +311,7 @@ fn read_json(
                 inspector.output.open_scalar(place, 0);
                 inspector.open(place, false, &document.json.selected(&plan.paths));
             }
+            Kind::Close if inspector.is_inside_escape() => return Err(undecodable(inspector, place, NO_ESCAPE)),
             Kind::Close => {
                 inspector.close(place, false);
                 inspector.structure(byte);
