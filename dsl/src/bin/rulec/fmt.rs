@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
     if args.paths == [Path::new("-")] {
         let mut text = String::new();
         std::io::stdin().lock().read_to_string(&mut text).map_err(|error| Failure::of("<stdin>", &error))?;
-        let laid = sluice_dsl::format(&text).ok_or_else(|| Failure::Because("<stdin>: syntax errors".into()))?;
+        let laid = sluice_dsl::format::format(&text).map_err(|_| Failure::Because("<stdin>: syntax errors".into()))?;
         print(&laid)?;
         return Ok(false);
     }
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
     let mut broken = false;
     for path in files::find(&args.paths)? {
         let text = files::read(&path)?;
-        let Some(laid) = sluice_dsl::format(&text) else {
+        let Ok(laid) = sluice_dsl::format::format(&text) else {
             complain(&format!("rulec: {}: syntax errors; `rulec check` names them", path.display()));
             broken = true;
             continue;

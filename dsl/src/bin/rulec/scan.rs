@@ -162,8 +162,8 @@ fn rules(args: &Args, policy: &Policy) -> RuleSet {
     match (in_session, args.direction) {
         (true, Direction::Request) => policy.specialise(&session(args)).request_rules(&request),
         (true, Direction::Response) => policy.specialise(&session(args)).response_rules(&request),
-        (false, Direction::Request) => policy.pattern_rules(sluice_dsl::Direction::Request),
-        (false, Direction::Response) => policy.pattern_rules(sluice_dsl::Direction::Response),
+        (false, Direction::Request) => policy.request_patterns(),
+        (false, Direction::Response) => policy.response_patterns(),
     }
 }
 
