@@ -124,9 +124,7 @@ impl Cut {
 
 fn cuts(length: usize) -> impl Iterator<Item = Cut> {
     let step = (length / SPLITS).max(1);
-    std::iter::once(Cut::Whole)
-        .chain((1..length).step_by(step).map(Cut::At))
-        .chain((length > 1).then_some(Cut::Bytes))
+    std::iter::once(Cut::Whole).chain((1..length).step_by(step).map(Cut::At)).chain((length > 1).then_some(Cut::Bytes))
 }
 
 /// What a test gives.

@@ -165,3 +165,43 @@ fn floor(entity: &str) -> (f64, f64) {
         _ => (1.0, 1.0),
     }
 }
+
+#[test]
+fn what_only_looks_like_a_value_is_left_alone() {
+    let mut specs = read_patterns(include_str!("../../rules/std/pii.rules"));
+    specs.extend(read_patterns(include_str!("../../rules/std/secrets.rules")));
+    let names: Vec<&str> = specs.keys().map(String::as_str).collect();
+    let program = program(&specs, &names);
+    let mut found_any = Vec::new();
+    for text in [
+        "created_at=1699999999 updated_at=1700000000123",
+        "order 4155550132, invoice 2125550187, ticket 0012345678",
+        "2024-01-02T03:04:05.678Z and 2024-01-02 03:04:05 +0100",
+        "01.02.2024 10:00, 12/31/2024 23:59:59, 31-12-2024",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "commit 9fceb02d0ae598e95dc970b74767f19372d61af8",
+        "4111111111111112 and 1234567812345678",
+        "v1.2.3 10.15.7 (19H2) 3.14159265358979 6.02214076e23",
+        "lat 52.520008 lon 13.404954 alt 34.5",
+        "std::vec::Vec Foo::bar a::b 12:30:45 1:2:3:4",
+        "00:1A:2B:3C:4D ff:ff:ff:ff:ff:ff",
+        "@decorator user@host lodash@4.17.21 @types/node",
+        "width:1024px; color:#00ff00; margin:0 auto 10px 10px",
+        "ISBN 978-3-16-148410-0 part 123-45-678",
+        "000-12-3456 666-12-3456 900-12-3456",
+        "DE89 3704 0044 0532 0130 01 GB00 WEST 1234 5698 7654 32",
+        "Bearer of good news; bearer internationalization",
+        "AKIA is a prefix, ghp_ too, sk_live_ as well, xoxb- and eyJ",
+        "https://example.org:8443/path?a=1&b=2 ssh://git@host/x",
+        "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk",
+        "total 1 234 567,89 EUR; 12 345 678 items; 100 000 000",
+        "-----BEGIN CERTIFICATE----- MIIB -----END CERTIFICATE-----",
+        "{\"id\":10987654321,\"n\":[1,2,3],\"t\":\"2024-01-02\"}",
+    ] {
+        for span in found(&program, text) {
+            found_any.push(text[span.0 as usize..span.1 as usize].to_owned());
+        }
+    }
+    assert!(found_any.is_empty(), "{found_any:?}");
+}

@@ -37,9 +37,10 @@ pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
 /// Nothing was there to be checked, or it could not be read.
 pub(crate) fn could_not(compilation: &Compilation) -> bool {
     let found = |code| compilation.diagnostics.iter().any(|d| d.code == code);
-    let other = compilation.diagnostics.iter().any(|d| {
-        d.severity == Severity::Error && !matches!(d.code, Code::ZeroRules | Code::Unreadable)
-    });
+    let other = compilation
+        .diagnostics
+        .iter()
+        .any(|d| d.severity == Severity::Error && !matches!(d.code, Code::ZeroRules | Code::Unreadable));
     found(Code::Unreadable) || (found(Code::ZeroRules) && !other)
 }
 

@@ -156,8 +156,7 @@ impl<'a> Scan<'a> {
 
 /// The pattern rules that hold for the bytes.
 fn rules(args: &Args, policy: &Policy) -> RuleSet {
-    let in_session =
-        args.target.is_some() || args.user.is_some() || !args.group.is_empty() || args.purpose.is_some();
+    let in_session = args.target.is_some() || args.user.is_some() || !args.group.is_empty() || args.purpose.is_some();
     let request = RequestFacts { column: args.column.clone(), ..RequestFacts::default() };
     match (in_session, args.direction) {
         (true, Direction::Request) => policy.specialise(&session(args)).request_rules(&request),
@@ -227,9 +226,13 @@ impl Out<'_> {
             refused |= action != "alert";
             let (rule, detail) = (&hit.rule.name, hit.detail.as_deref().unwrap_or_default());
             let line = match self.format {
-                Format::Json => json!({"rule": rule, "action": action, "detail": detail, "message": message}).to_string(),
+                Format::Json => {
+                    json!({"rule": rule, "action": action, "detail": detail, "message": message}).to_string()
+                }
                 Format::Github => format!("::warning title={rule}::{action} {detail}"),
-                Format::Full | Format::Concise => format!("{action} by {rule}: {detail} {message}").trim_end().to_owned(),
+                Format::Full | Format::Concise => {
+                    format!("{action} by {rule}: {detail} {message}").trim_end().to_owned()
+                }
             };
             self.say(&line);
         }
