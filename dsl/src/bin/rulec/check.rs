@@ -2,6 +2,7 @@
 
 use crate::files;
 use crate::output::{Failure, Format, github, print};
+use serde_json::json;
 use sluice_dsl::codes::Code;
 use sluice_dsl::diagnostic::Severity;
 use sluice_dsl::{Compilation, CompileOptions, compile_files};
@@ -64,6 +65,7 @@ pub(crate) fn render(compilation: &Compilation, format: Format, color: bool) -> 
                 let _ = writeln!(out, "{}", serde_json::to_string(d).unwrap_or_default());
             }
         }
+        Format::Sarif => out = format!("{:#}\n", sarif(compilation)),
         Format::Github => {
             for d in &compilation.diagnostics {
                 let level = if d.severity == Severity::Error { "error" } else { "warning" };
@@ -74,6 +76,45 @@ pub(crate) fn render(compilation: &Compilation, format: Format, color: bool) -> 
         }
     }
     out
+}
+
+/// The findings as a SARIF 2.1.0 log (OASIS).
+fn sarif(compilation: &Compilation) -> serde_json::Value {
+    let level = |severity| if severity == Severity::Error { "error" } else { "warning" };
+    let rules: Vec<_> = Code::ALL
+        .iter()
+        .map(|code| {
+            json!({
+                "id": code.id(), "name": code.name(), "fullDescription": { "text": code.text() },
+                "defaultConfiguration": { "level": level(code.severity()) },
+            })
+        })
+        .collect();
+    let results: Vec<_> = compilation
+        .diagnostics
+        .iter()
+        .map(|d| {
+            let mut result = json!({
+                "ruleId": d.code.id(), "level": level(d.severity), "message": { "text": d.message },
+            });
+            if d.line > 0 {
+                result["locations"] = json!([{ "physicalLocation": {
+                    "artifactLocation": { "uri": d.path },
+                    "region": {
+                        "startLine": d.line, "startColumn": d.column,
+                        "byteOffset": d.span.start, "byteLength": d.span.len(),
+                    },
+                }}]);
+            }
+            result
+        })
+        .collect();
+    let driver = json!({ "name": "rulec", "version": env!("CARGO_PKG_VERSION"), "rules": rules });
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{ "tool": { "driver": driver }, "columnKind": "unicodeCodePoints", "results": results }],
+    })
 }
 
 /// Compiles rules that another command is to use. Where they can't be, tells why on standard error: a command that has

@@ -53,6 +53,8 @@ pub(crate) enum Format {
     Json,
     /// Workflow commands of GitHub Actions.
     Github,
+    /// One SARIF 2.1.0 log; of `check` alone, elsewhere the same as `json`.
+    Sarif,
 }
 
 /// A value of a GitHub workflow command.

@@ -226,7 +226,7 @@ impl Out<'_> {
             refused |= action != "alert";
             let (rule, detail) = (&hit.rule.name, hit.detail.as_deref().unwrap_or_default());
             let line = match self.format {
-                Format::Json => {
+                Format::Json | Format::Sarif => {
                     json!({"rule": rule, "action": action, "detail": detail, "message": message}).to_string()
                 }
                 Format::Github => format!("::warning title={rule}::{action} {detail}"),
@@ -260,7 +260,7 @@ impl Sink for Out<'_> {
             ActionKind::Block => "block",
         };
         let line = match self.format {
-            Format::Json => {
+            Format::Json | Format::Sarif => {
                 json!({"rule": rule, "pattern": pattern, "span": [start, end], "action": action}).to_string()
             }
             Format::Github => format!("::warning title={rule}::{action} {pattern} at bytes {start} to {end}"),

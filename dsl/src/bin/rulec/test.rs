@@ -42,7 +42,7 @@ fn write(out: &mut String, outcome: &TestOutcome, format: Format) {
     let cut = cut.as_ref().map(|cut| format!(" ({cut})")).unwrap_or_default();
     // A String takes every write.
     let _ = match format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string(outcome).unwrap_or_default()),
+        Format::Json | Format::Sarif => writeln!(out, "{}", serde_json::to_string(outcome).unwrap_or_default()),
         Format::Full if *passed => writeln!(out, "ok      {name}"),
         Format::Full => {
             writeln!(out, "FAILED  {name}\n  {path}:{line}\n  expected: {expected}\n  got:      {got}{cut}")
