@@ -216,12 +216,13 @@ fn syntax(source: &Source, start: usize, next: usize, error: &pest::error::Error
     expected.sort_unstable();
     expected.dedup();
     let what = match (at == start, shown) {
+        (true, _) if KEYWORDS.contains(&shown) => format!("this `{shown}` can't be read"),
         (true, _) => format!("`{}` starts no item", shown.trim()),
         (_, "") => "the item ends too early".to_owned(),
         _ => format!("unexpected `{}`", shown.trim()),
     };
     let diagnostic = Diagnostic::new(source, at..end, Code::Syntax, what);
-    if at == start {
+    if at == start && !KEYWORDS.contains(&shown) {
         let near = crate::fields::nearest(shown.trim(), KEYWORDS.iter().copied());
         let help = near.map_or_else(
             || format!("an item starts with one of: {}", KEYWORDS.join(", ")),
@@ -322,6 +323,11 @@ fn words(rule: Rule) -> &'static str {
         Rule::k_has => "`has`",
         Rule::k_matches => "`matches`",
         Rule::argument => "an argument",
+        Rule::k_open => "`{`",
+        Rule::k_close => "`}`",
+        Rule::k_equals => "`=`",
+        Rule::k_end => "`]`",
+        Rule::k_comma => "`,`",
         _ => "",
     }
 }
