@@ -1,115 +1,131 @@
-//! One style for all rules: two spaces for each open bracket, one space between words, at most one empty line. Line breaks
-//! are the author's.
+//! One style for all rules. White space means nothing in the language, so the tokens alone decide the layout; comments stay
+//! on their line or at the end of the one they stood on.
 
 use crate::diagnostic::{Diagnostic, Source};
-use crate::syntax::{TokenKind, tokens};
+use crate::syntax::{Token, TokenKind, parse, tokens};
+use std::collections::BTreeSet;
 
-/// The text in the one style: every word and comment kept, only white space changed. Formatting twice changes nothing more.
+/// A line is broken where it would be longer, in characters.
+const WIDTH: usize = 120;
+/// The words that start a line in a rule, an exception or a test.
+const CLAUSES: &[&str] =
+    &["meta", "mode", "on", "when", "unless", "match", "limit", "then", "priority", "until", "given", "send", "expect"];
+
+/// The text in the one style, every comment kept. Formatting twice changes nothing more.
 ///
 /// # Errors
 /// What is wrong with the syntax, if anything is.
 pub fn format(source: &str) -> Result<String, Vec<Diagnostic>> {
-    let parsed = crate::syntax::parse(&Source { path: String::new(), text: source.to_owned() });
-    if parsed.diagnostics.is_empty() { Ok(lay_out(source)) } else { Err(parsed.diagnostics) }
-}
-
-fn lay_out(source: &str) -> String {
-    let mut out = String::new();
-    let mut depth = 0usize;
-    // Line breaks and white space since the last token.
-    let (mut breaks, mut blank) = (0, false);
-    let mut before: Option<(TokenKind, &str)> = None;
-    for token in tokens(source) {
-        let text = &source[token.span];
+    let parsed = parse(&Source { path: String::new(), text: source.to_owned() });
+    if !parsed.diagnostics.is_empty() {
+        return Err(parsed.diagnostics);
+    }
+    let starts = parsed.file.items.iter().map(|item| item.span.start).collect();
+    let mut printer = Printer { source, starts, out: String::new(), column: 0, braces: 0, brackets: 0, clauses: false };
+    let mut newlines = 0;
+    let mut previous: Option<&Token> = None;
+    let all = tokens(source);
+    for token in &all {
         if token.kind == TokenKind::Blank {
-            breaks += text.matches('\n').count();
-            blank = true;
+            newlines = source[token.span.clone()].matches('\n').count();
             continue;
         }
-        let text = if token.kind == TokenKind::Comment { text.trim_end() } else { text };
-        let opens = token.kind == TokenKind::Symbol && matches!(text, "{" | "[" | "(");
-        let closes = token.kind == TokenKind::Symbol && matches!(text, "}" | "]" | ")");
-        if closes {
-            depth = depth.saturating_sub(1);
-        }
-        match before {
-            None => {}
-            Some(_) if breaks > 0 => {
-                out.push_str(if breaks > 1 { "\n\n" } else { "\n" });
-                out.push_str(&"  ".repeat(depth));
-            }
-            Some(last) => out.push_str(space(last, (token.kind, text), blank)),
-        }
-        out.push_str(text);
-        if opens {
-            depth += 1;
-        }
-        before = Some((token.kind, text));
-        (breaks, blank) = (0, false);
+        printer.token(token, previous, newlines);
+        newlines = 0;
+        previous = Some(token);
     }
-    if before.is_some() {
+    let mut out = printer.out;
+    if !out.is_empty() {
         out.push('\n');
     }
-    out
+    Ok(out)
 }
 
-/// What stands between two tokens of a line.
-fn space(last: (TokenKind, &str), next: (TokenKind, &str), blank: bool) -> &'static str {
-    let symbol = |token: (TokenKind, &'_ str), of: &[&str]| token.0 == TokenKind::Symbol && of.contains(&token.1);
-    let operators = ["==", "!=", "<=", ">=", "=", "<", ">"];
-    if next.0 == TokenKind::Comment {
-        "  "
-    } else if symbol(last, &["[", "("]) || symbol(next, &["]", ")", ",", ":"]) {
-        ""
-    } else if blank
-        || symbol(last, &[",", ":", "{", "}"])
-        || symbol(next, &["{", "}"])
-        || symbol(last, &operators)
-        || symbol(next, &operators)
-    {
-        " "
-    } else {
-        ""
-    }
+struct Printer<'s> {
+    source: &'s str,
+    starts: BTreeSet<usize>,
+    out: String,
+    column: usize,
+    braces: usize,
+    brackets: usize,
+    /// True in an item whose clauses have lines of their own.
+    clauses: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn white_space_is_laid_out_and_comments_stay() {
-        let source = "language   1\n\n\n\n# a comment  \nlist l=[ \"a\" ,\"b\"]   # why\nscope s{protocol==mcp and target in l}\n\
-                      rule r {\non request in s\n      when not (size>3B)\n  then block \"no\"\n}";
-        let laid = format(source).expect("valid");
-        assert_eq!(
-            laid,
-            "language 1\n\n# a comment\nlist l = [\"a\", \"b\"]  # why\nscope s { protocol == mcp and target in l }\n\
-             rule r {\n  on request in s\n  when not (size > 3B)\n  then block \"no\"\n}\n"
-        );
-        assert_eq!(format(&laid).as_deref(), Ok(laid.as_str()));
+impl Printer<'_> {
+    fn text(&self, token: &Token) -> &str {
+        self.source[token.span.clone()].trim_end_matches('\r')
     }
 
-    #[test]
-    fn formatting_changes_white_space_alone_and_once() {
-        let words = |text: &str| -> Vec<String> {
-            let kept = tokens(text).into_iter().filter(|token| token.kind != TokenKind::Blank);
-            kept.map(|token| text[token.span].trim_end().to_owned()).collect()
-        };
-        for source in [
-            include_str!("../../rules/std/pii.rules"),
-            include_str!("../../rules/std/secrets.rules"),
-            include_str!("../../rules/std/sql.rules"),
-        ] {
-            let laid = format(source).expect("valid");
-            assert_eq!(words(&laid), words(source));
-            assert_eq!(format(&laid).as_deref(), Ok(laid.as_str()));
-            assert_eq!(laid, source, "the packs are in the one style");
+    fn token(&mut self, token: &Token, previous: Option<&Token>, newlines: usize) {
+        let text = self.text(token).to_owned();
+        let is_start = self.starts.contains(&token.span.start);
+        let closing = token.kind == TokenKind::Symbol && text == "}";
+        if is_start {
+            (self.braces, self.brackets) = (0, 0);
+            self.clauses = matches!(text.as_str(), "rule" | "except" | "test");
+        }
+        if closing {
+            self.braces = self.braces.saturating_sub(1);
+        }
+        if token.kind == TokenKind::Symbol && matches!(text.as_str(), "]" | ")") {
+            self.brackets = self.brackets.saturating_sub(1);
+        }
+        if let Some(previous) = previous {
+            let after_comment = previous.kind == TokenKind::Comment;
+            let own_line = token.kind == TokenKind::Comment && newlines > 0;
+            let top = self.braces == 0 && self.brackets == 0;
+            let clause = self.clauses && self.braces == 1 && self.brackets == 0 && CLAUSES.contains(&text.as_str());
+            let end = self.clauses && closing && self.braces == 0;
+            if is_start || own_line || after_comment || clause || end {
+                if newlines > 1 && top && (is_start || own_line) {
+                    self.out.push('\n');
+                }
+                let inner =
+                    self.braces + usize::from(self.brackets > 0 || !(is_start || own_line || clause || end || closing));
+                self.line(if is_start { 0 } else { inner });
+            } else if self.spaced(token, previous) {
+                let breakable = self.text(previous) == "," || matches!(text.as_str(), "and" | "or");
+                let width = text.chars().count();
+                if breakable && token.kind != TokenKind::Comment && self.column + 1 + width > WIDTH - 2 {
+                    self.line(self.braces + 1);
+                } else {
+                    self.push(" ");
+                }
+            }
+        }
+        let shown = if token.kind == TokenKind::Comment { text.trim_end() } else { &text };
+        self.push(shown);
+        if token.kind == TokenKind::Symbol {
+            match text.as_str() {
+                "{" => self.braces += 1,
+                "[" | "(" => self.brackets += 1,
+                _ => {}
+            }
         }
     }
 
-    #[test]
-    fn a_text_with_errors_is_not_formatted() {
-        assert!(format("language 1\nrule {").is_err());
+    fn spaced(&self, token: &Token, previous: &Token) -> bool {
+        let (text, before) = (self.text(token), self.text(previous));
+        let symbol = |token: &Token| token.kind == TokenKind::Symbol;
+        if symbol(previous) && matches!(before, "(" | "[") || symbol(token) && matches!(text, "," | ")" | "]" | ":") {
+            return false;
+        }
+        let call = previous.kind == TokenKind::Word && !matches!(before, "and" | "or" | "not" | "when" | "unless");
+        !(symbol(token) && text == "(" && call)
+    }
+
+    fn line(&mut self, indent: usize) {
+        self.out.push('\n');
+        self.column = 0;
+        self.push(&"  ".repeat(indent));
+    }
+
+    fn push(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.column = match text.rsplit_once('\n') {
+            Some((_, last)) => last.chars().count(),
+            None => self.column + text.chars().count(),
+        };
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sluice_dsl::{
-    CompileOptions, Compilation, HitAction, Policy, RequestFacts, SessionFacts, UserKind, compile_files, compile_packs,
+    Compilation, CompileOptions, HitAction, Policy, RequestFacts, SessionFacts, UserKind, compile_files, compile_packs,
     compile_source,
 };
 use std::path::Path;
@@ -19,7 +19,12 @@ fn policy(text: &str) -> Policy {
 }
 
 fn postgres() -> SessionFacts {
-    SessionFacts { protocol: "postgres".into(), target: "db-prod-1".into(), user_id: "bob".into(), ..SessionFacts::default() }
+    SessionFacts {
+        protocol: "postgres".into(),
+        target: "db-prod-1".into(),
+        user_id: "bob".into(),
+        ..SessionFacts::default()
+    }
 }
 
 fn mcp() -> SessionFacts {
@@ -125,16 +130,20 @@ fn the_standard_packs_compile() {
 
 #[test]
 fn a_harmless_statement_hides_no_other_one() {
-    let policy = policy(r#"rule reads { on request when not sql.verb == select then block }
-rule writes { on request when sql.verb in [select, drop] unless sql.verb == select then block }"#);
+    let policy = policy(
+        r#"rule reads { on request when not sql.verb == select then block }
+rule writes { on request when sql.verb in [select, drop] unless sql.verb == select then block }"#,
+    );
     assert_eq!(names(&policy, &postgres(), &sql("SELECT 1; DROP TABLE t")), ["reads", "writes"]);
     assert!(names(&policy, &postgres(), &sql("SELECT 1")).is_empty());
 }
 
 #[test]
 fn what_does_not_apply_is_no_match_and_neither_is_its_negation() {
-    let policy = policy(r#"rule named { on request when not tool.name == "echo" then block }
-rule purpose { on request when not session.purpose == "support" then alert }"#);
+    let policy = policy(
+        r#"rule named { on request when not tool.name == "echo" then block }
+rule purpose { on request when not session.purpose == "support" then alert }"#,
+    );
     let list = RequestFacts { mcp_method: Some("tools/list".into()), ..RequestFacts::default() };
     assert_eq!(names(&policy, &mcp(), &list), ["purpose"]);
     assert_eq!(names(&policy, &mcp(), &tool("rm", json!({}))), ["named", "purpose"]);
@@ -142,18 +151,22 @@ rule purpose { on request when not session.purpose == "support" then alert }"#);
 
 #[test]
 fn arguments_sizes_and_times_are_compared() {
-    let policy = policy(r#"rule arg { on request when tool.arg("$.env") in ["prod"] then block }
+    let policy = policy(
+        r#"rule arg { on request when tool.arg("$.env") in ["prod"] then block }
 rule big { on request when size > 1KiB then block }
-rule night { on request when time.hour >= 12 and time.weekday == mon then alert }"#);
+rule night { on request when time.hour >= 12 and time.weekday == mon then alert }"#,
+    );
     let request = RequestFacts { size: 2000, ..tool("deploy", json!({"env": "prod"})) };
     assert_eq!(names(&policy, &mcp(), &request), ["arg", "big", "night"]);
 }
 
 #[test]
 fn audit_records_and_does_nothing() {
-    let policy = policy(r#"pattern p = /secret/
+    let policy = policy(
+        r#"pattern p = /secret/
 rule a { mode audit on request when user.kind == person then block "no" }
-rule b { mode audit on both match p then block }"#);
+rule b { mode audit on both match p then block }"#,
+    );
     let session = policy.specialise(&SessionFacts { user_kind: UserKind::Person, ..mcp() });
     let hits = session.decide(&RequestFacts::default());
     assert_eq!(hits[0].action, HitAction::Alert);
@@ -163,8 +176,10 @@ rule b { mode audit on both match p then block }"#);
 
 #[test]
 fn an_imported_pack_gives_names_and_no_rules() {
-    let policy = policy(r#"import std.pii "1"
-rule a { on response match std.pii.any then mask hash(key: "pii"), alert }"#);
+    let policy = policy(
+        r#"import std.pii "1"
+rule a { on response match std.pii.any then mask hash(key: "pii"), alert }"#,
+    );
     assert_eq!(policy.rules().len(), 1);
 }
 
