@@ -1,1 +1,3 @@
-//! The gateway.
+//! The gateway of Sluice: sockets, identity, protocols, evidence.
+
+pub mod protocol;
