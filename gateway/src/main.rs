@@ -1,2 +1,3 @@
-//! sluice
+//! The binary `sluice`.
+
 fn main() {}
