@@ -1,18 +1,119 @@
-//! The rule language.
-#![allow(missing_docs)]
-use std::{path::PathBuf, sync::Arc, time::Duration};
-#[derive(Debug, Clone, Copy, PartialEq, Eq)] pub enum UserKind { Person, Service }
-#[derive(Debug, Clone)] pub struct SessionFacts { pub protocol: String, pub target: String, pub user_id: String, pub user_email: Option<String>, pub user_kind: UserKind, pub user_groups: Vec<String>, pub purpose: Option<String>, pub client: Option<String>, pub ip: Option<String> }
-#[derive(Debug, Default)] pub struct RequestFacts { pub mcp_method: Option<String>, pub tool_name: Option<String>, pub tool_args: Option<serde_json::Value>, pub resource_uri: Option<String>, pub prompt_name: Option<String>, pub sql: Option<String>, pub column: Option<String>, pub size: u64, pub now: Option<jiff::ZonedDateTime> }
-#[derive(Debug, Clone)] pub struct RuleInfo { pub name: String, pub pack: String, pub id: Option<String>, pub severity: Option<String>, pub tags: Vec<String>, pub gdpr: Vec<String>, pub message: Option<String>, pub audit: bool }
-#[derive(Debug, Clone)] pub struct Hit { pub rule: Arc<RuleInfo>, pub action: HitAction, pub detail: Option<String> }
-#[derive(Debug, Clone)] pub enum HitAction { Block { message: String }, Approve { by: Vec<String>, count: u32, ttl: Duration, wait: Duration }, Alert }
-#[derive(Debug, Clone)] pub struct Policy { program: sluice_engine::Program, rules: Arc<Vec<RuleInfo>> }
-impl Policy { pub fn digest(&self) -> &str { "" } pub fn program(&self) -> &sluice_engine::Program { &self.program } pub fn rules(&self) -> &[RuleInfo] { &self.rules } pub fn rule(&self, id: sluice_engine::RuleId) -> &RuleInfo { let _ = id; &self.rules[0] } pub fn specialise(&self, _: &SessionFacts) -> SessionPolicy { SessionPolicy { policy: self.clone() } } }
-#[derive(Debug, Clone)] pub struct SessionPolicy { policy: Policy }
-impl SessionPolicy { pub fn decide(&self, _: &RequestFacts) -> Vec<Hit> { Vec::new() } pub fn request_rules(&self, _: &RequestFacts) -> sluice_engine::RuleSet { self.policy.program.all_rules() } pub fn response_rules(&self, _: &RequestFacts) -> sluice_engine::RuleSet { self.policy.program.all_rules() } pub fn policy(&self) -> &Policy { &self.policy } }
-#[derive(Debug, Clone, Default)] pub struct PackSource;
-#[derive(Debug, Clone)] pub struct CompileOptions { pub today: jiff::civil::Date, pub keys: sluice_engine::Keyring, pub packs: PackSource }
-#[derive(Debug)] pub struct Compilation { pub policy: Option<Policy> }
-impl Compilation { pub fn has_errors(&self) -> bool { false } pub fn render(&self, _: bool) -> String { String::new() } }
-pub fn compile_files(_: &[PathBuf], _: &CompileOptions) -> Compilation { Compilation { policy: None } }
+//! The rule language of Sluice: from text to checked, typed rules to a program of the engine.
+//!
+//! [`compile_files`] reads `.rules` files and what they import, checks all of it and gives a [`Policy`], or says what is
+//! wrong. A gateway asks the policy per session ([`Policy::specialise`]) and per request ([`SessionPolicy`]). The tree
+//! ([`syntax`]), the messages ([`Diagnostic`]) and the formatter ([`format`](format::format)) serve the tools.
+//!
+//! ```
+//! use sluice_dsl::{CompileOptions, compile_source};
+//!
+//! let text = r#"language 1
+//! pattern staff_id = /\bEMP-[0-9]{6}\b/
+//! rule mask_staff { on response match staff_id then mask redact(with: "[staff]") }
+//! "#;
+//! let compilation = compile_source("staff.rules", text, &CompileOptions::for_tests());
+//! assert!(!compilation.has_errors(), "{}", compilation.render(false));
+//! let policy = compilation.policy.expect("no errors");
+//! assert_eq!(policy.rules()[0].name, "mask_staff");
+//! ```
+
+mod check;
+pub mod codes;
+pub mod diagnostic;
+pub mod fields;
+pub mod format;
+mod load;
+pub mod policy;
+pub mod sql;
+pub mod syntax;
+
+pub use codes::Code;
+pub use diagnostic::{Diagnostic, Severity, Source};
+pub use load::PackSource;
+pub use policy::{Hit, HitAction, Policy, RequestFacts, RuleInfo, SessionFacts, SessionPolicy, UserKind};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How rules are compiled.
+#[derive(Clone, Debug)]
+pub struct CompileOptions {
+    /// Today, for what has a date.
+    pub today: jiff::civil::Date,
+    /// The keys of the masks.
+    pub keys: sluice_engine::Keyring,
+    /// Where `import NAME "VERSION"` finds packs.
+    pub packs: PackSource,
+}
+
+impl CompileOptions {
+    /// Today, these keys, and the packs that are part of this program.
+    #[must_use]
+    pub fn new(keys: sluice_engine::Keyring) -> Self {
+        Self { today: jiff::ZonedDateTime::now().date(), keys, packs: PackSource::embedded() }
+    }
+
+    /// A fixed day (2026-11-23), the public test keys and the packs that are part of this program.
+    #[must_use]
+    pub fn for_tests() -> Self {
+        let keys = sluice_engine::Keyring::for_tests();
+        Self { today: jiff::civil::date(2026, 11, 23), keys, packs: PackSource::embedded() }
+    }
+}
+
+/// What became of the files.
+#[derive(Clone, Debug)]
+pub struct Compilation {
+    /// The policy; None where there is an error.
+    pub policy: Option<Policy>,
+    /// What was found, in the order of files and places.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The files that were given, parsed; for tools such as the test runner.
+    pub files: Vec<CheckedFile>,
+    /// All files that were read, imports included; for rendering.
+    pub sources: Vec<Arc<Source>>,
+}
+
+/// A file that was given to the compiler.
+#[derive(Clone, Debug)]
+pub struct CheckedFile {
+    /// Its path and text.
+    pub source: Arc<Source>,
+    /// The name of its pack; the name of the file without ending where it says none.
+    pub pack: String,
+    /// Its tree.
+    pub tree: Arc<syntax::tree::File>,
+}
+
+impl Compilation {
+    /// True where the rules can't be used.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.policy.is_none() || self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// The messages with the lines they speak of.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        diagnostic::render(&self.diagnostics, &self.sources, color)
+    }
+}
+
+/// Compiles files, and the `.rules` files below directories (ignore files are respected, hidden files skipped). What they
+/// import gives names; its rules hold only where it is given too.
+#[must_use]
+pub fn compile_files(paths: &[PathBuf], options: &CompileOptions) -> Compilation {
+    check::compile(load::load_files(paths, options), options)
+}
+
+/// Compiles one text as if it were a file of this path. `import "./…"` is read relative to the path.
+#[must_use]
+pub fn compile_source(path: &str, text: &str, options: &CompileOptions) -> Compilation {
+    check::compile(load::load_texts(&[(path, text)], options), options)
+}
+
+/// Compiles the packs of this program by name (`std.pii`), all of which are given: their rules hold.
+#[must_use]
+pub fn compile_packs(names: &[&str], options: &CompileOptions) -> Compilation {
+    check::compile(load::load_packs(names, options), options)
+}
