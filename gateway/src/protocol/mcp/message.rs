@@ -260,6 +260,12 @@ impl Message {
         token.filter(|value| value.is_string() || value.is_number()).map(Value::to_string)
     }
 
+    /// The id of the `subscriptions/listen` request that a notification belongs to (revision 2026-07-28).
+    #[must_use]
+    pub fn subscription(&self) -> Option<&Value> {
+        self.meta("io.modelcontextprotocol/subscriptionId")
+    }
+
     fn meta(&self, member: &str) -> Option<&Value> {
         self.params.get("_meta")?.get(member)
     }
@@ -329,6 +335,16 @@ impl Body {
     pub fn request_ids(&self) -> impl Iterator<Item = &Id> {
         self.messages.iter().filter_map(Message::request_id)
     }
+}
+
+/// The message with another id, given as JSON; all other bytes stay. None where it has none.
+#[must_use]
+pub fn with_id(message: &Bytes, id: &str) -> Option<Bytes> {
+    let text = std::str::from_utf8(message).ok()?;
+    let head: Head<'_> = serde_json::from_str(text).ok()?;
+    let old = head.id?.get();
+    let at = old.as_ptr() as usize - text.as_ptr() as usize;
+    Some(Bytes::from([&text[..at], id, &text[at + old.len()..]].concat()))
 }
 
 fn json_error(error: &serde_json::Error) -> MessageError {

@@ -16,8 +16,7 @@ pub const STATELESS: &str = "2026-07-28";
 /// The revisions that are spoken, oldest first.
 pub const REVISIONS: [&str; 5] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", STATELESS];
 
-/// The member of `_meta` that carries the purpose of a request.
-pub const PURPOSE_META: &str = "dev.sluice/purpose";
+pub use crate::session::PURPOSE_META;
 
 /// The member of `_meta` that carries the revision of a request since 2026-07-28.
 pub const VERSION_META: &str = "io.modelcontextprotocol/protocolVersion";
