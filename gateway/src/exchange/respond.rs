@@ -131,6 +131,10 @@ impl Exchange {
 
     async fn end(mut self, done: Done) {
         let Done { outcome, reason, last } = done;
+        if self.over.is_some() {
+            // Before the answer: who has it must not find the session again.
+            self.shared.table.forget(&self.session);
+        }
         let recorded = match last {
             Last::End => Ok(()),
             Last::Abort => {
