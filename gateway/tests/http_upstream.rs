@@ -1,4 +1,5 @@
 //! The data path over HTTP: what leaves, what never leaves, and what both sides are told.
+#![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
 
