@@ -10,4 +10,5 @@ pub mod evidence;
 pub mod gateway;
 pub mod identity;
 mod private;
+pub mod serve;
 pub mod session;
