@@ -4,7 +4,12 @@ use arc_swap::ArcSwap;
 use sluice_dsl::Policy;
 use sluice_engine::Budget;
 
-use crate::{config::Config, evidence::Evidence, identity::Authenticator, session::Sessions};
+use crate::{
+    config::Config,
+    evidence::Evidence,
+    identity::{Authenticator, dev::DevIssuer},
+    session::Sessions,
+};
 
 /// The state of one gateway process; shared as `Arc<Gateway>`.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub struct Gateway {
     pub policy: ArcSwap<Policy>,
     /// Bounds the memory of all inspected streams together.
     pub budget: Budget,
+    /// The development issuer, whose discovery and keys are to be served; only in development mode.
+    pub dev_issuer: Option<DevIssuer>,
 }
 
 impl Gateway {

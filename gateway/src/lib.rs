@@ -14,5 +14,6 @@ pub mod identity;
 pub mod listen;
 mod private;
 pub mod protocol;
+pub mod serve;
 pub mod session;
 mod upstream;

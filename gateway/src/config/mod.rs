@@ -9,8 +9,12 @@ use std::{
 
 use url::Url;
 
+mod dev;
 mod read;
+#[cfg(test)]
+mod tests;
 
+pub use dev::data_dir;
 pub use read::{ConfigErrors, Problem, load, parse, parse_duration};
 
 /// Where the gateway listens unless told otherwise.

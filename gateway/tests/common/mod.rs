@@ -104,6 +104,7 @@ impl Place {
             sessions: Sessions::new(evidence.clone()),
             policy: ArcSwap::from_pointee(compiled.policy.expect(&rendered)),
             budget: sluice_engine::Budget::new(64 << 20),
+            dev_issuer: None,
         };
         tokio::spawn(sluice_gateway::listen::serve(listener, Arc::new(gateway), stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
