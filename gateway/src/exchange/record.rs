@@ -1,7 +1,8 @@
 //! The recorder of a response: stands behind the mask and keeps exactly what the user saw.
 
 use crate::evidence::{DecisionRecord, Event, Evidence, EvidenceError, Record, ResponseOutcome, SessionId};
-use sluice_engine::{ActionKind, Decision, Program};
+use sluice_dsl::Policy;
+use sluice_engine::{ActionKind, Decision};
 use std::collections::BTreeMap;
 
 /// The longest body of one record, in bytes.
@@ -16,13 +17,13 @@ pub(crate) struct Recorder {
     part: u32,
     pending: Vec<u8>,
     counts: BTreeMap<(String, String, &'static str), u64>,
-    program: Program,
+    policy: Policy,
 }
 
 impl Recorder {
-    pub(crate) fn new(evidence: Evidence, session: SessionId, exchange: u64, program: Program) -> Self {
+    pub(crate) fn new(evidence: Evidence, session: SessionId, exchange: u64, policy: Policy) -> Self {
         let (pending, counts) = (Vec::new(), BTreeMap::new());
-        Self { evidence, session, exchange, status: 0, part: 0, pending, counts, program }
+        Self { evidence, session, exchange, status: 0, part: 0, pending, counts, policy }
     }
 
     pub(crate) fn status(&mut self, status: u16) {
@@ -36,8 +37,8 @@ impl Recorder {
                 ActionKind::Mask => "mask",
                 ActionKind::Block => "block",
             };
-            let rule = self.program.rule_name(decision.rule).to_owned();
-            let pattern = self.program.pattern_name(decision.pattern).to_owned();
+            let rule = self.policy.rule(decision.rule).name.clone();
+            let pattern = self.policy.program().pattern_name(decision.pattern).to_owned();
             *self.counts.entry((rule, pattern, action)).or_default() += 1;
         }
     }

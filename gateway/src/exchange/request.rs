@@ -153,8 +153,8 @@ fn empty(status: StatusCode) -> Head {
 }
 
 fn begin(shared: &Arc<Shared>, session: &Arc<Open>, exchange: u64, rules: RuleSet, downstream: Downstream) -> Exchange {
-    let program = session.rules().program().clone();
-    let recorder = Recorder::new(shared.gateway.evidence.clone(), session.id.clone(), exchange, program);
+    let policy = session.rules().clone();
+    let recorder = Recorder::new(shared.gateway.evidence.clone(), session.id.clone(), exchange, policy);
     Exchange {
         shared: Arc::clone(shared),
         session: Arc::clone(session),
