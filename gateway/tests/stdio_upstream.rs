@@ -110,3 +110,45 @@ async fn a_client_that_goes_away_cancels_its_request() {
     }
     panic!("the child was not told");
 }
+
+#[tokio::test]
+async fn a_client_without_sessions_shares_a_child_and_its_headers_must_be_there() {
+    let (place, _) = place().await;
+    let body = call("1", "mail")
+        .replace("{\"progressToken\":5}", r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#);
+    let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "mail")];
+    let both = tokio::join!(place.call("POST", &headers, &body), place.call("POST", &headers, &body));
+    for response in [both.0, both.1] {
+        assert!(!response.headers().contains_key("mcp-session-id"));
+        let (status, text) = read(response).await;
+        assert_eq!(status, 200);
+        assert!(
+            text.ends_with("data: {\"result\": {\"b\":1.50,\"t\":\"ask [mail]\"}, \"id\":1 ,\"jsonrpc\":\"2.0\"}\n\n"),
+            "{text}"
+        );
+    }
+    let (status, text) = read(place.call("POST", &headers[..2], &body).await).await;
+    assert_eq!(status, 400);
+    assert!(text.contains("-32020"), "{text}");
+    assert_eq!(place.call("GET", &headers[..1], "").await.status(), 405);
+    assert_eq!(place.evidence.sessions().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_needs_a_purpose_refuses_calls_without_one_and_says_how_to_state_it() {
+    let (place, _) = place().await;
+    let mut config = place.connection.clone();
+    config.require_purpose = true;
+    let place = Place::with(config).await;
+    let id = open(&place).await;
+    let session = ("mcp-session-id", id.as_str());
+    let (_, text) = read(place.call("POST", &[session], &call("1", "mail")).await).await;
+    assert!(
+        text.contains("Sluice-Purpose") && text.contains("dev.sluice/purpose") && text.contains("-32003"),
+        "{text}"
+    );
+    let stated = [session, ("sluice-purpose", "ticket 7")];
+    let (_, text) = read(place.call("POST", &stated, &call("2", "mail")).await).await;
+    assert!(text.contains("ask [mail]"), "{text}");
+    assert!(place.records(|all| all.contains("ticket 7")).await.contains("refused"));
+}

@@ -32,12 +32,14 @@ impl Recorder {
 
     pub(crate) fn decided(&mut self, decisions: &[Decision]) {
         for decision in decisions {
+            let rule = self.policy.rule(decision.rule);
             let action = match decision.action {
+                ActionKind::Alert if rule.audit => "audit",
                 ActionKind::Alert => "alert",
                 ActionKind::Mask => "mask",
                 ActionKind::Block => "block",
             };
-            let rule = self.policy.rule(decision.rule).name.clone();
+            let rule = rule.name.clone();
             let pattern = self.policy.program().pattern_name(decision.pattern).to_owned();
             *self.counts.entry((rule, pattern, action)).or_default() += 1;
         }

@@ -47,6 +47,7 @@ rule no_codename {
 pub struct Place {
     pub address: SocketAddr,
     pub evidence: Evidence,
+    pub connection: ConnectionConfig,
     dev: DevIssuer,
     client: Client<HttpConnector, Full<Bytes>>,
     _dir: tempfile::TempDir,
@@ -93,7 +94,7 @@ impl Place {
                 store: dir.path().join("evidence.sqlite"),
                 rules: Vec::new(),
                 issuers: vec![issuer.clone()],
-                connections: BTreeMap::from([("up".to_owned(), connection)]),
+                connections: BTreeMap::from([("up".to_owned(), connection.clone())]),
                 allowed_origins: Vec::new(),
                 allowed_hosts: Vec::new(),
                 mask_keys: BTreeMap::new(),
@@ -108,7 +109,7 @@ impl Place {
         };
         tokio::spawn(sluice_gateway::listen::serve(listener, Arc::new(gateway), stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { address, evidence, dev, client, _dir: dir, _stop: stop.drop_guard() }
+        Self { address, evidence, connection, dev, client, _dir: dir, _stop: stop.drop_guard() }
     }
 
     pub fn token(&self, user: &str) -> String {
