@@ -24,8 +24,6 @@ use crate::{
 const INSPECTION_MEMORY: usize = 256 * 1024 * 1024;
 /// How long requests under way may take to end after the gateway was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How often idle sessions are looked for.
-const IDLE_ROUND: Duration = Duration::from_secs(5);
 /// The packs in force when no rules are configured.
 const STANDARD: [&str; 3] = ["std.pii", "std.secrets", "std.sql"];
 
@@ -86,10 +84,10 @@ pub async fn run(
 
     let gateway = Arc::new(assemble(config, policy, evidence)?);
     let stopping = CancellationToken::new();
-    let sweeper = tokio::spawn(expire_idle(Arc::clone(&gateway), stopping.clone()));
+    let beside = gateway.dev_issuer.as_ref().map(DevIssuer::router).unwrap_or_default();
     ready(bound);
 
-    let serving = crate::listen::serve(listener, Arc::clone(&gateway), stopping.clone());
+    let serving = crate::listen::serve_with(listener, Arc::clone(&gateway), beside, stopping.clone());
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
@@ -102,11 +100,9 @@ pub async fn run(
         }
     };
     stopping.cancel();
+    // The listener closes the sessions when it ends in time; what it left behind is closed here.
     let closed = gateway.sessions.drain("shutdown").await;
-    if sweeper.await.is_err() {
-        tracing::error!("the search for idle sessions had failed");
-    }
-    tracing::info!(sessions = closed, "stopped");
+    tracing::info!(left_behind = closed, "stopped");
     served.map_err(failed)
 }
 
@@ -164,11 +160,4 @@ fn keyring(config: &Config) -> Result<Keyring, ServeError> {
     };
     let named = config.mask_keys.iter().filter(|(name, _)| *name != "root");
     Ok(named.fold(Keyring::from_root(root), |keys, (name, key)| keys.with(name, key.bytes())))
-}
-
-async fn expire_idle(gateway: Arc<Gateway>, stopping: CancellationToken) {
-    let mut rounds = tokio::time::interval(IDLE_ROUND);
-    while stopping.run_until_cancelled(rounds.tick()).await.is_some() {
-        gateway.sessions.expire(std::time::Instant::now()).await;
-    }
 }
