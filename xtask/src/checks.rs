@@ -10,11 +10,12 @@ pub(crate) fn test(args: &[String]) -> Outcome {
     machine::for_tests()?;
     Step::cargo("build").args(["--package", "sluice-gateway", "--package", "sluice-dsl", "--bins"]).run()?;
     let args = args.iter().map(String::as_str);
+    let cargo = |subcommand| Step::cargo(subcommand).env("SLUICE_TEST_BINARIES_BUILT", "1");
     if have("cargo-nextest") {
-        Step::cargo("nextest").args(["run", "--workspace", "--no-fail-fast"]).args(args).run()?;
-        Step::cargo("test").args(["--workspace", "--doc"]).run()
+        cargo("nextest").args(["run", "--workspace", "--no-fail-fast"]).args(args).run()?;
+        cargo("test").args(["--workspace", "--doc"]).run()
     } else {
-        Step::cargo("test").args(["--workspace", "--no-fail-fast"]).args(args).run()
+        cargo("test").args(["--workspace", "--no-fail-fast"]).args(args).run()
     }
 }
 
@@ -99,6 +100,7 @@ fn rulec(args: &[&str]) -> Outcome {
     let built = target_dir().join("debug/rulec");
     if !built.is_file() {
         Step::cargo("build").args(["--package", "sluice-dsl", "--bins"]).run()?;
+        // Said to the end-to-end tests, which would build them else.
     }
     Step::new(built).args(args.iter().copied()).run()
 }
