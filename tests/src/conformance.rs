@@ -80,8 +80,12 @@ pub fn fixture_over_stdio() -> Vec<String> {
     parts.iter().map(|part| part.to_string_lossy().into_owned()).collect()
 }
 
-/// Our server under the suite, speaking HTTP.
-pub async fn fixture_over_http() -> crate::program::Server {
-    let args = [place::clients("conformance-server.mjs").into_os_string(), "http".into()];
+/// Our server under the suite, speaking HTTP and the revision that the suite asks for.
+pub async fn fixture_over_http(suite: Suite) -> crate::program::Server {
+    let script = match suite {
+        Suite::Next("2026-07-28") => "conformance-server-2026.mjs",
+        _ => "conformance-server.mjs",
+    };
+    let args = [place::clients(script).into_os_string(), "http".into()];
     crate::program::Server::start(command(place::node(), args)).await
 }
