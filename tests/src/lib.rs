@@ -8,6 +8,7 @@
 pub mod client;
 pub mod conformance;
 pub mod http;
+pub mod issuer;
 pub mod place;
 pub mod program;
 pub mod proxy;

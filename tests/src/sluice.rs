@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::http::{post_with, send};
+use crate::issuer::{AUDIENCE, Issuer};
 use crate::place;
 use crate::program::{Server, command, run};
 
@@ -47,6 +48,8 @@ pub struct Setting {
 pub struct Sluice {
     folder: TempDir,
     config: Option<PathBuf>,
+    /// None in development mode, which has one of its own.
+    issuer: Option<Issuer>,
     server: Option<Server>,
     /// Where it listens, such as `http://127.0.0.1:40123`.
     pub address: String,
@@ -92,20 +95,21 @@ impl Setting {
                 .to_vec(),
             Rules::Text(text) => vec![write(&folder, "own.rules", text)],
         };
+        let issuer = Issuer::start().await;
         let mut config = format!(
-            "rules = {}\n\n[evidence]\nstore = {:?}\n",
+            "store = \"evidence.sqlite\"\n\n[rules]\nfiles = {}\n\n[[issuer]]\nurl = {:?}\naudience = {AUDIENCE:?}\nclock_skew = \"1s\"\n",
             json!(rules),
-            path(folder.path().join("evidence.sqlite"))
+            issuer.url,
         );
         for (name, upstream) in &self.connections {
             let upstream = match upstream {
                 Upstream::Http(url) => format!("url = {url:?}"),
                 Upstream::Stdio(command) => format!("command = {}", json!(command)),
             };
-            config.push_str(&format!("\n[connections.{name}]\n{upstream}\n"));
+            config.push_str(&format!("\n[connection.{name}]\n{upstream}\n"));
         }
         let file = PathBuf::from(write(&folder, "sluice.toml", &config));
-        Sluice::launch(folder, Some(file)).await
+        Sluice::launch(folder, Some(file), Some(issuer)).await
     }
 }
 
@@ -118,11 +122,11 @@ impl Sluice {
 
     /// The gateway as it is without a configuration: the standard packs and the `demo` connection.
     pub async fn demo() -> Self {
-        Self::launch(tempfile::tempdir().unwrap(), None).await
+        Self::launch(tempfile::tempdir().unwrap(), None, None).await
     }
 
-    async fn launch(folder: TempDir, config: Option<PathBuf>) -> Self {
-        let mut sluice = Self { folder, config, server: None, address: String::new() };
+    async fn launch(folder: TempDir, config: Option<PathBuf>, issuer: Option<Issuer>) -> Self {
+        let mut sluice = Self { folder, config, issuer, server: None, address: String::new() };
         sluice.restart().await;
         sluice
     }
@@ -154,22 +158,21 @@ impl Sluice {
 
     /// A token for this user, good for the length of a test.
     pub async fn token(&self, user: &str, groups: &[&str]) -> String {
-        self.token_with(user, groups, "1h").await
-    }
-
-    /// A token that is past its time after a second.
-    pub async fn short_token(&self, user: &str) -> String {
-        self.token_with(user, &[], "1s").await
-    }
-
-    async fn token_with(&self, user: &str, groups: &[&str], ttl: &str) -> String {
-        let mut token = self.command(&["token", "--user", user, "--ttl", ttl]);
+        if let Some(issuer) = &self.issuer {
+            return issuer.token(user, groups, 3600, &Value::Null);
+        }
+        let mut token = self.command(&["token", "--user", user]);
         for group in groups {
             token.args(["--group", group]);
         }
         let done = run(token, "", Duration::from_secs(30)).await;
         assert_eq!(done.code, Some(0), "no token: {}", done.stderr);
         done.text().trim().to_owned()
+    }
+
+    /// The issuer whose tokens it accepts.
+    pub fn issuer(&self) -> &Issuer {
+        self.issuer.as_ref().expect("development mode has an issuer of its own")
     }
 
     /// Initializes a session as `ada@example.org` of `engineering`, for the purpose of the tests.
@@ -189,27 +192,23 @@ impl Sluice {
         session
     }
 
-    /// The record of this user's one session, as `sluice sessions show --json` prints it.
+    /// The records of this user's one session, as `sluice sessions show --json` prints them.
     pub async fn session_record(&self, user: &str) -> Value {
-        let list = self.json(&["sessions", "list", "--json"]).await;
-        let sessions =
-            list.as_array().cloned().unwrap_or_else(|| list["sessions"].as_array().cloned().unwrap_or_default());
-        let mine: Vec<&Value> = sessions.iter().filter(|session| session.to_string().contains(user)).collect();
-        assert_eq!(mine.len(), 1, "one session of {user} in {list:#}");
-        let id =
-            mine[0]["id"].as_str().or_else(|| mine[0]["session"].as_str()).expect("a session has an id").to_owned();
-        self.json(&["sessions", "show", &id, "--json"]).await
+        let sessions = self.json(&["sessions", "list", "--json"]).await;
+        let mine: Vec<&Value> = sessions.iter().filter(|session| session["user"] == user).collect();
+        assert_eq!(mine.len(), 1, "one session of {user} in {sessions:#?}");
+        let id = mine[0]["session"].as_str().expect("a session has an id").to_owned();
+        self.json(&["sessions", "show", &id, "--json"]).await.into()
     }
 
-    async fn json(&self, args: &[&str]) -> Value {
+    async fn json(&self, args: &[&str]) -> Vec<Value> {
         let mut sluice = self.command(args);
         if let Some(config) = &self.config {
             sluice.arg("--config").arg(config);
         }
         let done = run(sluice, "", Duration::from_secs(30)).await;
         assert_eq!(done.code, Some(0), "{args:?}: {}", done.stderr);
-        serde_json::from_str(done.text())
-            .unwrap_or_else(|error| panic!("{args:?} printed no JSON ({error}): {}", done.text()))
+        done.text().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
 
     /// Sends it a signal by name.
@@ -249,7 +248,7 @@ impl Sluice {
 /// The bodies of all recorded responses, in order, each put together from its parts.
 pub fn response_bodies(record: &Value) -> Vec<String> {
     let mut bodies: Vec<String> = Vec::new();
-    for event in record["events"].as_array().expect("a record has events") {
+    for event in record.as_array().expect("records are listed") {
         if event["event"] == "response" {
             let body = event["body"].as_str().unwrap_or_default();
             match bodies.last_mut() {

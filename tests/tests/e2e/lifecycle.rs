@@ -26,7 +26,7 @@ async fn scene() -> (upstream::Upstream, Sluice) {
 async fn a_configuration_with_mistakes_names_them_all_and_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sluice.toml");
-    std::fs::write(&file, "lisen = \"127.0.0.1:0\"\n[connections.x]\nrequire_porpose = true\n").unwrap();
+    std::fs::write(&file, "lisen = \"127.0.0.1:0\"\n[connection.x]\nrequire_porpose = true\n").unwrap();
     for verb in [["config", "check"].as_slice(), ["serve"].as_slice()] {
         let mut sluice = command(place::sluice(), verb);
         sluice.arg("--config").arg(&file).current_dir(folder.path()).env("SLUICE_DATA", folder.path());
@@ -112,13 +112,17 @@ async fn an_upstream_that_is_not_there_is_an_error_and_not_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_cannot_be_written_refuses_requests() {
-    let (upstream, sluice) = scene().await;
+    let (upstream, mut sluice) = scene().await;
     let session = sluice.open_session("say").await;
     let held = sluice.hold_store();
     let answer = send(post_with(&sluice.mcp("say"), Some(&session.token), &call(1), &session.headers())).await;
     assert!(!answer.status.is_success() || answer.message().get("error").is_some(), "{}", answer.text());
     assert!(upstream.calls().is_empty(), "nothing goes upstream without a record");
     drop(held);
+    // A store that once failed is trusted again after a restart.
+    sluice.crash().await;
+    sluice.restart().await;
+    let session = sluice.open_session("say").await;
     upstream.reply(Reply::json(&upstream::result(json!(2), "well again")));
     let answer = send(post_with(&sluice.mcp("say"), Some(&session.token), &call(2), &session.headers())).await;
     assert_eq!(answer.message()["result"]["content"][0]["text"], "well again");

@@ -27,9 +27,12 @@ async fn drop_database_through_the_demo_connection_is_refused_and_recorded() {
     for part in ["ada@example.org", "engineering", "nightly report", "sha256:", "refused", "DROP DATABASE crm"] {
         assert!(shown.contains(part), "{part} isn't in the record: {record:#}");
     }
-    let rule = record["exchanges"][0]["request"]["hits"][0]["rule"].as_str().map(str::to_owned);
-    let rule = rule.unwrap_or_else(|| panic!("no rule in {record:#}"));
-    assert!(error.contains(&rule), "the error names the rule {rule}: {error}");
+    let refused =
+        record.as_array().unwrap().iter().find(|event| event["outcome"] == "refused").expect("a refused request");
+    let rule = refused["hits"][0]["rule"].as_str().unwrap();
+    assert!(error.contains(rule), "the error names the rule {rule}: {error}");
+    let bodies = sluice_tests::sluice::response_bodies(&record);
+    assert!(bodies.contains(&answer.text()), "the client saw {} and the record has {bodies:?}", answer.text());
     sluice.stop().await;
 }
 
