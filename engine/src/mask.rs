@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// What a mask writes when a value can't be masked as its rule says (a loser's rest, a value over the cap).
-pub const REDACTED: &str = "[redacted]";
+pub(crate) const REDACTED: &str = "[redacted]";
 
 /// A mask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,7 +191,9 @@ impl Keyring {
 
     fn seal(&self, name: &str, value: &[u8]) -> Vec<u8> {
         // AES-SIV refuses only more than 2^36 bytes or 126 headers; a hash would still hide the value.
-        self.siv(name).encrypt([&b"sluice token 1"[..]], value).unwrap_or_else(|_| Sha256::digest(self.mac(name, value)).to_vec())
+        self.siv(name)
+            .encrypt([&b"sluice token 1"[..]], value)
+            .unwrap_or_else(|_| Sha256::digest(self.mac(name, value)).to_vec())
     }
 
     /// The value behind a token (`tok_…`) of the named key; None where the token is not of this key or was changed.
@@ -203,7 +205,8 @@ impl Keyring {
 }
 
 fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
     for part in parts {
         mac.update(&(part.len() as u64).to_le_bytes());
         mac.update(part);

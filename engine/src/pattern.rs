@@ -41,7 +41,8 @@ pub enum Matcher {
     Column(Vec<String>),
 }
 
-/// Words of which one must stand, whole, within `within` bytes before or after a candidate. ASCII case is ignored.
+/// Words of which one must stand within `within` bytes before or after a candidate, alone or inside a longer word (`card` in
+/// `card_number`). ASCII case is ignored. The structure around a JSON string counts: the name of a member gives context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Near {
     /// The words.
@@ -104,7 +105,11 @@ impl JsonPath {
                 steps.push(match (inner, quoted) {
                     (_, Some(name)) => PathStep::Key(name.to_owned()),
                     ("*", _) => PathStep::Any,
-                    _ => PathStep::Index(inner.parse().map_err(|_| format!("`{inner}` at byte {at} is neither a number, `*` nor a quoted name"))?),
+                    _ => {
+                        PathStep::Index(inner.parse().map_err(|_| {
+                            format!("`{inner}` at byte {at} is neither a number, `*` nor a quoted name")
+                        })?)
+                    }
                 });
                 rest = &tail[end + 1..];
             } else {
@@ -147,10 +152,10 @@ impl HoldBack {
 }
 
 /// The most that one pattern may hold back, in bytes: the cap on computed and declared maximum lengths.
-pub const MAX_LENGTH: usize = 64 * 1024;
+pub(crate) const MAX_LENGTH: usize = 64 * 1024;
 
 /// The default cap on the value of a JSON member or column that a mask needs whole, in bytes; a longer one is redacted.
-pub const MAX_VALUE: usize = 4 * 1024;
+pub(crate) const MAX_VALUE: usize = 4 * 1024;
 
 /// Why a pattern can't be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -264,8 +269,12 @@ fn parse(source: &str) -> Result<Hir, PatternError> {
     }
     for look in hir.properties().look_set().iter() {
         match look {
-            Look::WordUnicode | Look::WordUnicodeNegate | Look::WordStartUnicode | Look::WordEndUnicode
-            | Look::WordStartHalfUnicode | Look::WordEndHalfUnicode => {
+            Look::WordUnicode
+            | Look::WordUnicodeNegate
+            | Look::WordStartUnicode
+            | Look::WordEndUnicode
+            | Look::WordStartHalfUnicode
+            | Look::WordEndHalfUnicode => {
                 return Err(PatternError::Unsupported("a Unicode word boundary"));
             }
             Look::StartCRLF | Look::EndCRLF => return Err(PatternError::Unsupported("a CRLF line anchor")),
@@ -318,7 +327,9 @@ mod tests {
 
     #[test]
     fn a_syntax_error_says_where() {
-        let Err(PatternError::Syntax { span, .. }) = PatternSpec::regex("p", "ab(c").check() else { panic!("accepted") };
+        let Err(PatternError::Syntax { span, .. }) = PatternSpec::regex("p", "ab(c").check() else {
+            panic!("accepted")
+        };
         assert_eq!(span, 2..3);
     }
 
@@ -326,7 +337,10 @@ mod tests {
     fn paths_parse_into_steps() {
         let steps = JsonPath::parse("$.a.*[3]['b c']..d[*]").expect("valid").steps;
         let key = |s: &str| PathStep::Key(s.into());
-        assert_eq!(steps, [key("a"), PathStep::Any, PathStep::Index(3), key("b c"), PathStep::Descend, key("d"), PathStep::Any]);
+        assert_eq!(
+            steps,
+            [key("a"), PathStep::Any, PathStep::Index(3), key("b c"), PathStep::Descend, key("d"), PathStep::Any]
+        );
         for bad in ["a", "$a", "$.", "$[", "$[x]", "$.."] {
             assert!(JsonPath::parse(bad).is_err(), "{bad}");
         }

@@ -4,7 +4,9 @@ use crate::mask::{Keyring, Mask};
 use crate::pattern::{HoldBack, PatternError, PatternSpec};
 use crate::sink::ActionKind;
 use crate::stream::automaton::Automaton;
-use std::sync::Arc;
+use crate::stream::plan::Plan;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 /// A pattern of a program, by its place.
@@ -131,6 +133,9 @@ impl FromIterator<RuleId> for RuleSet {
     }
 }
 
+/// Specialisations kept at once: more sets of rules than this are rebuilt when asked for again.
+const MAX_PLANS: usize = 256;
+
 /// A compiled program. Cloning is cheap: clones share one compilation.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -142,6 +147,8 @@ pub(crate) struct Inner {
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) rules: Vec<RuleSpec>,
     pub(crate) keys: Keyring,
+    /// Specialisations that streams have asked for, by their rules.
+    plans: Mutex<HashMap<RuleSet, Arc<Plan>>>,
 }
 
 #[derive(Debug)]
@@ -189,6 +196,16 @@ impl Program {
             .filter(|rule| rules.contains(*rule))
             .flat_map(|rule| &self.inner.rules[rule.index()].patterns)
             .fold(HoldBack::default(), |held, pattern| held.and(self.inner.patterns[pattern.index()].hold))
+    }
+
+    /// The program specialised for these rules; made once for each set.
+    pub(crate) fn plan(&self, rules: Option<&RuleSet>) -> Arc<Plan> {
+        let rules = rules.cloned().unwrap_or_else(|| self.all_rules());
+        let mut plans = self.inner.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if plans.len() >= MAX_PLANS && !plans.contains_key(&rules) {
+            plans.clear();
+        }
+        plans.entry(rules).or_insert_with_key(|rules| Arc::new(Plan::new(&self.inner, rules))).clone()
     }
 
     /// The keys of this program's masks.
@@ -239,6 +256,13 @@ impl ProgramBuilder {
     /// # Errors
     /// None today: patterns are checked when they are added. The signature leaves room for limits on the whole.
     pub fn build(self) -> Result<Program, BuildError> {
-        Ok(Program { inner: Arc::new(Inner { patterns: self.patterns, rules: self.rules, keys: self.keys }) })
+        Ok(Program {
+            inner: Arc::new(Inner {
+                patterns: self.patterns,
+                rules: self.rules,
+                keys: self.keys,
+                plans: Mutex::default(),
+            }),
+        })
     }
 }

@@ -1,11 +1,229 @@
-//! One pattern's anchored automaton.
-use crate::pattern::{PatternError, PatternSpec};
-use regex_syntax::hir::Hir;
+//! One pattern's anchored automaton: a dense table over byte classes, cut down to the states that can still match.
+//!
+//! regex-automata determinises the expression (leftmost-first); the walk below copies what is reachable into a table of
+//! our own, which knows for each state whether a match can still come. That is what lets a byte leave the moment no
+//! candidate can claim it.
 
-#[derive(Debug)]
-pub(crate) struct Automaton;
+use crate::pattern::{PatternError, PatternSpec};
+use regex_automata::dfa::Automaton as _;
+use regex_automata::dfa::dense;
+use regex_automata::nfa::thompson;
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::start;
+use regex_automata::{Anchored, MatchKind};
+use regex_syntax::hir::Hir;
+use std::collections::HashMap;
+
+/// The state from which no match can come.
+pub(crate) const DEAD: u32 = 0;
+
+/// The most memory that one pattern's determinisation may take, in bytes.
+const SIZE_LIMIT: usize = 8 << 20;
+
+/// A match ended before the byte that led here.
+const MATCH: u8 = 1;
+/// A match may still end here or later.
+const LIVE: u8 = 2;
+/// A match ends here if the text ends here.
+const MATCH_AT_END: u8 = 4;
+
+pub(crate) struct Automaton {
+    classes: [u8; 256],
+    stride: usize,
+    table: Vec<u32>,
+    flags: Vec<u8>,
+    /// The state before the first byte, by the byte before it; the last entry stands for the start of the text.
+    starts: [u32; 257],
+    /// A candidate of this length, in bytes, that is still live counts as a match; None where the expression bounds itself.
+    pub(crate) cap: Option<usize>,
+}
+
+impl std::fmt::Debug for Automaton {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Automaton").field("states", &self.flags.len()).field("bytes", &(self.table.len() * 4)).finish()
+    }
+}
+
 impl Automaton {
-    pub(crate) fn new(_hir: &Hir, _longest: usize, _spec: &PatternSpec) -> Result<Self, PatternError> {
-        Ok(Self)
+    /// Compiles an expression whose longest match is `longest` bytes.
+    pub(crate) fn new(hir: &Hir, longest: usize, spec: &PatternSpec) -> Result<Self, PatternError> {
+        let too_large = |error: &dyn std::fmt::Display| PatternError::TooLarge(error.to_string());
+        let nfa = thompson::Compiler::new()
+            .configure(thompson::Config::new().utf8(false).nfa_size_limit(Some(SIZE_LIMIT)))
+            .build_from_hir(hir)
+            .map_err(|e| too_large(&e))?;
+        let dfa = dense::Builder::new()
+            .configure(
+                dense::Config::new()
+                    .start_kind(regex_automata::dfa::StartKind::Anchored)
+                    .match_kind(MatchKind::LeftmostFirst)
+                    .dfa_size_limit(Some(SIZE_LIMIT))
+                    .determinize_size_limit(Some(4 * SIZE_LIMIT)),
+            )
+            .build_from_nfa(&nfa)
+            .map_err(|e| too_large(&e))?;
+        let computed = hir.properties().maximum_len();
+        let cap = (computed.is_none_or(|computed| computed > longest) && spec.max.is_some()).then_some(longest);
+        Ok(Walk::over(&dfa).finish(cap))
+    }
+
+    /// The state before the first byte of a candidate.
+    pub(crate) fn start(&self, before: Option<u8>) -> u32 {
+        self.starts[before.map_or(256, usize::from)]
+    }
+
+    pub(crate) fn step(&self, state: u32, byte: u8) -> u32 {
+        self.table[state as usize * self.stride + usize::from(self.classes[usize::from(byte)])]
+    }
+
+    /// A match ended before the byte that led to this state.
+    pub(crate) fn matched(&self, state: u32) -> bool {
+        self.flags[state as usize] & MATCH != 0
+    }
+
+    /// A match may still come.
+    pub(crate) fn live(&self, state: u32) -> bool {
+        self.flags[state as usize] & LIVE != 0
+    }
+
+    /// A match ends here if the text does.
+    pub(crate) fn matched_at_end(&self, state: u32) -> bool {
+        self.flags[state as usize] & MATCH_AT_END != 0
+    }
+}
+
+/// The walk over what is reachable in regex-automata's automaton.
+struct Walk<'a> {
+    dfa: &'a dense::DFA<Vec<u32>>,
+    /// One byte of each class.
+    bytes: Vec<u8>,
+    classes: [u8; 256],
+    ids: HashMap<StateID, u32>,
+    states: Vec<StateID>,
+    table: Vec<u32>,
+    starts: [u32; 257],
+}
+
+impl<'a> Walk<'a> {
+    fn over(dfa: &'a dense::DFA<Vec<u32>>) -> Self {
+        let mut classes = [0; 256];
+        let mut bytes: Vec<u8> = Vec::new();
+        for byte in 0..=255u8 {
+            let class = dfa.byte_classes().get(byte);
+            classes[usize::from(byte)] = class;
+            if usize::from(class) == bytes.len() {
+                bytes.push(byte);
+            }
+        }
+        let dead = StateID::ZERO;
+        let mut walk = Self {
+            dfa,
+            bytes,
+            classes,
+            ids: HashMap::from([(dead, DEAD)]),
+            states: vec![dead],
+            table: Vec::new(),
+            starts: [DEAD; 257],
+        };
+        for before in 0..=256usize {
+            let config = start::Config::new().anchored(Anchored::Yes).look_behind(u8::try_from(before).ok());
+            // Fails only for unsupported anchor modes and for quit bytes, and neither is configured.
+            let state = dfa.start_state(&config).unwrap_or(dead);
+            walk.starts[before] = walk.id(state);
+        }
+        let mut next = 0;
+        while next < walk.states.len() {
+            let state = walk.states[next];
+            for class in 0..walk.bytes.len() {
+                let target = walk.dfa.next_state(state, walk.bytes[class]);
+                let target = walk.id(target);
+                walk.table.push(target);
+            }
+            next += 1;
+        }
+        walk
+    }
+
+    fn id(&mut self, state: StateID) -> u32 {
+        let state = if self.dfa.is_dead_state(state) { StateID::ZERO } else { state };
+        *self.ids.entry(state).or_insert_with(|| {
+            self.states.push(state);
+            self.states.len() as u32 - 1
+        })
+    }
+
+    fn finish(self, cap: Option<usize>) -> Automaton {
+        let stride = self.bytes.len();
+        let mut flags: Vec<u8> = self
+            .states
+            .iter()
+            .map(|state| {
+                let at_end = self.dfa.is_match_state(self.dfa.next_eoi_state(*state));
+                let matched = self.dfa.is_match_state(*state);
+                // What matches at the end of the text may still match: it is live.
+                (if matched { MATCH } else { 0 }) | (if at_end { MATCH_AT_END | LIVE } else { 0 })
+            })
+            .collect();
+        flags[DEAD as usize] = 0;
+        // A state is live where a step leads to a match or to a live state. Backwards from there, to the fixed point.
+        let mut before: Vec<Vec<u32>> = vec![Vec::new(); flags.len()];
+        for (at, target) in self.table.iter().enumerate() {
+            before[*target as usize].push((at / stride) as u32);
+        }
+        let mut work: Vec<u32> = (0..flags.len() as u32).filter(|s| flags[*s as usize] != 0).collect();
+        while let Some(state) = work.pop() {
+            for source in &before[state as usize] {
+                let flag = &mut flags[*source as usize];
+                if *flag & LIVE == 0 {
+                    *flag |= LIVE;
+                    work.push(*source);
+                }
+            }
+        }
+        flags[DEAD as usize] = 0;
+        Automaton { classes: self.classes, stride, table: self.table, flags, starts: self.starts, cap }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn automaton(source: &str) -> Automaton {
+        let spec = PatternSpec::regex("p", source);
+        let longest = spec.check().expect("valid").longest;
+        Automaton::new(&spec.hir().expect("valid").expect("a regex"), longest, &spec).expect("compiles")
+    }
+
+    fn end_of_match(automaton: &Automaton, before: Option<u8>, text: &[u8]) -> Option<usize> {
+        let mut state = automaton.start(before);
+        let mut last = None;
+        for (at, byte) in text.iter().enumerate() {
+            state = automaton.step(state, *byte);
+            if automaton.matched(state) {
+                last = Some(at);
+            }
+            if !automaton.live(state) {
+                return last;
+            }
+        }
+        if automaton.matched_at_end(state) { Some(text.len()) } else { last }
+    }
+
+    #[test]
+    fn it_finds_the_end_that_the_regex_crate_finds() {
+        let a = automaton(r"\bab{1,3}\b");
+        assert_eq!(end_of_match(&a, None, b"abbb c"), Some(4));
+        assert_eq!(end_of_match(&a, Some(b' '), b"ab"), Some(2));
+        assert_eq!(end_of_match(&a, Some(b'x'), b"ab"), None);
+        assert_eq!(end_of_match(&a, None, b"abbbb"), None);
+    }
+
+    #[test]
+    fn a_state_is_dead_as_soon_as_no_match_can_come() {
+        let a = automaton("abc");
+        let state = a.step(a.start(None), b'a');
+        assert!(a.live(state));
+        assert!(!a.live(a.step(state, b'x')));
     }
 }

@@ -1,11 +1,27 @@
 //! One direction of one exchange, inspected while it passes.
+//!
+//! The way of a byte: the framing (raw, JSON, events of JSON) tells text from structure; [`inspect`] decodes the text,
+//! level by level; a [`lane`] a level finds matches in it; [`resolve`] settles overlaps and lets go what is decided.
 
 pub(crate) mod automaton;
+mod escape;
+mod inspect;
+mod json;
+mod lane;
+pub(crate) mod path;
+pub(crate) mod plan;
+mod resolve;
+mod sse;
 
 use crate::budget::Budget;
-use crate::program::{Program, RuleSet};
+use crate::pattern::JsonPath;
+use crate::program::{PatternId, Program, RuleSet};
 use crate::sink::{Decision, Sink};
 use bytes::Bytes;
+use inspect::Inspector;
+use json::{Json, Kind};
+use path::PathSet;
+use sse::{Part, Sse};
 use thiserror::Error;
 
 /// How the bytes of a stream are written.
@@ -16,7 +32,7 @@ pub enum Format {
     Raw,
     /// JSON texts (RFC 8259), one or several: strings are inspected decoded, and JSON inside strings too.
     Json,
-    /// An event stream (WHATWG HTML, server-sent events) whose data is JSON.
+    /// An event stream (WHATWG HTML, server-sent events) whose data is JSON; data that starts otherwise is read as text.
     Sse,
 }
 
@@ -27,8 +43,12 @@ pub struct StreamOptions {
     pub format: Format,
     /// The rules that hold; None: all of the program.
     pub rules: Option<RuleSet>,
-    /// The name of the column whose value this stream is.
+    /// The name of the column whose value this stream is; for [`Format::Raw`].
     pub column: Option<String>,
+    /// Values that pass unread, by their path in the document: a protocol's own state.
+    pub exempt: Vec<JsonPath>,
+    /// Names of members whose value is a document of its own for paths.
+    pub roots: &'static [&'static str],
 }
 
 impl StreamOptions {
@@ -79,39 +99,335 @@ pub enum Stop {
     Finished,
 }
 
+/// The longest number that is read, in bytes: a mask inside it needs it whole.
+const MAX_NUMBER: u64 = 4096;
+
 /// One direction of one exchange.
 #[derive(Debug)]
 pub struct Stream {
-    _program: Program,
+    inspector: Inspector,
+    framing: Framing,
+    exempt: PathSet,
+    budget: Budget,
+    charged: usize,
+    stopped: Option<Stop>,
+}
+
+#[derive(Debug)]
+enum Framing {
+    Raw,
+    Json(Document),
+    Sse { lines: Sse, data: Data, document: Document },
+}
+
+/// The data of the current event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Data {
+    None,
+    Json,
+    /// A line of it is open as text.
+    Text,
+}
+
+/// A JSON document while it passes.
+#[derive(Debug)]
+struct Document {
+    json: Json,
+    /// The current value passes unread.
+    exempt: bool,
+    exempting: Option<Json>,
+}
+
+impl Document {
+    fn new(inspector: &Inspector, exempt: &PathSet, roots: &'static [&'static str]) -> Self {
+        let exempting = (!exempt.is_empty()).then(|| Json::new(exempt, &[]));
+        Self { json: Json::new(&inspector.plan.paths, roots), exempt: false, exempting }
+    }
 }
 
 impl Stream {
     /// Opens a stream.
     #[must_use]
-    pub fn open(program: &Program, _options: StreamOptions, _budget: &Budget) -> Self {
-        Self { _program: program.clone() }
+    pub fn open(program: &Program, options: StreamOptions, budget: &Budget) -> Self {
+        let plan = program.plan(options.rules.as_ref());
+        let mut inspector = Inspector::new(program.clone(), plan);
+        let exempt = PathSet::new(options.exempt.into_iter().map(|path| (PatternId(0), path::Target::Path(path))));
+        let framing = match options.format {
+            Format::Raw => {
+                let selected = options.column.map(|column| inspector.plan.paths.columns(&column)).unwrap_or_default();
+                inspector.open(0, false, &selected);
+                Framing::Raw
+            }
+            Format::Json => Framing::Json(Document::new(&inspector, &exempt, options.roots)),
+            Format::Sse => Framing::Sse {
+                lines: Sse::new(),
+                data: Data::None,
+                document: Document::new(&inspector, &exempt, options.roots),
+            },
+        };
+        Self { inspector, framing, exempt, budget: budget.clone(), charged: 0, stopped: None }
     }
 
-    /// Inspects the next bytes and emits all that is decided.
+    /// Inspects the next bytes and emits all that is decided. Any length will do, none included.
     ///
     /// # Errors
     /// A [`Stop`]: the stream is over and nothing more leaves.
     pub fn push(&mut self, bytes: Bytes, sink: &mut impl Sink) -> Result<(), Stop> {
-        sink.clean(bytes);
-        Ok(())
+        if let Some(stop) = &self.stopped {
+            return Err(stop.clone());
+        }
+        let wire = self.inspector.output.end();
+        self.inspector.output.append(bytes.clone());
+        let read = self.read(&bytes, wire);
+        self.settle(read, sink)
     }
 
     /// Says that no more bytes come, and decides what is left.
     ///
     /// # Errors
     /// A [`Stop`], as for [`Stream::push`].
-    pub fn finish(&mut self, _sink: &mut impl Sink) -> Result<(), Stop> {
+    pub fn finish(&mut self, sink: &mut impl Sink) -> Result<(), Stop> {
+        if let Some(stop) = &self.stopped {
+            return Err(stop.clone());
+        }
+        let end = self.inspector.output.end();
+        let read = match &mut self.framing {
+            Framing::Raw => Ok(()),
+            Framing::Json(document) => end_document(document, &mut self.inspector, end),
+            // An event without its blank line is dropped by a reader, but its bytes are there to be read.
+            Framing::Sse { data, document, .. } => end_event(data, document, &mut self.inspector, end),
+        };
+        if read.is_ok() {
+            self.inspector.finish();
+        }
+        self.settle(read, sink)?;
+        self.stopped = Some(Stop::Finished);
         Ok(())
     }
 
     /// Bytes held back now.
     #[must_use]
     pub fn held(&self) -> usize {
-        0
+        self.inspector.output.held()
+    }
+
+    fn read(&mut self, bytes: &[u8], wire: u64) -> Result<(), Stop> {
+        let inspector = &mut self.inspector;
+        match &mut self.framing {
+            Framing::Raw => {
+                // Raw text has no escapes that could be wrong.
+                let _ = inspector.text(bytes, wire);
+            }
+            Framing::Json(document) => read_json(document, inspector, &self.exempt, bytes, wire)?,
+            Framing::Sse { lines, data, document } => {
+                read_events(lines, data, document, inspector, &self.exempt, bytes, wire)?
+            }
+        }
+        inspector.read = wire + bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Lets go what is decided, and stops where something went wrong.
+    fn settle(&mut self, read: Result<(), Stop>, sink: &mut impl Sink) -> Result<(), Stop> {
+        let mut safe = self.inspector.safe();
+        if let Framing::Sse { lines, .. } = &self.framing {
+            safe = safe.min(self.inspector.read - lines.pending() as u64);
+        }
+        let resolved = self.inspector.output.resolve(safe, sink).map_err(Stop::Blocked);
+        let held = self.inspector.output.held() + self.inspector.overhead();
+        let result = resolved.and(read).and_then(|()| {
+            if self.budget.recharge(self.charged, held) {
+                self.charged = held;
+                Ok(())
+            } else {
+                Err(Stop::Budget { limit: self.budget.limit() })
+            }
+        });
+        if let Err(stop) = &result {
+            self.stopped = Some(stop.clone());
+            self.inspector.output.poison();
+        }
+        result
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.budget.recharge(self.charged, 0);
+    }
+}
+
+fn undecodable(inspector: &mut Inspector, at: u64, reason: &'static str) -> Stop {
+    inspector.read = at;
+    Stop::Undecodable { at, format: "JSON", reason }
+}
+
+fn read_json(
+    document: &mut Document,
+    inspector: &mut Inspector,
+    exempt: &PathSet,
+    bytes: &[u8],
+    wire: u64,
+) -> Result<(), Stop> {
+    const NO_ESCAPE: &str = "expected an escape of JSON";
+    let mut at = 0;
+    while at < bytes.len() {
+        let place = wire + at as u64;
+        inspector.read = place;
+        let rest = &bytes[at..];
+        let plain =
+            document.json.plain(rest).min(document.exempting.as_ref().map_or(usize::MAX, |json| json.plain(rest)));
+        if plain > 0 {
+            let run = &bytes[at..at + plain];
+            if document.exempt {
+                inspector.structure(run);
+            } else {
+                inspector.text(run, place).map_err(|at| undecodable(inspector, at, NO_ESCAPE))?;
+            }
+            at += plain;
+            continue;
+        }
+        let byte = &bytes[at..=at];
+        let plan = inspector.plan.clone();
+        let step =
+            document.json.step(bytes[at], &plan.paths).map_err(|reason| undecodable(inspector, place, reason))?;
+        if let Some(exempting) = &mut document.exempting {
+            // The same bytes, without the strings' plain insides: the same structure.
+            let _ = exempting.step(bytes[at], exempt);
+        }
+        if step.scalar_ended {
+            inspector.output.close_scalar(place);
+            inspector.close(place, false);
+        }
+        match step.kind {
+            Kind::Structure => inspector.structure(byte),
+            Kind::Open => {
+                inspector.structure(byte);
+                document.exempt = document.exempting.as_ref().is_some_and(|json| !json.selected(exempt).is_empty());
+                inspector.open(place + 1, true, &document.json.selected(&plan.paths));
+            }
+            Kind::ScalarStart => {
+                document.exempt = document.exempting.as_ref().is_some_and(|json| !json.selected(exempt).is_empty());
+                inspector.output.open_scalar(place, 0);
+                inspector.open(place, false, &document.json.selected(&plan.paths));
+            }
+            Kind::Close => {
+                inspector.close(place, false);
+                inspector.structure(byte);
+            }
+            Kind::Inside | Kind::Scalar => {}
+        }
+        if matches!(step.kind, Kind::Inside | Kind::Scalar | Kind::ScalarStart) {
+            if document.exempt {
+                inspector.structure(byte);
+            } else {
+                inspector.text(byte, place).map_err(|at| undecodable(inspector, at, NO_ESCAPE))?;
+            }
+        }
+        if inspector.output.open_scalar_start().is_some_and(|start| place - start > MAX_NUMBER) {
+            return Err(undecodable(inspector, place, "a number is too long"));
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+fn end_document(document: &mut Document, inspector: &mut Inspector, end: u64) -> Result<(), Stop> {
+    if !document.json.is_between() {
+        return Err(undecodable(inspector, end, "the document breaks off"));
+    }
+    inspector.output.close_scalar(end);
+    Ok(())
+}
+
+fn read_events(
+    lines: &mut Sse,
+    data: &mut Data,
+    document: &mut Document,
+    inspector: &mut Inspector,
+    exempt: &PathSet,
+    bytes: &[u8],
+    wire: u64,
+) -> Result<(), Stop> {
+    let mut at = 0;
+    while at < bytes.len() {
+        let place = wire + at as u64;
+        inspector.read = place;
+        match lines.next(&bytes[at..]) {
+            Part::Structure(len) => {
+                inspector.structure(&bytes[at..at + len]);
+                at += len;
+            }
+            Part::Data(len) => {
+                let run = &bytes[at..at + len];
+                if let (Data::None, Some(first)) = (*data, run.iter().find(|b| !matches!(b, b' ' | b'\t'))) {
+                    if matches!(first, b'{' | b'[') {
+                        *data = Data::Json;
+                    } else {
+                        inspector.open(place, false, &[]);
+                        *data = Data::Text;
+                    }
+                }
+                match data {
+                    Data::None => inspector.structure(run),
+                    Data::Json => read_json(document, inspector, exempt, run, place)?,
+                    Data::Text => {
+                        let _ = inspector.text(run, place);
+                    }
+                }
+                at += len;
+            }
+            Part::DataLineEnded => match data {
+                Data::None => {}
+                // The data goes on with a line feed, which JSON allows between tokens alone.
+                Data::Json => {
+                    let plan = inspector.plan.clone();
+                    let step = document
+                        .json
+                        .step(b'\n', &plan.paths)
+                        .map_err(|reason| undecodable(inspector, place, reason))?;
+                    if step.scalar_ended {
+                        inspector.output.close_scalar(place);
+                        inspector.close(place, false);
+                    }
+                    if let Some(exempting) = &mut document.exempting {
+                        let _ = exempting.step(b'\n', exempt);
+                    }
+                }
+                Data::Text => {
+                    inspector.close(place, false);
+                    *data = Data::None;
+                }
+            },
+            Part::Name(name) => {
+                inspector.open(place - name.len() as u64, false, &[]);
+                let _ = inspector.text(name, place - name.len() as u64);
+            }
+            Part::Text(len) => {
+                if !inspector.is_open() {
+                    inspector.open(place, false, &[]);
+                }
+                let _ = inspector.text(&bytes[at..at + len], place);
+                at += len;
+            }
+            Part::TextEnded => inspector.close(place, false),
+            Part::EventEnded => {
+                end_event(data, document, inspector, place)?;
+                inspector.structure(&bytes[at..=at]);
+                at += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn end_event(data: &mut Data, document: &mut Document, inspector: &mut Inspector, end: u64) -> Result<(), Stop> {
+    match std::mem::replace(data, Data::None) {
+        Data::None => Ok(()),
+        Data::Json => end_document(document, inspector, end),
+        Data::Text => {
+            inspector.close(end, false);
+            Ok(())
+        }
     }
 }

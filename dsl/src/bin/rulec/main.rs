@@ -1,2 +1,79 @@
-//! rulec
-fn main() {}
+//! rulec: checks, tests, formats and tries rules.
+//!
+//! Exit codes: 0 clean, 1 findings, 2 could not do it. Finding no files, no rules or no tests is 2, and so is a defect
+//! of the program itself.
+
+mod check;
+mod files;
+mod fmt;
+mod output;
+mod scan;
+mod test;
+
+use clap::{Parser, Subcommand};
+use output::Failure;
+use std::process::ExitCode;
+
+/// Checks, tests, formats and tries the rules of a Sluice gateway.
+#[derive(Parser)]
+#[command(name = "rulec", version, about, after_help = "Exit codes: 0 clean, 1 findings, 2 could not do it.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check rules: syntax, names, types, patterns, and what protects nothing.
+    Check(check::Args),
+    /// Run the tests in rule files, each under every cut of its input.
+    Test(test::Args),
+    /// Put bytes through rules: the masked bytes go to stdout, the decisions to stderr.
+    Scan(scan::Args),
+    /// Lay out rule files in the one way there is.
+    Fmt(fmt::Args),
+    /// Explain a code of a message, such as E031.
+    Explain {
+        /// The code, or its name in words.
+        code: String,
+    },
+}
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        output::complain(&format!("rulec: defect at {place}; this is not the rules' fault"));
+    }));
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; a closed pipe is nobody's.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let ended = std::panic::catch_unwind(|| match cli.command {
+        Command::Check(args) => check::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Scan(args) => scan::run(&args),
+        Command::Fmt(args) => fmt::run(&args),
+        Command::Explain { code } => explain(&code),
+    });
+    match ended {
+        Ok(Ok(findings)) => ExitCode::from(u8::from(findings)),
+        Ok(Err(Failure::ClosedPipe)) => ExitCode::SUCCESS,
+        Ok(Err(Failure::Told)) => ExitCode::from(2),
+        Ok(Err(Failure::Because(reason))) => {
+            output::complain(&format!("rulec: {reason}"));
+            ExitCode::from(2)
+        }
+        Err(_) => ExitCode::from(2),
+    }
+}
+
+fn explain(code: &str) -> Result<bool, Failure> {
+    let found = sluice_dsl::codes::Code::find(code)
+        .ok_or_else(|| Failure::Because(format!("there is no code `{code}`; codes look like `E031` or `W004`")))?;
+    output::print(&format!("{} {}\n\n{}\n", found.id(), found.name(), found.text()))?;
+    Ok(false)
+}

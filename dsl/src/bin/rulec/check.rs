@@ -1,0 +1,133 @@
+//! `rulec check`, and the compilation that the other commands share.
+
+use crate::files;
+use crate::output::{Failure, Format, github, print};
+use serde_json::json;
+use sluice_dsl::codes::Code;
+use sluice_dsl::diagnostic::Severity;
+use sluice_dsl::{Compilation, CompileOptions, compile_files};
+use sluice_engine::Keyring;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Files and directories with rules.
+    #[arg(default_value = ".")]
+    paths: Vec<PathBuf>,
+    /// How findings are written.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Warnings are findings too: they make the exit code 1.
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
+    let files = files::find(&args.paths)?;
+    let compilation = compile_files(&files, &CompileOptions::new(Keyring::for_tests()));
+    print(&render(&compilation, args.format, std::io::stdout().is_terminal()))?;
+    if could_not(&compilation) {
+        return Err(Failure::Told);
+    }
+    let warnings = compilation.diagnostics.iter().any(|found| found.severity == Severity::Warning);
+    Ok(compilation.has_errors() || (args.deny_warnings && warnings))
+}
+
+/// Nothing was there to be checked, or it could not be read.
+pub(crate) fn could_not(compilation: &Compilation) -> bool {
+    let found = |code| compilation.diagnostics.iter().any(|d| d.code == code);
+    let other = compilation
+        .diagnostics
+        .iter()
+        .any(|d| d.severity == Severity::Error && !matches!(d.code, Code::ZeroRules | Code::Unreadable));
+    found(Code::Unreadable) || (found(Code::ZeroRules) && !other)
+}
+
+/// The findings in the words of a format; warnings and errors alike.
+pub(crate) fn render(compilation: &Compilation, format: Format, color: bool) -> String {
+    let mut out = String::new();
+    match format {
+        Format::Full => {
+            out = compilation.render(color);
+            if compilation.diagnostics.is_empty() {
+                out.push_str("no findings\n");
+            }
+        }
+        Format::Concise => {
+            for d in &compilation.diagnostics {
+                let _ = writeln!(out, "{}:{}:{}: {} {}", d.path, d.line, d.column, d.code.id(), d.message);
+            }
+        }
+        Format::Json => {
+            for d in &compilation.diagnostics {
+                let _ = writeln!(out, "{}", serde_json::to_string(d).unwrap_or_default());
+            }
+        }
+        Format::Sarif => out = format!("{:#}\n", sarif(compilation)),
+        Format::Github => {
+            for d in &compilation.diagnostics {
+                let level = if d.severity == Severity::Error { "error" } else { "warning" };
+                let (path, line, column) = (github(&d.path), d.line, d.column);
+                let (title, message) = (d.code.id(), github(&d.message));
+                let _ = writeln!(out, "::{level} file={path},line={line},col={column},title={title}::{message}");
+            }
+        }
+    }
+    out
+}
+
+/// The findings as a SARIF 2.1.0 log (OASIS).
+fn sarif(compilation: &Compilation) -> serde_json::Value {
+    let level = |severity| if severity == Severity::Error { "error" } else { "warning" };
+    let rules: Vec<_> = Code::ALL
+        .iter()
+        .map(|code| {
+            json!({
+                "id": code.id(), "name": code.name(), "fullDescription": { "text": code.text() },
+                "defaultConfiguration": { "level": level(code.severity()) },
+            })
+        })
+        .collect();
+    let results: Vec<_> = compilation
+        .diagnostics
+        .iter()
+        .map(|d| {
+            let mut result = json!({
+                "ruleId": d.code.id(), "level": level(d.severity), "message": { "text": d.message },
+            });
+            if d.line > 0 {
+                result["locations"] = json!([{ "physicalLocation": {
+                    "artifactLocation": { "uri": d.path },
+                    "region": {
+                        "startLine": d.line, "startColumn": d.column,
+                        "byteOffset": d.span.start, "byteLength": d.span.len(),
+                    },
+                }}]);
+            }
+            result
+        })
+        .collect();
+    let driver = json!({ "name": "rulec", "version": env!("CARGO_PKG_VERSION"), "rules": rules });
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{ "tool": { "driver": driver }, "columnKind": "unicodeCodePoints", "results": results }],
+    })
+}
+
+/// Compiles rules that another command is to use. Where they can't be, tells why on standard error: a command that has
+/// no rules could not do its work.
+pub(crate) fn compile(paths: &[PathBuf], format: Format) -> Result<(Compilation, sluice_dsl::Policy), Failure> {
+    let files = files::find(paths)?;
+    let compilation = compile_files(&files, &CompileOptions::new(Keyring::for_tests()));
+    match compilation.policy.clone() {
+        Some(policy) if !compilation.has_errors() => Ok((compilation, policy)),
+        _ => {
+            let color = std::io::stderr().is_terminal();
+            crate::output::complain(render(&compilation, format, color).trim_end());
+            Err(Failure::Told)
+        }
+    }
+}

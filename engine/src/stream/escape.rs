@@ -1,0 +1,282 @@
+//! JSON string escapes (RFC 8259, section 7): decoded while they pass, and written again around a mask.
+
+/// Where the bytes of a run of text stand on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// Byte `i` of the run is byte `base + i` of the stream.
+    Linear(u64),
+    /// The whole run stands for these bytes of the stream: an escape.
+    Span(u64, u64),
+}
+
+impl Wire {
+    pub(crate) fn start(self, at: usize) -> u64 {
+        match self {
+            Self::Linear(base) => base + at as u64,
+            Self::Span(start, _) => start,
+        }
+    }
+
+    pub(crate) fn end(self, at: usize) -> u64 {
+        match self {
+            Self::Linear(base) => base + at as u64 + 1,
+            Self::Span(_, end) => end,
+        }
+    }
+
+    /// Where the rest of the run stands, from its byte `at`.
+    pub(crate) fn skip(self, at: usize) -> Self {
+        match self {
+            Self::Linear(base) => Self::Linear(base + at as u64),
+            span => span,
+        }
+    }
+}
+
+/// A piece of decoded text.
+pub(crate) enum Decoded<'a> {
+    /// As it stood.
+    Run(&'a [u8], Wire),
+    /// One character that was escaped: its bytes and their number.
+    Char([u8; 4], usize, Wire),
+}
+
+/// The decoder of one level of escapes. It keeps at most one unfinished escape.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unescape {
+    state: State,
+    /// An escape that JSON does not have ends the text in an error; otherwise it stands for itself.
+    strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    #[default]
+    Plain,
+    /// After a backslash that stands at `start`.
+    Backslash { start: u64, high: Option<High> },
+    /// After `\u` and `digits` of four hexadecimal digits.
+    Hex { start: u64, value: u16, digits: u8, high: Option<High> },
+    /// After the first half of a surrogate pair.
+    HighAlone(High),
+}
+
+/// The first half of a surrogate pair and where it stands.
+#[derive(Clone, Copy, Debug)]
+struct High {
+    value: u16,
+    start: u64,
+    end: u64,
+}
+
+impl Unescape {
+    pub(crate) fn strict() -> Self {
+        Self { state: State::Plain, strict: true }
+    }
+
+    /// Where an unfinished escape begins.
+    pub(crate) fn pending(&self) -> Option<u64> {
+        match self.state {
+            State::Plain => None,
+            State::Backslash { start, high } | State::Hex { start, high, .. } => {
+                Some(high.map_or(start, |high| high.start))
+            }
+            State::HighAlone(high) => Some(high.start),
+        }
+    }
+
+    /// Decodes a run. `emit` receives the decoded text in order.
+    ///
+    /// # Errors
+    /// Where the escape is not JSON's, if the decoder is strict.
+    pub(crate) fn push(&mut self, run: &[u8], wire: Wire, emit: &mut dyn FnMut(Decoded<'_>)) -> Result<(), u64> {
+        let mut at = 0;
+        while at < run.len() {
+            if let State::Plain = self.state {
+                let end = memchr::memchr(b'\\', &run[at..]).map_or(run.len(), |found| at + found);
+                if end > at {
+                    emit(Decoded::Run(&run[at..end], wire.skip(at)));
+                }
+                if end < run.len() {
+                    self.state = State::Backslash { start: wire.start(end), high: None };
+                }
+                at = end + 1;
+                continue;
+            }
+            self.byte(run[at], wire.start(at), wire.end(at), emit)?;
+            at += 1;
+        }
+        Ok(())
+    }
+
+    /// Says that the text ends: an unfinished escape stands for itself.
+    pub(crate) fn finish(&mut self, end: u64, emit: &mut dyn FnMut(Decoded<'_>)) {
+        match std::mem::take(&mut self.state) {
+            State::Plain => {}
+            State::HighAlone(high) => lone(high, emit),
+            State::Backslash { start, high } | State::Hex { start, high, .. } => {
+                if let Some(high) = high {
+                    lone(high, emit);
+                }
+                emit(Decoded::Char([b'\\', 0, 0, 0], 1, Wire::Span(start, end)));
+            }
+        }
+    }
+
+    fn byte(&mut self, byte: u8, start_of_byte: u64, end: u64, emit: &mut dyn FnMut(Decoded<'_>)) -> Result<(), u64> {
+        match self.state {
+            State::Plain => unreachable!("plain text is handled by the caller"),
+            State::HighAlone(high) if byte == b'\\' => {
+                self.state = State::Backslash { start: start_of_byte, high: Some(high) };
+            }
+            State::HighAlone(high) => {
+                lone(high, emit);
+                self.state = State::Plain;
+                emit(Decoded::Char([byte, 0, 0, 0], 1, Wire::Span(start_of_byte, end)));
+            }
+            State::Backslash { start, high } => {
+                if byte == b'u' {
+                    self.state = State::Hex { start, value: 0, digits: 0, high };
+                    return Ok(());
+                }
+                if let Some(high) = high {
+                    lone(high, emit);
+                }
+                self.state = State::Plain;
+                let decoded = match byte {
+                    b'"' | b'\\' | b'/' => byte,
+                    b'b' => 8,
+                    b'f' => 12,
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    _ if self.strict => return Err(start_of_byte),
+                    _ => {
+                        emit(Decoded::Char([b'\\', 0, 0, 0], 1, Wire::Span(start, start_of_byte)));
+                        byte
+                    }
+                };
+                let start = if decoded == byte && !matches!(byte, b'"' | b'\\' | b'/') { start_of_byte } else { start };
+                emit(Decoded::Char([decoded, 0, 0, 0], 1, Wire::Span(start, end)));
+            }
+            State::Hex { start, value, digits, high } => {
+                let Some(digit) = (byte as char).to_digit(16) else {
+                    if self.strict {
+                        return Err(start_of_byte);
+                    }
+                    self.state = State::Plain;
+                    if let Some(high) = high {
+                        lone(high, emit);
+                    }
+                    emit(Decoded::Char([b'\\', 0, 0, 0], 1, Wire::Span(start, start_of_byte)));
+                    if byte == b'\\' {
+                        self.state = State::Backslash { start: start_of_byte, high: None };
+                    } else {
+                        emit(Decoded::Char([byte, 0, 0, 0], 1, Wire::Span(start_of_byte, end)));
+                    }
+                    return Ok(());
+                };
+                let value = value << 4 | digit as u16;
+                if digits < 3 {
+                    self.state = State::Hex { start, value, digits: digits + 1, high };
+                } else {
+                    self.unit(High { value, start, end }, high, emit);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A UTF-16 code unit is complete.
+    fn unit(&mut self, unit: High, high: Option<High>, emit: &mut dyn FnMut(Decoded<'_>)) {
+        self.state = State::Plain;
+        let low = (0xDC00..0xE000).contains(&unit.value);
+        if let Some(high) = high {
+            if low {
+                let code = 0x10000 + (u32::from(high.value - 0xD800) << 10) + u32::from(unit.value - 0xDC00);
+                return char(char::from_u32(code).unwrap_or('\u{FFFD}'), high.start, unit.end, emit);
+            }
+            lone(high, emit);
+        }
+        if (0xD800..0xDC00).contains(&unit.value) {
+            self.state = State::HighAlone(unit);
+        } else {
+            char(char::from_u32(u32::from(unit.value)).unwrap_or('\u{FFFD}'), unit.start, unit.end, emit);
+        }
+    }
+}
+
+fn lone(high: High, emit: &mut dyn FnMut(Decoded<'_>)) {
+    char('\u{FFFD}', high.start, high.end, emit);
+}
+
+fn char(c: char, start: u64, end: u64, emit: &mut dyn FnMut(Decoded<'_>)) {
+    let mut bytes = [0; 4];
+    let len = c.encode_utf8(&mut bytes).len();
+    emit(Decoded::Char(bytes, len, Wire::Span(start, end)));
+}
+
+/// Writes `text` so that it stands inside a JSON string, `times` levels deep.
+pub(crate) fn encode(text: &[u8], times: usize) -> Vec<u8> {
+    let mut text = text.to_vec();
+    for _ in 0..times {
+        let mut out = Vec::with_capacity(text.len());
+        for byte in text {
+            match byte {
+                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+                0..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+                _ => out.push(byte),
+            }
+        }
+        text = out;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(text: &str, strict: bool) -> Result<String, u64> {
+        let mut whole = Vec::new();
+        let mut decoder = if strict { Unescape::strict() } else { Unescape::default() };
+        for (at, byte) in text.bytes().enumerate() {
+            decoder.push(&[byte], Wire::Linear(at as u64), &mut |piece| collect(piece, &mut whole))?;
+        }
+        decoder.finish(text.len() as u64, &mut |piece| collect(piece, &mut whole));
+        Ok(String::from_utf8_lossy(&whole).into_owned())
+    }
+
+    fn collect(piece: Decoded<'_>, out: &mut Vec<u8>) {
+        match piece {
+            Decoded::Run(run, _) => out.extend_from_slice(run),
+            Decoded::Char(bytes, len, _) => out.extend_from_slice(&bytes[..len]),
+        }
+    }
+
+    #[test]
+    fn every_escape_of_json_is_decoded() {
+        assert_eq!(decode(r#"a\u0040b\n\t\"\\\/\u00e9"#, true).as_deref(), Ok("a@b\n\t\"\\/é"));
+        assert_eq!(decode(r"\ud83d\ude00", true).as_deref(), Ok("😀"));
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_the_replacement_character() {
+        assert_eq!(decode(r"\ud83dx", true).as_deref(), Ok("\u{FFFD}x"));
+        assert_eq!(decode(r"\ud83d\n", true).as_deref(), Ok("\u{FFFD}\n"));
+    }
+
+    #[test]
+    fn what_is_no_escape_is_an_error_or_stands_for_itself() {
+        assert_eq!(decode(r"a\xb", true), Err(2));
+        assert_eq!(decode(r"a\xb", false).as_deref(), Ok(r"a\xb"));
+        assert_eq!(decode("a\\", false).as_deref(), Ok("a\\"));
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_itself() {
+        let text = "quote \" backslash \\ newline \n";
+        let once = String::from_utf8(encode(text.as_bytes(), 1)).expect("UTF-8");
+        assert_eq!(decode(&once, true).as_deref(), Ok(text));
+    }
+}

@@ -1,0 +1,249 @@
+//! From text on the wire to lanes of decoded text: one for each level of escapes, opened where a backslash stands.
+
+use super::escape::{Decoded, Unescape, Wire};
+use super::json::{Json, Kind};
+use super::lane::{Lane, Shared};
+use super::plan::Plan;
+use super::resolve::Output;
+use crate::program::{Inner, PatternId, Program};
+use std::sync::Arc;
+
+/// Levels of text: as JSON has it, and JSON in a JSON string twice more.
+const LEVELS: usize = 3;
+
+/// Everything that inspects the text of one stream.
+#[derive(Debug)]
+pub(crate) struct Inspector {
+    program: Program,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) output: Output,
+    lanes: Vec<Lane>,
+    /// The decoder that feeds the lane of the same place.
+    decoders: [Unescape; LEVELS],
+    open: bool,
+    /// The current text is a JSON string: it is decoded, and JSON in it too.
+    escaped: bool,
+    nested: Nested,
+    /// All bytes before this one on the wire have been read.
+    pub(crate) read: u64,
+}
+
+/// A document inside the current string.
+#[derive(Debug)]
+enum Nested {
+    /// Nothing but white space so far.
+    Unknown,
+    Document(Box<Json>),
+    /// Text.
+    No,
+}
+
+impl Inspector {
+    pub(crate) fn new(program: Program, plan: Arc<Plan>) -> Self {
+        Self {
+            program,
+            plan,
+            output: Output::new(),
+            lanes: vec![Lane::new(0)],
+            decoders: Default::default(),
+            open: false,
+            escaped: false,
+            nested: Nested::No,
+            read: 0,
+        }
+    }
+
+    /// Where on the wire the first byte stands that may not leave yet.
+    pub(crate) fn safe(&self) -> u64 {
+        let lanes = self.lanes.iter().filter_map(Lane::undecided);
+        let escapes = self.decoders.iter().filter_map(Unescape::pending);
+        lanes.chain(escapes).fold(self.read, u64::min)
+    }
+
+    /// Memory beside the bytes held, in bytes.
+    pub(crate) fn overhead(&self) -> usize {
+        self.lanes.iter().map(Lane::overhead).sum::<usize>() + self.output.overhead()
+    }
+
+    fn with<R>(&mut self, lane: usize, act: impl FnOnce(&mut Lane, &mut Shared<'_>) -> R) -> R {
+        let program: &Inner = &self.program.inner;
+        let mut shared = Shared { program, plan: &self.plan, output: &mut self.output };
+        act(&mut self.lanes[lane], &mut shared)
+    }
+
+    /// A text begins at this place; `escaped` where it is the inside of a JSON string. `selected` claim the whole of it.
+    pub(crate) fn open(&mut self, wire: u64, escaped: bool, selected: &[PatternId]) {
+        self.open = true;
+        self.escaped = escaped;
+        self.lanes[0].depth = usize::from(escaped);
+        self.decoders = [Unescape::strict(), Unescape::default(), Unescape::default()];
+        self.nested = if escaped { Nested::Unknown } else { Nested::No };
+        self.lanes[0].open(wire, selected);
+    }
+
+    /// A text is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Text.
+    ///
+    /// # Errors
+    /// The place on the wire of a byte that is no JSON escape.
+    pub(crate) fn text(&mut self, run: &[u8], wire: u64) -> Result<(), u64> {
+        if !self.escaped {
+            self.feed(0, run, Wire::Linear(wire));
+            return Ok(());
+        }
+        let mut decoder = std::mem::take(&mut self.decoders[0]);
+        let result = decoder.push(run, Wire::Linear(wire), &mut |piece| self.decoded(0, piece));
+        self.decoders[0] = decoder;
+        result
+    }
+
+    /// Bytes around texts.
+    pub(crate) fn structure(&mut self, bytes: &[u8]) {
+        self.with(0, |lane, shared| lane.context(bytes, shared));
+    }
+
+    /// The text ends at this place on the wire; `last` where nothing follows it.
+    pub(crate) fn close(&mut self, wire: u64, last: bool) {
+        for level in 0..self.lanes.len() {
+            let mut decoder = std::mem::take(&mut self.decoders[level]);
+            decoder.finish(wire, &mut |piece| self.decoded(level, piece));
+        }
+        if let Nested::Document(_) = self.nested {
+            self.output.close_scalar(wire);
+        }
+        self.nested = Nested::No;
+        self.open = false;
+        self.with(0, |lane, shared| lane.close(last, shared));
+        for level in 1..self.lanes.len() {
+            self.with(level, |lane, shared| lane.close(true, shared));
+        }
+        self.lanes.truncate(1);
+    }
+
+    /// Nothing follows: matches that wait for their context are settled without it.
+    pub(crate) fn finish(&mut self) {
+        self.close(self.read, true);
+    }
+
+    fn decoded(&mut self, level: usize, piece: Decoded<'_>) {
+        match piece {
+            Decoded::Run(run, wire) => self.feed(level, run, wire),
+            Decoded::Char(bytes, len, wire) => self.feed(level, &bytes[..len], wire),
+        }
+    }
+
+    /// Text of one level, to its lane and to the levels below.
+    fn feed(&mut self, level: usize, run: &[u8], wire: Wire) {
+        if self.lanes[0].is_dropping() {
+            if level == 0 {
+                self.lanes.truncate(1);
+                self.watch(run, wire);
+            }
+            return;
+        }
+        let is_deepest = level + 1 == self.lanes.len();
+        let fork = (self.escaped && is_deepest && level + 1 < LEVELS).then(|| memchr::memchr(b'\\', run)).flatten();
+        let mut rest = (run, wire);
+        if let Some(at) = fork {
+            self.read_level(level, &run[..at], wire);
+            let deeper = self.lanes[level].deeper();
+            self.lanes.push(deeper);
+            rest = (&run[at..], wire.skip(at));
+        }
+        self.read_level(level, rest.0, rest.1);
+        if level + 1 < self.lanes.len() {
+            let mut decoder = std::mem::take(&mut self.decoders[level + 1]);
+            // Only the first decoder is strict: what is no escape stands for itself here.
+            let _ = decoder.push(rest.0, rest.1, &mut |piece| self.decoded(level + 1, piece));
+            if level + 1 < self.lanes.len() {
+                self.decoders[level + 1] = decoder;
+            }
+        }
+    }
+
+    fn read_level(&mut self, level: usize, run: &[u8], wire: Wire) {
+        if level == 0 {
+            self.watch(run, wire);
+        } else {
+            self.with(level, |lane, shared| lane.scan(run, wire, shared));
+        }
+    }
+
+    /// Scans the first lane, and follows the structure of a document that stands in it.
+    fn watch(&mut self, run: &[u8], wire: Wire) {
+        let mut begin = 0;
+        let mut at = 0;
+        while at < run.len() {
+            match &mut self.nested {
+                Nested::No => break,
+                Nested::Unknown => {
+                    match run[at] {
+                        b' ' | b'\t' | b'\n' | b'\r' => {
+                            at += 1;
+                            continue;
+                        }
+                        b'{' | b'[' => self.nested = Nested::Document(Box::new(Json::new(&self.plan.paths, &[]))),
+                        _ => self.nested = Nested::No,
+                    }
+                    continue;
+                }
+                Nested::Document(json) => {
+                    let was_in_string = json.in_string();
+                    let plain = json.plain(&run[at..]);
+                    if plain > 0 {
+                        at += plain;
+                        continue;
+                    }
+                    let step = json.step(run[at], &self.plan.paths);
+                    let selected = json.selected(&self.plan.paths);
+                    let place = wire.start(at);
+                    let Ok(step) = step else {
+                        self.nested = Nested::No;
+                        self.scan_part(run, wire, &mut begin, at);
+                        self.output.close_scalar(place);
+                        continue;
+                    };
+                    if step.scalar_ended {
+                        self.scan_part(run, wire, &mut begin, at);
+                        self.output.close_scalar(place);
+                        self.close_selected();
+                    }
+                    match step.kind {
+                        Kind::Open if !selected.is_empty() => {
+                            self.scan_part(run, wire, &mut begin, at + 1);
+                            self.lanes[0].open_whole(wire.end(at), &selected);
+                        }
+                        Kind::Close if was_in_string => {
+                            self.scan_part(run, wire, &mut begin, at);
+                            self.close_selected();
+                        }
+                        Kind::ScalarStart => {
+                            self.scan_part(run, wire, &mut begin, at);
+                            self.output.open_scalar(place, self.lanes[0].depth);
+                            self.lanes[0].open_whole(place, &selected);
+                        }
+                        _ => {}
+                    }
+                    at += 1;
+                }
+            }
+        }
+        self.scan_part(run, wire, &mut begin, run.len());
+    }
+
+    fn close_selected(&mut self) {
+        self.with(0, |lane, shared| lane.close_whole(shared));
+    }
+
+    fn scan_part(&mut self, run: &[u8], wire: Wire, begin: &mut usize, end: usize) {
+        if end > *begin {
+            let (part, wire) = (&run[*begin..end], wire.skip(*begin));
+            self.with(0, |lane, shared| lane.scan(part, wire, shared));
+            *begin = end;
+        }
+    }
+}

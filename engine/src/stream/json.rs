@@ -1,0 +1,413 @@
+//! A pushdown tokenizer for JSON (RFC 8259), one byte at a time, with a cap on depth. It keeps no values.
+
+use super::path::{Bits, Down, MAX_KEY, PathSet};
+use crate::program::PatternId;
+
+/// The deepest nesting of arrays and objects that is read.
+pub(crate) const MAX_DEPTH: usize = 256;
+
+/// What a byte is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A bracket, a colon, a comma, white space.
+    Structure,
+    /// The quote that opens a string.
+    Open,
+    /// A byte inside a string, escapes included.
+    Inside,
+    /// The quote that closes a string.
+    Close,
+    /// The first byte of a number or a literal.
+    ScalarStart,
+    /// A later byte of it.
+    Scalar,
+}
+
+/// A byte, read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) kind: Kind,
+    /// A number or literal ended before this byte.
+    pub(crate) scalar_ended: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Json {
+    stack: Vec<Level>,
+    state: State,
+    tracked: Option<Tracked>,
+    /// Names of members whose value is a document of its own for paths.
+    roots: &'static [&'static str],
+}
+
+#[derive(Clone, Debug)]
+struct Level {
+    object: bool,
+    index: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A value; `close` where the array may end instead.
+    Value {
+        close: bool,
+    },
+    /// A member's name; `close` where the object may end instead.
+    Name {
+        close: bool,
+    },
+    Colon,
+    Comma,
+    String {
+        name: bool,
+        escaped: bool,
+    },
+    Number(Number),
+    Literal {
+        rest: &'static [u8],
+    },
+    /// Between documents.
+    Between,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Number {
+    Minus,
+    Zero,
+    Int,
+    Point,
+    Fraction,
+    E,
+    Sign,
+    Exponent,
+}
+
+impl Number {
+    fn ends(self) -> bool {
+        matches!(self, Self::Zero | Self::Int | Self::Fraction | Self::Exponent)
+    }
+
+    fn next(self, byte: u8) -> Option<Self> {
+        Some(match (self, byte) {
+            (Self::Minus, b'0') => Self::Zero,
+            (Self::Minus, b'1'..=b'9') | (Self::Int, b'0'..=b'9') => Self::Int,
+            (Self::Zero | Self::Int, b'.') => Self::Point,
+            (Self::Point | Self::Fraction, b'0'..=b'9') => Self::Fraction,
+            (Self::Zero | Self::Int | Self::Fraction, b'e' | b'E') => Self::E,
+            (Self::E, b'+' | b'-') => Self::Sign,
+            (Self::E | Self::Sign | Self::Exponent, b'0'..=b'9') => Self::Exponent,
+            _ => return None,
+        })
+    }
+}
+
+/// What is followed where a plan has paths.
+#[derive(Clone, Debug)]
+struct Tracked {
+    /// The places that hold at each depth; the last one is where the next value stands.
+    levels: Vec<Bits>,
+    value: Bits,
+    name: Vec<u8>,
+    name_too_long: bool,
+}
+
+impl Json {
+    pub(crate) fn new(paths: &PathSet, roots: &'static [&'static str]) -> Self {
+        let tracked = (!paths.is_empty()).then(|| Tracked {
+            levels: Vec::new(),
+            value: paths.roots(),
+            name: Vec::new(),
+            name_too_long: false,
+        });
+        Self { stack: Vec::new(), state: State::Between, tracked, roots }
+    }
+
+    /// True between documents.
+    pub(crate) fn is_between(&self) -> bool {
+        self.state == State::Between || (self.stack.is_empty() && matches!(self.state, State::Number(n) if n.ends()))
+    }
+
+    pub(crate) fn in_string(&self) -> bool {
+        matches!(self.state, State::String { .. })
+    }
+
+    /// How many of these bytes are plainly inside the string, without a quote, a backslash or a control character.
+    pub(crate) fn plain(&self, bytes: &[u8]) -> usize {
+        match self.state {
+            State::String { escaped: false, name } if !(name && self.tracked.is_some()) => {
+                let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+                bytes[..end].iter().position(|b| *b < 0x20).unwrap_or(end)
+            }
+            _ => 0,
+        }
+    }
+
+    /// The patterns that select the value which begins now.
+    pub(crate) fn selected(&self, paths: &PathSet) -> Vec<PatternId> {
+        match (&self.tracked, self.state) {
+            (Some(tracked), State::String { name: false, .. } | State::Number(_) | State::Literal { .. }) => {
+                paths.selected(&tracked.value)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Reads a byte.
+    ///
+    /// # Errors
+    /// What was expected in its place.
+    pub(crate) fn step(&mut self, byte: u8, paths: &PathSet) -> Result<Step, &'static str> {
+        let mut scalar_ended = false;
+        if let State::Number(number) = self.state {
+            if let Some(next) = number.next(byte) {
+                self.state = State::Number(next);
+                return Ok(Step { kind: Kind::Scalar, scalar_ended });
+            }
+            if !number.ends() {
+                return Err("a number breaks off");
+            }
+            scalar_ended = true;
+            self.value_ended();
+            if self.state == State::Between && !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Err("expected white space after a number");
+            }
+        }
+        let kind = self.dispatch(byte, paths)?;
+        Ok(Step { kind, scalar_ended })
+    }
+
+    fn dispatch(&mut self, byte: u8, paths: &PathSet) -> Result<Kind, &'static str> {
+        match self.state {
+            State::String { name, escaped } => {
+                if byte < 0x20 {
+                    return Err("a control character in a string must be escaped");
+                }
+                match byte {
+                    b'"' if !escaped => {
+                        if name {
+                            self.state = State::Colon
+                        } else {
+                            self.value_ended()
+                        }
+                        return Ok(Kind::Close);
+                    }
+                    _ => self.state = State::String { name, escaped: byte == b'\\' && !escaped },
+                }
+                if let (true, Some(tracked)) = (name, &mut self.tracked) {
+                    tracked.name_too_long |= tracked.name.len() >= MAX_KEY;
+                    if !tracked.name_too_long {
+                        tracked.name.push(byte);
+                    }
+                }
+                Ok(Kind::Inside)
+            }
+            State::Literal { rest } => {
+                let (first, rest) = rest.split_first().ok_or("a literal breaks off")?;
+                if *first != byte {
+                    return Err("expected `true`, `false` or `null`");
+                }
+                if rest.is_empty() {
+                    self.value_ended()
+                } else {
+                    self.state = State::Literal { rest }
+                }
+                Ok(Kind::Scalar)
+            }
+            _ if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => Ok(Kind::Structure),
+            State::Between => {
+                if let Some(tracked) = &mut self.tracked {
+                    tracked.levels.clear();
+                    tracked.value = paths.roots();
+                }
+                self.value(byte)
+            }
+            State::Value { close } => {
+                if close && byte == b']' {
+                    return self.close(false);
+                }
+                self.enter_element(paths);
+                self.value(byte)
+            }
+            State::Name { close } => match byte {
+                b'"' => {
+                    if let Some(tracked) = &mut self.tracked {
+                        tracked.name.clear();
+                        tracked.name_too_long = false;
+                    }
+                    self.state = State::String { name: true, escaped: false };
+                    Ok(Kind::Open)
+                }
+                b'}' if close => self.close(true),
+                _ => Err("expected a member's name"),
+            },
+            State::Colon => {
+                if byte != b':' {
+                    return Err("expected `:`");
+                }
+                self.enter_member(paths);
+                self.state = State::Value { close: false };
+                Ok(Kind::Structure)
+            }
+            State::Comma => match (byte, self.stack.last_mut()) {
+                (b',', Some(level)) => {
+                    level.index += 1;
+                    self.state =
+                        if level.object { State::Name { close: false } } else { State::Value { close: false } };
+                    Ok(Kind::Structure)
+                }
+                (b'}', Some(level)) if level.object => self.close(true),
+                (b']', Some(level)) if !level.object => self.close(false),
+                _ => Err("expected `,` or the closing bracket"),
+            },
+            State::Number(_) => unreachable!("numbers are handled before"),
+        }
+    }
+
+    fn value(&mut self, byte: u8) -> Result<Kind, &'static str> {
+        self.state = match byte {
+            b'"' => {
+                self.state = State::String { name: false, escaped: false };
+                return Ok(Kind::Open);
+            }
+            b'{' | b'[' => {
+                if self.stack.len() >= MAX_DEPTH {
+                    return Err("nested too deep");
+                }
+                let object = byte == b'{';
+                self.stack.push(Level { object, index: 0 });
+                if let Some(tracked) = &mut self.tracked {
+                    tracked.levels.push(tracked.value.clone());
+                }
+                self.state = if object { State::Name { close: true } } else { State::Value { close: true } };
+                return Ok(Kind::Structure);
+            }
+            b'-' => State::Number(Number::Minus),
+            b'0' => State::Number(Number::Zero),
+            b'1'..=b'9' => State::Number(Number::Int),
+            b't' => State::Literal { rest: b"rue" },
+            b'f' => State::Literal { rest: b"alse" },
+            b'n' => State::Literal { rest: b"ull" },
+            _ => return Err("expected a value"),
+        };
+        Ok(Kind::ScalarStart)
+    }
+
+    fn close(&mut self, object: bool) -> Result<Kind, &'static str> {
+        match self.stack.pop() {
+            Some(level) if level.object == object => {
+                if let Some(tracked) = &mut self.tracked {
+                    tracked.levels.pop();
+                }
+                self.value_ended();
+                Ok(Kind::Structure)
+            }
+            _ => Err("the bracket closes nothing"),
+        }
+    }
+
+    fn value_ended(&mut self) {
+        self.state = if self.stack.is_empty() { State::Between } else { State::Comma };
+    }
+
+    fn enter_element(&mut self, paths: &PathSet) {
+        if let (Some(tracked), Some(level)) = (&mut self.tracked, self.stack.last())
+            && !level.object
+            && let Some(bits) = tracked.levels.last()
+        {
+            tracked.value = paths.down(bits, Down::Index(level.index));
+        }
+    }
+
+    fn enter_member(&mut self, paths: &PathSet) {
+        let Some(tracked) = &mut self.tracked else { return };
+        let Some(bits) = tracked.levels.last() else { return };
+        // Names are compared as decoded text; a name too long for any path selects by wildcards alone.
+        let name = unescaped(if tracked.name_too_long { b"" } else { &tracked.name });
+        tracked.value = paths.down(bits, Down::Key(&name));
+        if self.roots.iter().any(|root| root.as_bytes() == name) {
+            paths.add_roots(&mut tracked.value);
+        }
+    }
+}
+
+fn unescaped(name: &[u8]) -> Vec<u8> {
+    use super::escape::{Decoded, Unescape, Wire};
+    let mut out = Vec::with_capacity(name.len());
+    let mut collect = |piece: Decoded<'_>| match piece {
+        Decoded::Run(run, _) => out.extend_from_slice(run),
+        Decoded::Char(bytes, len, _) => out.extend_from_slice(&bytes[..len]),
+    };
+    let mut decoder = Unescape::default();
+    // The lenient decoder has no errors.
+    let _ = decoder.push(name, Wire::Linear(0), &mut collect);
+    decoder.finish(name.len() as u64, &mut collect);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts(text: &[u8]) -> bool {
+        let paths = PathSet::default();
+        let mut json = Json::new(&paths, &[]);
+        text.iter().all(|byte| json.step(*byte, &paths).is_ok()) && json.is_between()
+    }
+
+    #[test]
+    fn it_reads_what_is_json() {
+        for text in
+            ["{}", "[]", r#"{"a":[1,-2.5e+3,true,null,"x\"y"],"b":{}}"#, "12", " [ 1 , 2 ] ", r#""""#, "0", "[0]\n{}"]
+        {
+            assert!(accepts(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn it_refuses_what_is_not() {
+        for text in [
+            "{",
+            "]",
+            "[1,]",
+            "{,}",
+            r#"{"a"}"#,
+            "01",
+            "-",
+            "1.",
+            "tru",
+            "\"a\nb\"",
+            "{\"a\":1,}",
+            "[1 2]",
+            "nul!",
+            "{]",
+        ] {
+            assert!(!accepts(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_is_capped() {
+        let paths = PathSet::default();
+        let mut json = Json::new(&paths, &[]);
+        for _ in 0..MAX_DEPTH {
+            assert!(json.step(b'[', &paths).is_ok());
+        }
+        assert_eq!(json.step(b'[', &paths), Err("nested too deep"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn it_agrees_with_an_independent_parser(text in r#"[\[\]{}:,"\\0-9eE.+\-truefalsn a]{0,12}"#) {
+            // serde_json reads one document and checks escapes, which are the decoder's business here.
+            proptest::prop_assume!(!text.contains('\\'));
+            let one = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+            if one {
+                proptest::prop_assert!(accepts(text.as_bytes()));
+            } else if accepts(text.as_bytes()) {
+                // Several documents, or none.
+                let mut all = serde_json::Deserializer::from_str(&text).into_iter::<serde::de::IgnoredAny>();
+                proptest::prop_assert!(all.all(|document| document.is_ok()));
+            }
+        }
+    }
+}

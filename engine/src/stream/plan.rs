@@ -1,0 +1,131 @@
+//! What a stream with one set of rules looks for: the program specialised, so that the scan tests nothing that can't change.
+
+use super::automaton::DEAD;
+use super::path::PathSet;
+use crate::pattern::Matcher;
+use crate::program::{Inner, PatternId, RuleId, RuleSet};
+use std::collections::HashMap;
+
+/// A program under one set of rules. Shared by all streams of that set.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The class of the byte before, by byte; the last entry stands for the start of a text.
+    classes: [u8; 257],
+    /// By class of the byte before and by byte: which list of `spawns` begins here; 0 is none.
+    first: Vec<u16>,
+    spawns: Vec<Vec<Spawn>>,
+    /// Rules in force that claim a pattern, by pattern.
+    claims: Vec<Vec<RuleId>>,
+    /// The largest `near` window, in bytes.
+    pub(crate) window: u64,
+    pub(crate) paths: PathSet,
+}
+
+/// A candidate that begins: its pattern and the state after its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Spawn {
+    pub(crate) pattern: u32,
+    pub(crate) state: u32,
+}
+
+impl Plan {
+    pub(crate) fn new(program: &Inner, rules: &RuleSet) -> Self {
+        let mut claims: Vec<Vec<RuleId>> = vec![Vec::new(); program.patterns.len()];
+        for (index, rule) in program.rules.iter().enumerate() {
+            let id = RuleId(index as u32);
+            if rules.contains(id) {
+                rule.patterns.iter().for_each(|pattern| claims[pattern.index()].push(id));
+            }
+        }
+        claims.iter_mut().for_each(|rules| rules.dedup());
+        let active: Vec<usize> = (0..claims.len()).filter(|pattern| !claims[*pattern].is_empty()).collect();
+        let (classes, behind) = classes(program, &active);
+        let (first, spawns) = spawns(program, &active, &behind);
+        let window = active.iter().map(|pattern| program.patterns[*pattern].hold.window as u64).max().unwrap_or(0);
+        let paths = PathSet::new(active.iter().filter_map(|pattern| {
+            let id = PatternId(*pattern as u32);
+            match &program.patterns[*pattern].spec.matcher {
+                Matcher::Json(path) => Some((id, crate::stream::path::Target::Path(path.clone()))),
+                Matcher::Column(names) => Some((id, crate::stream::path::Target::Column(names.clone()))),
+                Matcher::Regex(_) | Matcher::Words { .. } => None,
+            }
+        }));
+        Self { classes, first, spawns, claims, window, paths }
+    }
+
+    /// The class of the byte before a candidate.
+    pub(crate) fn class(&self, before: Option<u8>) -> usize {
+        usize::from(self.classes[before.map_or(256, usize::from)])
+    }
+
+    /// The candidates that begin with this byte after a byte of this class; empty for most.
+    pub(crate) fn spawns(&self, class: usize, byte: u8) -> &[Spawn] {
+        &self.spawns[usize::from(self.first[class << 8 | usize::from(byte)])]
+    }
+
+    /// The place of the first byte of `text` where a candidate begins, its length where none does.
+    pub(crate) fn skip(&self, before: Option<u8>, text: &[u8]) -> usize {
+        if self.spawns.len() == 1 {
+            return text.len();
+        }
+        let mut class = self.class(before);
+        for (at, byte) in text.iter().enumerate() {
+            if self.first[class << 8 | usize::from(*byte)] != 0 {
+                return at;
+            }
+            class = usize::from(self.classes[usize::from(*byte)]);
+        }
+        text.len()
+    }
+
+    /// The rules in force that claim a pattern.
+    pub(crate) fn claims(&self, pattern: PatternId) -> &[RuleId] {
+        &self.claims[pattern.index()]
+    }
+}
+
+/// Groups the bytes that may stand before a candidate by the start states they lead to.
+fn classes(program: &Inner, active: &[usize]) -> ([u8; 257], Vec<Option<u8>>) {
+    let mut classes = [0; 257];
+    let mut known: HashMap<Vec<u32>, u8> = HashMap::new();
+    let mut behind = Vec::new();
+    for (at, class) in classes.iter_mut().enumerate() {
+        let before = u8::try_from(at).ok();
+        let starts = active
+            .iter()
+            .filter_map(|pattern| program.patterns[*pattern].automaton.as_ref())
+            .map(|automaton| automaton.start(before))
+            .collect();
+        *class = *known.entry(starts).or_insert_with(|| {
+            behind.push(before);
+            // Look-behind knows five kinds of byte at the most: start, LF, CR, word, other.
+            (behind.len() - 1) as u8
+        });
+    }
+    (classes, behind)
+}
+
+fn spawns(program: &Inner, active: &[usize], behind: &[Option<u8>]) -> (Vec<u16>, Vec<Vec<Spawn>>) {
+    let mut lists = vec![Vec::new()];
+    let mut known: HashMap<Vec<Spawn>, u16> = HashMap::from([(Vec::new(), 0)]);
+    let mut first = Vec::with_capacity(behind.len() << 8);
+    for before in behind {
+        for byte in 0..=255u8 {
+            let list: Vec<Spawn> = active
+                .iter()
+                .filter_map(|pattern| {
+                    let automaton = program.patterns[*pattern].automaton.as_ref()?;
+                    let state = automaton.step(automaton.start(*before), byte);
+                    (state != DEAD && automaton.live(state)).then_some(Spawn { pattern: *pattern as u32, state })
+                })
+                .collect();
+            let id = *known.entry(list).or_insert_with_key(|list| {
+                lists.push(list.clone());
+                // At most 256 bytes times five classes of lists.
+                (lists.len() - 1) as u16
+            });
+            first.push(id);
+        }
+    }
+    (first, lists)
+}

@@ -1,0 +1,236 @@
+//! From matches to output: overlaps are settled, what is decided leaves.
+
+use crate::mask::{REDACTED, Strategy};
+use crate::program::{PatternId, RuleId};
+use crate::sink::{ActionKind, Decision, Sink};
+use bytes::Bytes;
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+
+/// A rule's claim on a match.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) rule: RuleId,
+    pub(crate) pattern: PatternId,
+    pub(crate) kind: ActionKind,
+    pub(crate) priority: u8,
+    pub(crate) strategy: Strategy,
+    /// The rule's name settles ties.
+    pub(crate) name: std::sync::Arc<str>,
+    /// What stands in the place of the match; empty unless the rule masks.
+    pub(crate) replacement: Vec<u8>,
+    /// The rest of a value whose decision was already told.
+    pub(crate) silent: bool,
+}
+
+/// A number of a JSON document: a mask inside it puts the whole in quotes.
+#[derive(Clone, Copy, Debug)]
+struct Scalar {
+    start: u64,
+    /// None while it goes on.
+    end: Option<u64>,
+    /// How deep the quotes must be escaped.
+    depth: usize,
+}
+
+/// The bytes that wait, and the claims on them.
+#[derive(Debug)]
+pub(crate) struct Output {
+    chunks: VecDeque<(u64, Bytes)>,
+    claims: Vec<Claim>,
+    scalars: VecDeque<Scalar>,
+    /// All before this has left.
+    cut: u64,
+    end: u64,
+    /// The last mask that left: a claim that it covers and that is of the same rule says nothing new.
+    last: Option<(RuleId, u64, u64)>,
+}
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self {
+            chunks: VecDeque::with_capacity(4),
+            claims: Vec::new(),
+            scalars: VecDeque::new(),
+            cut: 0,
+            end: 0,
+            last: None,
+        }
+    }
+
+    /// Forgets all that waits: the stream stopped.
+    pub(crate) fn poison(&mut self) {
+        self.chunks.clear();
+        self.claims.clear();
+        self.cut = self.end;
+    }
+
+    /// Where the next byte will stand.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn held(&self) -> usize {
+        (self.end - self.cut) as usize
+    }
+
+    /// Memory of what is known of the bytes that wait.
+    pub(crate) fn overhead(&self) -> usize {
+        self.claims.iter().map(|claim| size_of::<Claim>() + claim.replacement.len()).sum::<usize>()
+            + self.scalars.len() * size_of::<Scalar>()
+    }
+
+    pub(crate) fn append(&mut self, bytes: Bytes) {
+        let start = self.end;
+        self.end += bytes.len() as u64;
+        if !bytes.is_empty() {
+            self.chunks.push_back((start, bytes));
+        }
+    }
+
+    pub(crate) fn claim(&mut self, claim: Claim) {
+        let twin = |other: &Claim| (other.rule, other.start, other.end) == (claim.rule, claim.start, claim.end);
+        if claim.end > claim.start && !self.claims.iter().any(twin) {
+            self.claims.push(claim);
+        }
+    }
+
+    pub(crate) fn open_scalar(&mut self, start: u64, depth: usize) {
+        self.scalars.push_back(Scalar { start, end: None, depth });
+    }
+
+    pub(crate) fn close_scalar(&mut self, end: u64) {
+        if let Some(scalar) = self.scalars.back_mut().filter(|scalar| scalar.end.is_none()) {
+            scalar.end = Some(end);
+        }
+    }
+
+    /// The length of the number that goes on, in bytes.
+    pub(crate) fn open_scalar_start(&self) -> Option<u64> {
+        self.scalars.back().filter(|scalar| scalar.end.is_none()).map(|scalar| scalar.start)
+    }
+
+    /// Settles all claims that start before `safe`, where no earlier match can come any more, and emits all before it.
+    ///
+    /// # Errors
+    /// The decision that blocks.
+    pub(crate) fn resolve(&mut self, safe: u64, sink: &mut impl Sink) -> Result<(), Decision> {
+        let safe = self.open_scalar_start().map_or(safe, |start| safe.min(start));
+        if self.claims.iter().any(|claim| claim.start < safe) {
+            self.claims.sort_by(|a, b| order(a).cmp(&order(b)));
+            let ready = self.claims.partition_point(|claim| claim.start < safe);
+            let claims: Vec<Claim> = self.claims.drain(..ready).collect();
+            for at in 0..claims.len() {
+                self.settle(&claims[at], &claims, sink)?;
+            }
+        }
+        while self.scalars.front().is_some_and(|scalar| scalar.end.is_some_and(|end| end <= safe)) {
+            self.scalars.pop_front();
+        }
+        self.release(safe, sink);
+        Ok(())
+    }
+
+    fn settle(&mut self, claim: &Claim, all: &[Claim], sink: &mut impl Sink) -> Result<(), Decision> {
+        let decision =
+            Decision { rule: claim.rule, pattern: claim.pattern, span: claim.start..claim.end, action: claim.kind };
+        let covered =
+            self.last.is_some_and(|(rule, start, end)| rule == claim.rule && start <= claim.start && claim.end <= end);
+        if !claim.silent && !covered {
+            sink.decision(&decision);
+        }
+        match claim.kind {
+            ActionKind::Alert => {}
+            ActionKind::Block => {
+                self.release(claim.start, sink);
+                return Err(decision);
+            }
+            ActionKind::Mask => {
+                if claim.start >= self.cut {
+                    self.mask(claim, all, sink);
+                } else if claim.end > self.cut {
+                    // Another mask won where both claim a byte; what it leaves of this one is redacted.
+                    sink.masked(REDACTED.as_bytes());
+                    self.drop_until(claim.end);
+                }
+                self.last = Some((claim.rule, claim.start, claim.end));
+            }
+        }
+        Ok(())
+    }
+
+    fn mask(&mut self, claim: &Claim, all: &[Claim], sink: &mut impl Sink) {
+        let number = self.scalars.iter().find_map(|scalar| {
+            let end = scalar.end?;
+            (scalar.start <= claim.start && claim.end <= end).then_some((scalar.start, end, scalar.depth))
+        });
+        let Some((start, end, depth)) = number else {
+            self.release(claim.start, sink);
+            sink.masked(&claim.replacement);
+            self.drop_until(claim.end);
+            return;
+        };
+        let inside = |other: &&Claim| other.kind == ActionKind::Mask && other.start < end && other.end > start;
+        let alone = all.iter().filter(inside).all(|other| (other.start, other.end) == (claim.start, claim.end));
+        self.release(start, sink);
+        let mut text = super::escape::encode(b"\"", depth);
+        if alone {
+            self.copy(start, claim.start, &mut text);
+            text.extend_from_slice(&claim.replacement);
+            self.copy(claim.end, end, &mut text);
+        } else {
+            text.extend_from_slice(REDACTED.as_bytes());
+        }
+        text.extend_from_slice(&super::escape::encode(b"\"", depth));
+        sink.masked(&text);
+        self.drop_until(end);
+    }
+
+    fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
+        for (start, bytes) in &self.chunks {
+            let a = from.clamp(*start, start + bytes.len() as u64) - start;
+            let b = to.clamp(*start, start + bytes.len() as u64) - start;
+            out.extend_from_slice(&bytes[a as usize..b as usize]);
+        }
+    }
+
+    /// Emits what waits before `to`.
+    fn release(&mut self, to: u64, sink: &mut impl Sink) {
+        self.advance(to, |bytes| sink.clean(bytes));
+    }
+
+    fn drop_until(&mut self, to: u64) {
+        self.advance(to, drop);
+    }
+
+    fn advance(&mut self, to: u64, mut each: impl FnMut(Bytes)) {
+        while self.cut < to {
+            let Some((start, bytes)) = self.chunks.front() else { return };
+            let end = start + bytes.len() as u64;
+            let upto = to.min(end);
+            let whole = self.cut == *start && upto == end;
+            let slice =
+                if whole { bytes.clone() } else { bytes.slice((self.cut - start) as usize..(upto - start) as usize) };
+            self.cut = upto;
+            if upto == end {
+                self.chunks.pop_front();
+            }
+            each(slice);
+        }
+    }
+}
+
+/// Leftmost start; then block, mask, alert; then priority, the longer span, the stricter strategy, the name.
+fn order(claim: &Claim) -> impl Ord + '_ {
+    (
+        claim.start,
+        Reverse(claim.kind),
+        Reverse(claim.priority),
+        Reverse(claim.end),
+        Reverse(claim.strategy),
+        &claim.name,
+    )
+}

@@ -1,0 +1,74 @@
+//! Law 4, counted: clean bytes cost no allocation once a stream is open.
+#![allow(unsafe_code, reason = "a counting allocator has to implement the unsafe trait it counts for")]
+
+use bytes::Bytes;
+use sluice_engine::{
+    Action, Budget, Decision, Format, Mask, PatternSpec, Program, RuleSpec, Sink, Stream, StreamOptions,
+};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call is passed on to the system allocator unchanged; counting touches a thread-local cell that itself
+// allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[derive(Default)]
+struct Length(usize);
+
+impl Sink for Length {
+    fn clean(&mut self, bytes: Bytes) {
+        self.0 += bytes.len();
+    }
+    fn masked(&mut self, replacement: &[u8]) {
+        self.0 += replacement.len();
+    }
+    fn decision(&mut self, _: &Decision) {}
+}
+
+#[test]
+fn a_push_of_clean_bytes_allocates_nothing() {
+    let mut builder = Program::builder();
+    let mail = builder.pattern(PatternSpec::regex("mail", r"\b[a-z]{1,20}@[a-z]{1,20}\.com\b")).expect("valid");
+    builder.rule(RuleSpec::new("mail", Action::Mask(Mask::redact("#")), [mail]));
+    let program = builder.build().expect("valid");
+    for (format, text) in [
+        (Format::Raw, &b"nothing to see here, 12345; only words and 2 numbers\n"[..]),
+        (Format::Json, &br#"{"plain":["words without a match","and more"],"n":12}"#[..]),
+        (Format::Sse, &b"data: {\"plain\":[\"words without a match\",\"and more\"]}\n\n"[..]),
+    ] {
+        let chunk = Bytes::from(text.repeat(20));
+        let mut out = Length::default();
+        let mut stream = Stream::open(&program, StreamOptions::format(format), &Budget::unlimited());
+        // The first pushes may size what is reused afterwards.
+        for _ in 0..2 {
+            stream.push(chunk.clone(), &mut out).expect("clean");
+        }
+        let before = ALLOCATIONS.with(Cell::get);
+        for _ in 0..50 {
+            stream.push(chunk.clone(), &mut out).expect("clean");
+        }
+        let allocations = ALLOCATIONS.with(Cell::get) - before;
+        assert_eq!(allocations, 0, "{format:?}: {allocations} allocations in 50 clean pushes");
+        stream.finish(&mut out).expect("clean");
+        assert_eq!(out.0, chunk.len() * 52);
+    }
+}

@@ -1,0 +1,64 @@
+//! Laws 1, 2, 5 and 6: any bytes, any format, any cuts give one output, and no masked value leaves.
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use sluice_engine::{Action, Budget, Collected, Format, JsonPath, Mask, Matcher, PatternSpec, Program, RuleSpec, Stop, Stream, StreamOptions, Validator};
+use std::sync::LazyLock;
+
+static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
+    let mut builder = Program::builder();
+    let mut add = |spec: PatternSpec| builder.pattern(spec).expect("valid");
+    let mail = add(PatternSpec::regex("mail", r"\b[a-z.]{1,6}@[a-z]{1,4}\.com\b"));
+    let digits = add(PatternSpec::regex("digits", r"\b[0-9]{4}(?:[ -]?[0-9]{4})\b").validate(Validator::Luhn));
+    let near = add(PatternSpec::regex("near", r"[0-9]{3}").near(["id"], 5));
+    let capped = add(PatternSpec::regex("capped", r"--[\s\S]+?--").max(9));
+    let name = add(PatternSpec::new("name", Matcher::Json(JsonPath::parse("$..n").expect("valid"))).max(6));
+    let stop = add(PatternSpec::regex("stop", "BLOCK"));
+    builder.rule(RuleSpec::new("mail", Action::Mask(Mask::redact("[m]")), [mail]));
+    builder.rule(RuleSpec::new("digits", Action::Mask(Mask::Partial { keep_first: 0, keep_last: 2, with: '*' }), [digits]));
+    builder.rule(RuleSpec::new("near", Action::Mask(Mask::Hash { key: "k".into() }), [near]));
+    builder.rule(RuleSpec::new("capped", Action::Mask(Mask::redact("\"c\"")), [capped]));
+    builder.rule(RuleSpec::new("name", Action::Mask(Mask::redact("N")), [name]));
+    builder.rule(RuleSpec::new("stop", Action::Block, [stop]));
+    builder.build().expect("valid")
+});
+
+fn run<'a>(format: Format, chunks: impl Iterator<Item = &'a [u8]>) -> (Collected, Option<Stop>) {
+    let mut out = Collected::default();
+    let mut stream = Stream::open(&PROGRAM, StreamOptions::format(format), &Budget::unlimited());
+    for chunk in chunks {
+        if let Err(stop) = stream.push(Bytes::copy_from_slice(chunk), &mut out) {
+            return (out, Some(stop));
+        }
+    }
+    let stop = stream.finish(&mut out).err();
+    (out, stop)
+}
+
+fuzz_target!(|input: (u8, Vec<u8>, Vec<u8>)| {
+    let (format, cuts, text) = input;
+    let format = [Format::Raw, Format::Json, Format::Sse][usize::from(format % 3)];
+    let whole = run(format, std::iter::once(text.as_slice()));
+    let bytewise = run(format, text.chunks(1));
+    assert_eq!(whole, bytewise, "byte by byte");
+    let mut rest = text.as_slice();
+    let mut pieces = Vec::new();
+    for cut in &cuts {
+        let (piece, tail) = rest.split_at(usize::from(*cut).min(rest.len()));
+        pieces.push(piece);
+        rest = tail;
+    }
+    pieces.push(rest);
+    assert_eq!(whole, run(format, pieces.into_iter()), "cut as told");
+    if format == Format::Json && whole.1.is_none() {
+        for document in serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>() {
+            if document.is_err() {
+                return;
+            }
+        }
+        for document in serde_json::Deserializer::from_slice(&whole.0.bytes).into_iter::<serde_json::Value>() {
+            document.expect("masked JSON is JSON");
+        }
+    }
+});
