@@ -1,0 +1,81 @@
+//! The command line of `sluice`.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+mod config;
+mod serve;
+mod sessions;
+mod token;
+
+/// What the command did; the exit code says it: 0, 1, 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is well.
+    Clean,
+    /// It was done and found something wrong.
+    Findings,
+    /// It could not be done.
+    Failed,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Clean => 0,
+            Outcome::Findings => 1,
+            Outcome::Failed => 2,
+        })
+    }
+}
+
+/// A gateway between identities and the systems that hold personal data.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway; without a configuration: development mode, on this machine only.
+    Serve {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Listen here instead; port 0 lets the system choose.
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<SocketAddr>,
+    },
+    /// Show on a bundled server what the gateway does.
+    Demo,
+    /// Sign a token of the development issuer.
+    Token(token::TokenArgs),
+    /// Read the recorded sessions.
+    Sessions(sessions::SessionsArgs),
+    /// Work with configuration files.
+    Config(config::ConfigArgs),
+    /// The bundled MCP server with invented customers, on standard input and output.
+    #[command(hide = true)]
+    DemoServer,
+}
+
+/// Runs the command; messages go to standard error, results to standard output.
+pub async fn run(cli: Cli) -> Outcome {
+    match cli.command {
+        Command::Serve { config, listen } => serve::serve(config.as_deref(), listen).await,
+        Command::Demo => crate::demo::run().await,
+        Command::Token(arguments) => token::token(&arguments),
+        Command::Sessions(arguments) => sessions::sessions(&arguments),
+        Command::Config(arguments) => config::config(&arguments),
+        Command::DemoServer => crate::demo::server::run().await,
+    }
+}
+
+/// Says why a command failed.
+pub(crate) fn failed(error: &dyn std::fmt::Display) -> Outcome {
+    eprintln!("sluice: {error}");
+    Outcome::Failed
+}

@@ -1,0 +1,63 @@
+//! `sluice serve`.
+
+use std::{net::SocketAddr, path::Path};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Outcome, failed};
+use crate::config::{Config, data_dir, load};
+
+pub(super) async fn serve(file: Option<&Path>, listen: Option<SocketAddr>) -> Outcome {
+    let loaded = match file {
+        Some(file) => load(file).map_err(|errors| errors.to_string()),
+        None => Config::development(&data_dir()).map_err(|error| error.to_string()),
+    };
+    let mut config = match loaded {
+        Ok(config) => config,
+        Err(errors) => return failed(&errors),
+    };
+    if let Some(listen) = listen {
+        config.listen = listen;
+    }
+    if let Some(dev) = &config.dev {
+        eprintln!(
+            "sluice: DEVELOPMENT MODE, for this machine only: whoever can read {} can make tokens.\n\
+             sluice: get one with `sluice token --user alice --group dev`; for real use give `--config sluice.toml`.",
+            dev.data.display()
+        );
+    }
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    let signals = tokio::spawn(async move {
+        match stop_signal().await {
+            Ok(()) => tracing::info!("stopping; a second signal stops at once"),
+            Err(error) => tracing::error!(%error, "signals can't be received"),
+        }
+        stop.cancel();
+        // The impatient second signal: nothing acknowledged is lost, sessions stay open on record.
+        if stop_signal().await.is_ok() {
+            std::process::exit(130);
+        }
+    });
+    let served = crate::serve::run(config, shutdown, |address| println!("listening on http://{address}")).await;
+    signals.abort();
+    match served {
+        Ok(()) => Outcome::Clean,
+        Err(error) => failed(&error),
+    }
+}
+
+#[cfg(unix)]
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn stop_signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

@@ -1,0 +1,148 @@
+//! `sluice sessions`: reads the evidence, also while a gateway writes it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{Outcome, failed};
+use crate::{
+    config::{data_dir, load},
+    evidence::{Event, Reader, RequestOutcome, SessionId, SessionSummary, StoredRecord},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct SessionsArgs {
+    #[command(subcommand)]
+    command: SessionsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SessionsCommand {
+    /// The sessions on record, newest first.
+    List {
+        #[command(flatten)]
+        from: From,
+    },
+    /// The records of one session.
+    Show {
+        /// The session; the newest one when left out.
+        id: Option<String>,
+        #[command(flatten)]
+        from: From,
+    },
+}
+
+#[derive(Debug, Args)]
+struct From {
+    /// The configuration that names the store (default: the development store).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The store itself.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    store: Option<PathBuf>,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+impl From {
+    fn open(&self) -> Result<Reader, String> {
+        let path = match (&self.store, &self.config) {
+            (Some(store), _) => store.clone(),
+            (None, Some(config)) => load(config).map_err(|errors| errors.to_string())?.store,
+            (None, None) => data_dir().join("evidence.sqlite"),
+        };
+        Reader::open(&path).map_err(|error| error.to_string())
+    }
+}
+
+pub(super) fn sessions(arguments: &SessionsArgs) -> Outcome {
+    let done = match &arguments.command {
+        SessionsCommand::List { from } => list(from),
+        SessionsCommand::Show { id, from } => show(id.as_deref(), from),
+    };
+    match done {
+        Ok(()) => Outcome::Clean,
+        Err(reason) => failed(&reason),
+    }
+}
+
+fn list(from: &From) -> Result<(), String> {
+    let sessions = from.open()?.sessions().map_err(|error| error.to_string())?;
+    if from.json {
+        return sessions.iter().try_for_each(line);
+    }
+    println!("{:36}  {:20}  {:24}  {:12}  {:>8}  {:>7}  ended", "session", "opened", "user", "connection", "requests", "refused");
+    for SessionSummary { session, user, connection, first, requests, refused, closed, .. } in sessions {
+        let first = first.get(..19).unwrap_or(&first).to_owned() + "Z";
+        let (user, connection) = (shown(&user.unwrap_or_default()), connection.unwrap_or_default());
+        let closed = closed.unwrap_or_else(|| "-".to_owned());
+        println!("{session:36}  {first:20}  {user:24}  {connection:12}  {requests:>8}  {refused:>7}  {closed}");
+    }
+    Ok(())
+}
+
+fn show(id: Option<&str>, from: &From) -> Result<(), String> {
+    let reader = from.open()?;
+    let id = match id {
+        Some(id) => id.to_owned(),
+        None => {
+            let sessions = reader.sessions().map_err(|error| error.to_string())?;
+            sessions.into_iter().next().ok_or("no session is on record")?.session
+        }
+    };
+    let id = SessionId::parse(&id).ok_or("that is no session identifier")?;
+    let records = reader.session(&id).map_err(|error| error.to_string())?;
+    if records.is_empty() {
+        return Err(format!("no session {id} is on record"));
+    }
+    if from.json {
+        return records.iter().try_for_each(line);
+    }
+    records.iter().for_each(print_record);
+    Ok(())
+}
+
+fn line(value: &impl Serialize) -> Result<(), String> {
+    println!("{}", serde_json::to_string(value).map_err(|error| error.to_string())?);
+    Ok(())
+}
+
+/// Prints a record for people.
+pub(crate) fn print_record(stored: &StoredRecord) {
+    let StoredRecord { seq, record } = stored;
+    print!("{seq:>6}  {:.3}  ", record.at);
+    match &record.event {
+        Event::SessionOpened { user, groups, connection, purpose, rules_digest, .. } => {
+            let purpose = purpose.as_deref().unwrap_or("none stated");
+            println!("opened   {} [{}] on {connection}", shown(user), shown(&groups.join(", ")));
+            println!("{:36}purpose: {}; rules {rules_digest}", "", shown(purpose));
+        }
+        Event::Request { exchange, method, name, body, outcome, hits, .. } => {
+            let verb = match outcome {
+                RequestOutcome::Forwarded => "request ",
+                RequestOutcome::Refused => "REFUSED ",
+            };
+            println!("{verb} #{exchange} {} {}", shown(method), shown(name.as_deref().unwrap_or("")));
+            for hit in hits {
+                let message = hit.message.as_deref().unwrap_or("");
+                println!("{:36}{} by {} ({}) {}", "", hit.action, hit.rule, hit.pack, shown(message));
+            }
+            println!("{:36}{}", "", shown(body));
+        }
+        Event::Response { exchange, status, body, part, decisions, outcome, reason, .. } => {
+            println!("response #{exchange} part {part}, status {status}, {outcome:?} {}", shown(reason.as_deref().unwrap_or("")));
+            for decision in decisions {
+                println!("{:36}{} {} times by {} ({})", "", decision.action, decision.count, decision.rule, decision.pattern);
+            }
+            println!("{:36}{}", "", shown(body));
+        }
+        Event::SessionClosed { reason } => println!("closed   {}", shown(reason)),
+    }
+}
+
+/// Text of others for a terminal: without control characters, which could rewrite what is on the screen.
+fn shown(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}

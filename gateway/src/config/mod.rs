@@ -1,0 +1,174 @@
+//! The configuration: one strict TOML file, read into types that can't be wrong.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use url::Url;
+
+mod dev;
+mod read;
+#[cfg(test)]
+mod tests;
+
+pub use dev::data_dir;
+pub use read::{ConfigErrors, Problem, load, parse, parse_duration};
+
+/// Where the gateway listens unless told otherwise.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
+
+/// The whole configuration of a gateway.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The address to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The URL clients use, when it differs from the listen address (a TLS front, a name).
+    pub public_url: Option<Url>,
+    /// The evidence store's file.
+    pub store: PathBuf,
+    /// Rule files or directories. Empty only in development mode: the embedded standard packs.
+    pub rules: Vec<PathBuf>,
+    /// The issuers whose tokens are accepted.
+    pub issuers: Vec<IssuerConfig>,
+    /// The connections by name (`/mcp/NAME`).
+    pub connections: BTreeMap<String, ConnectionConfig>,
+    /// `Origin` values accepted besides the gateway's own; requests without an `Origin` are not browsers'.
+    pub allowed_origins: Vec<String>,
+    /// `Host` values accepted besides the public URL's and loopback at the listen port.
+    pub allowed_hosts: Vec<String>,
+    /// Keys for hash, token and format-preserving masks, by name.
+    pub mask_keys: BTreeMap<String, MaskKey>,
+    /// Set when no file was given: loopback only, with its own issuer and the bundled demo server.
+    pub dev: Option<DevMode>,
+}
+
+/// Development mode: what the embedded default adds.
+#[derive(Debug, Clone)]
+pub struct DevMode {
+    /// The directory of the issuer's key and the store.
+    pub data: PathBuf,
+}
+
+/// An OpenID Connect issuer.
+#[derive(Debug, Clone)]
+pub struct IssuerConfig {
+    /// Its identifier, compared byte for byte with the claim `iss`.
+    pub url: String,
+    /// Accepted audiences besides the connection's own URL.
+    pub audiences: Vec<String>,
+    /// Where its keys are, when discovery is not to be asked.
+    pub jwks_url: Option<Url>,
+    /// The claim with the groups: a dotted path such as `realm_access.roles`.
+    pub groups_claim: String,
+    /// The signature algorithms accepted.
+    pub algorithms: Vec<jsonwebtoken::Algorithm>,
+    /// How far clocks may differ.
+    pub clock_skew: Duration,
+}
+
+impl IssuerConfig {
+    /// An issuer with the defaults: `groups`, every asymmetric algorithm, 30 seconds of skew.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        use jsonwebtoken::Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+        Self {
+            url: url.into(),
+            audiences: Vec::new(),
+            jwks_url: None,
+            groups_claim: "groups".to_owned(),
+            algorithms: vec![RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA],
+            clock_skew: Duration::from_secs(30),
+        }
+    }
+}
+
+/// One system behind the gateway.
+#[derive(Debug, Clone)]
+pub struct ConnectionConfig {
+    /// How it is reached.
+    pub upstream: UpstreamConfig,
+    /// Whether a session must state its purpose.
+    pub require_purpose: bool,
+    /// The groups that may open it; empty: everyone who is authenticated.
+    pub groups: Vec<String>,
+    /// A session without traffic for this long is closed.
+    pub idle: Duration,
+}
+
+impl ConnectionConfig {
+    /// A connection with the defaults: no purpose required, open to everyone authenticated, closed after 15 idle minutes.
+    #[must_use]
+    pub fn new(upstream: UpstreamConfig) -> Self {
+        Self { upstream, require_purpose: false, groups: Vec::new(), idle: Duration::from_secs(15 * 60) }
+    }
+
+    /// Whether somebody in `groups` may open the connection.
+    #[must_use]
+    pub fn admits(&self, groups: &[String]) -> bool {
+        self.groups.is_empty() || self.groups.iter().any(|group| groups.contains(group))
+    }
+}
+
+/// How a system is reached. The values of `env` and `headers` are secrets: `Debug` shows their names alone.
+#[derive(Clone)]
+pub enum UpstreamConfig {
+    /// A child process that speaks MCP over its standard input and output.
+    Stdio {
+        /// The program and its arguments; never empty.
+        command: Vec<String>,
+        /// What is added to its environment.
+        env: BTreeMap<String, String>,
+        /// Where it runs.
+        cwd: Option<PathBuf>,
+    },
+    /// A server that speaks Streamable HTTP.
+    Http {
+        /// Its endpoint.
+        url: Url,
+        /// Headers sent with each request: the gateway's own credential.
+        headers: BTreeMap<String, String>,
+    },
+}
+
+impl std::fmt::Debug for UpstreamConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdio { command, env, cwd } => f
+                .debug_struct("Stdio")
+                .field("command", &command.first())
+                .field("env", &env.keys())
+                .field("cwd", cwd)
+                .finish(),
+            Self::Http { url, headers } => {
+                f.debug_struct("Http").field("host", &url.host_str()).field("headers", &headers.keys()).finish()
+            }
+        }
+    }
+}
+
+/// A key for masks: 32 bytes that `Debug` does not show.
+#[derive(Clone)]
+pub struct MaskKey([u8; 32]);
+
+impl MaskKey {
+    /// A key of these bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for MaskKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MaskKey(…)")
+    }
+}

@@ -1,0 +1,511 @@
+//! Reads the configuration file: every error at once, each with its place and, for an unknown key, the nearest known one.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+use url::Url;
+
+use super::{Config, ConnectionConfig, DEFAULT_LISTEN, IssuerConfig, MaskKey, UpstreamConfig};
+use crate::identity::{algorithm_named, is_trustworthy};
+
+/// One thing that is wrong in a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// All that is wrong in a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors {
+    /// The file as it was named.
+    pub file: String,
+    /// Whether the file could not be read at all.
+    pub unreadable: bool,
+    /// The problems in the order of their places; never empty.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            if self.unreadable {
+                write!(f, "{}: {}", self.file, problem.message)?;
+            } else {
+                write!(f, "{}:{}:{}: {}", self.file, problem.line, problem.column, problem.message)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// Reads a configuration file. Relative paths in it are relative to its directory.
+///
+/// # Errors
+///
+/// [`ConfigErrors`], with `unreadable` set when there is no such file.
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigErrors {
+        file: name.clone(),
+        unreadable: true,
+        problems: vec![Problem { line: 0, column: 0, message: error.to_string() }],
+    })?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    parse(&name, &text, base, &|variable| std::env::var(variable).ok())
+}
+
+/// Reads a configuration text. `environment` gives the values of `${NAME}`.
+///
+/// # Errors
+///
+/// [`ConfigErrors`]: all problems at once.
+pub fn parse(
+    file: &str,
+    text: &str,
+    base: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigErrors> {
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    let mut reader = Reader { text, base, environment, problems: Vec::new() };
+    for error in &syntax {
+        reader.problem(error.span().unwrap_or(0..0), error.message());
+    }
+    let config = reader.config(root.get_ref());
+    let mut problems = reader.problems;
+    if problems.is_empty()
+        && let Some(config) = config
+    {
+        return Ok(config);
+    }
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    problems.dedup();
+    Err(ConfigErrors { file: file.to_owned(), unreadable: false, problems })
+}
+
+type Value<'i> = Spanned<DeValue<'i>>;
+
+struct Reader<'a> {
+    text: &'a str,
+    base: &'a Path,
+    environment: &'a dyn Fn(&str) -> Option<String>,
+    problems: Vec<Problem>,
+}
+
+const ROOT: &[&str] = &[
+    "listen",
+    "public_url",
+    "store",
+    "rules",
+    "issuer",
+    "connection",
+    "mask_keys",
+    "allowed_origins",
+    "allowed_hosts",
+];
+const RULES: &[&str] = &["files"];
+const ISSUER: &[&str] = &["url", "audience", "audiences", "jwks_url", "groups_claim", "algorithms", "clock_skew"];
+const CONNECTION: &[&str] = &["command", "env", "cwd", "url", "headers", "require_purpose", "groups", "idle"];
+
+impl Reader<'_> {
+    fn config(&mut self, root: &DeTable<'_>) -> Option<Config> {
+        self.known(root, ROOT, "the configuration");
+        let listen = match self.text_of(root, "listen") {
+            Some((text, span)) => text.parse::<SocketAddr>().map_err(|_| {
+                self.problem(span, "`listen` is an address and a port, such as \"127.0.0.1:7700\"");
+            }),
+            None => Ok(DEFAULT_LISTEN),
+        };
+        let public_url = self.url_of(root, "public_url");
+        let store =
+            self.text_of(root, "store").map_or_else(|| PathBuf::from("evidence.sqlite"), |(text, _)| text.into());
+        let mut rules = Vec::new();
+        match root.get("rules") {
+            None => self.problem(0..0, "`[rules]` is missing: say `files = [\"rules/\"]`"),
+            Some(value) => {
+                if let Some(table) = self.table(value, "rules") {
+                    self.known(table, RULES, "`[rules]`");
+                    let before = self.problems.len();
+                    rules = self.list_of(table, "files").into_iter().map(|(file, _)| self.base.join(file)).collect();
+                    if rules.is_empty() && before == self.problems.len() {
+                        self.problem(value.span(), "`files` names no rules; a gateway without rules protects nothing");
+                    }
+                }
+            }
+        }
+        let issuers = self.issuers(root);
+        let connections = self.connections(root);
+        let mask_keys = self.mask_keys(root);
+        let allowed_origins = self.list_of(root, "allowed_origins").into_iter().map(|(text, _)| text).collect();
+        let allowed_hosts = self.list_of(root, "allowed_hosts").into_iter().map(|(text, _)| text).collect();
+        Some(Config {
+            listen: listen.ok()?,
+            public_url,
+            store: self.base.join(store),
+            rules,
+            issuers,
+            connections,
+            allowed_origins,
+            allowed_hosts,
+            mask_keys,
+            dev: None,
+        })
+    }
+
+    fn issuers(&mut self, root: &DeTable<'_>) -> Vec<IssuerConfig> {
+        let Some(value) = root.get("issuer") else {
+            self.problem(0..0, "`[[issuer]]` is missing: without an issuer nobody can authenticate");
+            return Vec::new();
+        };
+        let Some(listed) = value.get_ref().as_array() else {
+            self.problem(value.span(), "`issuer` is a list of tables: write `[[issuer]]`");
+            return Vec::new();
+        };
+        let mut issuers: Vec<IssuerConfig> = Vec::new();
+        for value in listed.iter() {
+            let Some(table) = self.table(value, "issuer") else { continue };
+            self.known(table, ISSUER, "`[[issuer]]`");
+            let Some(url) = self.url_of(table, "url") else {
+                if !table.contains_key("url") {
+                    self.problem(value.span(), "an issuer needs its `url`");
+                }
+                continue;
+            };
+            // As written: issuers are compared byte for byte.
+            let written = self.text_of(table, "url").map_or_else(|| url.to_string(), |(text, _)| text);
+            if issuers.iter().any(|other| other.url == written) {
+                self.problem(value.span(), "this issuer is listed twice");
+            }
+            let mut issuer = IssuerConfig::new(written);
+            for name in ["url", "jwks_url"] {
+                if let Some(url) = self.url_of(table, name)
+                    && !is_trustworthy(&url)
+                {
+                    let span = table.get(name).map_or(0..0, Spanned::span);
+                    self.problem(span, format!("`{name}` has to be https (http only for loopback)"));
+                }
+            }
+            issuer.jwks_url = self.url_of(table, "jwks_url");
+            for name in ["audience", "audiences"] {
+                match table.get(name).map(Spanned::get_ref) {
+                    Some(DeValue::String(one)) => issuer.audiences.push(one.to_string()),
+                    _ => issuer.audiences.extend(self.list_of(table, name).into_iter().map(|(text, _)| text)),
+                }
+            }
+            if let Some((claim, span)) = self.text_of(table, "groups_claim") {
+                if claim.is_empty() {
+                    self.problem(span, "`groups_claim` is the name of a claim or a dotted path to one");
+                }
+                issuer.groups_claim = claim;
+            }
+            if table.contains_key("algorithms") {
+                let named = self.list_of(table, "algorithms");
+                issuer.algorithms.clear();
+                for (name, span) in named {
+                    match algorithm_named(&name) {
+                        Some(algorithm) => issuer.algorithms.push(algorithm),
+                        None => self.problem(
+                            span,
+                            "not an accepted algorithm: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA",
+                        ),
+                    }
+                }
+                if issuer.algorithms.is_empty() {
+                    self.problem(value.span(), "`algorithms` allows nothing; leave it out for the default");
+                }
+            }
+            if let Some((skew, span)) = self.duration_of(table, "clock_skew") {
+                if skew > Duration::from_secs(300) {
+                    self.problem(span, "`clock_skew` is at most \"5m\"");
+                }
+                issuer.clock_skew = skew;
+            }
+            issuers.push(issuer);
+        }
+        issuers
+    }
+
+    fn connections(&mut self, root: &DeTable<'_>) -> BTreeMap<String, ConnectionConfig> {
+        let mut connections = BTreeMap::new();
+        let Some(table) = root.get("connection").and_then(|value| self.table(value, "connection")) else {
+            if !root.contains_key("connection") {
+                self.problem(0..0, "`[connection.NAME]` is missing: there is nothing to stand in front of");
+            }
+            return connections;
+        };
+        for (name, value) in table {
+            let named = name.get_ref();
+            let is_name = !named.is_empty()
+                && named.len() <= 64
+                && named.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+            if !is_name {
+                self.problem(name.span(), "a connection's name is 1 to 64 of A-Z, a-z, 0-9, `-` and `_`");
+            }
+            let Some(table) = self.table(value, "connection") else { continue };
+            self.known(table, CONNECTION, &format!("`[connection.{named}]`"));
+            let Some(upstream) = self.upstream(table, value.span()) else { continue };
+            let mut connection = ConnectionConfig::new(upstream);
+            connection.require_purpose = self.bool_of(table, "require_purpose").unwrap_or(false);
+            connection.groups = self.list_of(table, "groups").into_iter().map(|(text, _)| text).collect();
+            if let Some((idle, span)) = self.duration_of(table, "idle") {
+                if idle < Duration::from_secs(1) {
+                    self.problem(span, "`idle` is at least \"1s\"");
+                }
+                connection.idle = idle;
+            }
+            connections.insert(named.to_string(), connection);
+        }
+        connections
+    }
+
+    fn upstream(&mut self, table: &DeTable<'_>, span: Range<usize>) -> Option<UpstreamConfig> {
+        let foreign = |reader: &mut Self, names: &[&str], with: &str| {
+            for name in names {
+                if let Some((key, _)) = table.get_key_value(*name) {
+                    reader.problem(key.span(), format!("`{name}` does not go with `{with}`"));
+                }
+            }
+        };
+        match (table.contains_key("command"), table.contains_key("url")) {
+            (true, false) => {
+                foreign(self, &["headers"], "command");
+                let command: Vec<String> = self.list_of(table, "command").into_iter().map(|(text, _)| text).collect();
+                if command.first().is_none_or(String::is_empty) {
+                    self.problem(span, "`command` is the program and its arguments: [\"program\", \"argument\"]");
+                    return None;
+                }
+                let env = self.secrets_of(table, "env");
+                let cwd = self.text_of(table, "cwd").map(|(text, _)| self.base.join(text));
+                Some(UpstreamConfig::Stdio { command, env, cwd })
+            }
+            (false, true) => {
+                foreign(self, &["env", "cwd"], "url");
+                let headers = self.secrets_of(table, "headers");
+                let span = table.get("headers").map_or(span, Spanned::span);
+                for (name, value) in &headers {
+                    let valid = http::HeaderName::try_from(name.as_str()).is_ok()
+                        && http::HeaderValue::try_from(value.as_str()).is_ok();
+                    if !valid {
+                        self.problem(span.clone(), format!("`{name}` is no valid header, or its value is none"));
+                    }
+                }
+                Some(UpstreamConfig::Http { url: self.url_of(table, "url")?, headers })
+            }
+            (true, true) => {
+                self.problem(span, "a connection has either `command` (stdio) or `url` (HTTP), not both");
+                None
+            }
+            (false, false) => {
+                self.problem(span, "a connection needs `command` (stdio) or `url` (HTTP)");
+                None
+            }
+        }
+    }
+
+    fn mask_keys(&mut self, root: &DeTable<'_>) -> BTreeMap<String, MaskKey> {
+        let mut keys = BTreeMap::new();
+        let Some(value) = root.get("mask_keys") else { return keys };
+        let spans: BTreeMap<String, Range<usize>> = self
+            .table(value, "mask_keys")
+            .map(|table| table.iter().map(|(name, value)| (name.get_ref().to_string(), value.span())).collect())
+            .unwrap_or_default();
+        if let Some(table) = value.get_ref().as_table() {
+            for (name, value) in table {
+                let written = value.get_ref().as_str().unwrap_or_default();
+                if !written.starts_with("file:") && !written.starts_with("${") {
+                    self.problem(value.span(), "a key is not written here: say \"file:PATH\" or \"${VARIABLE}\"");
+                    continue;
+                }
+                let named = name.get_ref().to_string();
+                let Some(secret) = self.secret(written, value.span()) else { continue };
+                match key_bytes(&secret) {
+                    Some(bytes) => drop(keys.insert(named, MaskKey::new(bytes))),
+                    None => {
+                        let span = spans.get(&named).cloned().unwrap_or(0..0);
+                        self.problem(span, format!("the key `{named}` is not 32 bytes in hex or base64"));
+                    }
+                }
+            }
+        }
+        keys
+    }
+
+    /// A table of texts whose values may be `${VARIABLE}` (also within a text) or `file:PATH`.
+    fn secrets_of(&mut self, table: &DeTable<'_>, name: &str) -> BTreeMap<String, String> {
+        let mut texts = BTreeMap::new();
+        let Some(value) = table.get(name) else { return texts };
+        let Some(table) = self.table(value, name) else { return texts };
+        for (key, value) in table {
+            match value.get_ref().as_str() {
+                Some(text) => {
+                    if let Some(text) = self.secret(text, value.span()) {
+                        texts.insert(key.get_ref().to_string(), text);
+                    }
+                }
+                None => self.wrong_type(value, key.get_ref(), "a string"),
+            }
+        }
+        texts
+    }
+
+    fn secret(&mut self, text: &str, span: Range<usize>) -> Option<String> {
+        if let Some(path) = text.strip_prefix("file:") {
+            return match std::fs::read_to_string(self.base.join(path)) {
+                Ok(content) => Some(content.trim_end_matches(['\r', '\n']).to_owned()),
+                Err(error) => {
+                    self.problem(span, format!("can't read the file `{path}`: {error}"));
+                    None
+                }
+            };
+        }
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            out.push_str(before);
+            let Some((variable, after)) = after.split_once('}') else {
+                self.problem(span, "`${` without `}`");
+                return None;
+            };
+            match (self.environment)(variable) {
+                Some(value) => out.push_str(&value),
+                None => {
+                    self.problem(span, format!("the environment variable `{variable}` is not set"));
+                    return None;
+                }
+            }
+            rest = after;
+        }
+        out.push_str(rest);
+        Some(out)
+    }
+
+    fn known(&mut self, table: &DeTable<'_>, names: &[&str], place: &str) {
+        for key in table.keys() {
+            let name: &str = key.get_ref();
+            if names.contains(&name) {
+                continue;
+            }
+            let nearest = names
+                .iter()
+                .map(|known| (strsim::damerau_levenshtein(name, known), known))
+                .filter(|(distance, known)| *distance <= 1 + known.len() / 3)
+                .min_by_key(|(distance, _)| *distance);
+            let hint = match nearest {
+                Some((_, known)) => format!("; did you mean `{known}`?"),
+                None => format!("; known are {}", names.join(", ")),
+            };
+            self.problem(key.span(), format!("unknown key `{name}` in {place}{hint}"));
+        }
+    }
+
+    fn table<'v, 'i>(&mut self, value: &'v Value<'i>, name: &str) -> Option<&'v DeTable<'i>> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            self.wrong_type(value, name, "a table");
+        }
+        table
+    }
+
+    fn text_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<(String, Range<usize>)> {
+        let value = table.get(name)?;
+        let text = value.get_ref().as_str().map(str::to_owned);
+        if text.is_none() {
+            self.wrong_type(value, name, "a string");
+        }
+        text.map(|text| (text, value.span()))
+    }
+
+    fn bool_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<bool> {
+        let value = table.get(name)?;
+        let found = value.get_ref().as_bool();
+        if found.is_none() {
+            self.wrong_type(value, name, "true or false");
+        }
+        found
+    }
+
+    fn url_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<Url> {
+        let (text, span) = self.text_of(table, name)?;
+        match Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
+            _ => {
+                self.problem(span, format!("`{name}` is a URL with http or https"));
+                None
+            }
+        }
+    }
+
+    fn duration_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<(Duration, Range<usize>)> {
+        let (text, span) = self.text_of(table, name)?;
+        match parse_duration(&text) {
+            Some(duration) => Some((duration, span)),
+            None => {
+                self.problem(span, format!("`{name}` is a duration such as \"30s\", \"15m\" or \"1h\""));
+                None
+            }
+        }
+    }
+
+    fn list_of(&mut self, table: &DeTable<'_>, name: &str) -> Vec<(String, Range<usize>)> {
+        let Some(value) = table.get(name) else { return Vec::new() };
+        let Some(listed) = value.get_ref().as_array() else {
+            self.wrong_type(value, name, "a list of strings");
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for value in listed.iter() {
+            match value.get_ref().as_str() {
+                Some(text) => texts.push((text.to_owned(), value.span())),
+                None => self.wrong_type(value, name, "a list of strings"),
+            }
+        }
+        texts
+    }
+
+    fn wrong_type(&mut self, value: &Value<'_>, name: &str, wanted: &str) {
+        let found = value.get_ref().type_str();
+        self.problem(value.span(), format!("`{name}` is {wanted}, not {found}"));
+    }
+
+    fn problem(&mut self, span: Range<usize>, message: impl Into<String>) {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        self.problems.push(Problem {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message: message.into(),
+        });
+    }
+}
+
+/// A duration such as `30s`, `15m` or `1h 30m`; never negative.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok())
+}
+
+fn key_bytes(text: &str) -> Option<[u8; 32]> {
+    use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+    let text = text.trim().as_bytes();
+    let encodings = [HEXLOWER_PERMISSIVE, BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD];
+    encodings.iter().find_map(|encoding| encoding.decode(text).ok()?.try_into().ok())
+}

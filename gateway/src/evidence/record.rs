@@ -1,0 +1,237 @@
+//! The records of the evidence store and their canonical form.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The identifier of a session: a UUID version 7 (RFC 9562), so it sorts by time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// A new identifier.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(uuid::Uuid::now_v7().to_string())
+    }
+
+    /// Reads an identifier as a client or an auditor spells it; `None` when it is no UUID.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid::Uuid::try_parse(text).ok().map(|uuid| Self(uuid.to_string()))
+    }
+
+    /// The text: 36 characters, lower case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One thing that happened in a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl Record {
+    /// A record of something that happens now.
+    #[must_use]
+    pub fn now(session: SessionId, event: Event) -> Self {
+        Self { session, at: Timestamp::now(), event }
+    }
+}
+
+/// The kinds of things that are recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// An identity opened a connection; the rules named by the digest hold until it is closed.
+    SessionOpened {
+        /// Who, as rules name them.
+        user: String,
+        /// Their email.
+        email: Option<String>,
+        /// `person` or `service`.
+        kind: String,
+        /// Their groups.
+        groups: Vec<String>,
+        /// Who vouches for them.
+        issuer: String,
+        /// The issuer's name for them.
+        subject: String,
+        /// The connection's name.
+        connection: String,
+        /// What they said they do it for.
+        purpose: Option<String>,
+        /// The client program, by its own word.
+        client: Option<String>,
+        /// The peer's address.
+        ip: Option<String>,
+        /// `mcp`, …
+        protocol: String,
+        /// The digest of the rules in force.
+        rules_digest: String,
+    },
+    /// A command, before it goes upstream (or instead of going).
+    Request {
+        /// Numbers the exchanges of a session; its responses carry the same.
+        exchange: u64,
+        /// The protocol's method.
+        method: String,
+        /// The tool, URI or prompt.
+        name: Option<String>,
+        /// The command as it is sent on.
+        body: String,
+        /// The purpose in force for this command.
+        purpose: Option<String>,
+        /// Whether it went on.
+        outcome: RequestOutcome,
+        /// The rules that hit.
+        hits: Vec<HitRecord>,
+    },
+    /// What the user saw, in parts when it is long.
+    Response {
+        /// The exchange it answers.
+        exchange: u64,
+        /// The HTTP status.
+        status: u16,
+        /// Exactly the bytes the user saw.
+        body: String,
+        /// The number of the part, from 0.
+        part: u32,
+        /// Whether this is the last part.
+        last: bool,
+        /// What the rules did, counted.
+        decisions: Vec<DecisionRecord>,
+        /// How it ended.
+        outcome: ResponseOutcome,
+        /// Why, when it did not end well.
+        reason: Option<String>,
+    },
+    /// The session is over.
+    SessionClosed {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Event {
+    /// The tag under which the event is stored.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::SessionOpened { .. } => "session_opened",
+            Self::Request { .. } => "request",
+            Self::Response { .. } => "response",
+            Self::SessionClosed { .. } => "session_closed",
+        }
+    }
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestOutcome {
+    /// It was cleared to go upstream.
+    Forwarded,
+    /// Nothing of it went upstream.
+    Refused,
+}
+
+/// How a response ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseOutcome {
+    /// To its end.
+    Complete,
+    /// A rule or the inspector stopped it.
+    Blocked,
+    /// The upstream failed.
+    UpstreamError,
+    /// The client or the gateway gave up.
+    Cancelled,
+}
+
+/// A rule that hit a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HitRecord {
+    /// The rule's name.
+    pub rule: String,
+    /// Its stable identifier, if it has one.
+    pub id: Option<String>,
+    /// The pack it is from.
+    pub pack: String,
+    /// `block`, `approve`, `alert`; `audit` when the rule only watches.
+    pub action: String,
+    /// The rule's message.
+    pub message: Option<String>,
+    /// What hit, without matched values.
+    pub detail: Option<String>,
+}
+
+/// What a rule did to a response.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionRecord {
+    /// The rule's name.
+    pub rule: String,
+    /// The pattern that matched.
+    pub pattern: String,
+    /// `mask`, `block`, `alert`.
+    pub action: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// The canonical text of a value: JSON without white space and with the keys of every object sorted, as RFC 8785 has it for
+/// the values records are made of (strings, integers, booleans, null).
+#[must_use]
+pub fn canonical(value: &Value) -> String {
+    fn write(value: &Value, out: &mut String) {
+        match value {
+            Value::Object(map) => {
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_by_cached_key(|(key, _)| key.encode_utf16().collect::<Vec<_>>());
+                out.push('{');
+                for (index, (key, value)) in entries.into_iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    out.push_str(&Value::String(key.clone()).to_string());
+                    out.push(':');
+                    write(value, out);
+                }
+                out.push('}');
+            }
+            Value::Array(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    write(item, out);
+                }
+                out.push(']');
+            }
+            leaf => out.push_str(&leaf.to_string()),
+        }
+    }
+    let mut out = String::new();
+    write(value, &mut out);
+    out
+}

@@ -1,0 +1,48 @@
+//! What every part of the running gateway shares.
+
+use arc_swap::ArcSwap;
+use sluice_dsl::Policy;
+use sluice_engine::Budget;
+
+use crate::{
+    config::Config,
+    evidence::Evidence,
+    identity::{Authenticator, dev::DevIssuer},
+    session::Sessions,
+};
+
+/// The state of one gateway process; shared as `Arc<Gateway>`.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The configuration the process was started with.
+    pub config: Config,
+    /// Checks bearer tokens.
+    pub authenticator: Authenticator,
+    /// The append-only record.
+    pub evidence: Evidence,
+    /// The live sessions.
+    pub sessions: Sessions,
+    /// The rules in force; a session keeps the ones it was opened with.
+    pub policy: ArcSwap<Policy>,
+    /// Bounds the memory of all inspected streams together.
+    pub budget: Budget,
+    /// The development issuer, whose discovery and keys are to be served; only in development mode.
+    pub dev_issuer: Option<DevIssuer>,
+}
+
+impl Gateway {
+    /// The URL clients know the gateway by, without a trailing slash: `public_url`, else `http://` and the listen address.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        match &self.config.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.config.listen),
+        }
+    }
+
+    /// The audience a token must name to use `connection`: the connection's own URL (RFC 8707), `PUBLIC/mcp/NAME`.
+    #[must_use]
+    pub fn audience(&self, connection: &str) -> String {
+        format!("{}/mcp/{connection}", self.public_url())
+    }
+}

@@ -1,0 +1,345 @@
+//! The check of a bearer token: everything about it is doubted until the issuer's key has vouched for it.
+
+use std::collections::HashSet;
+
+use data_encoding::BASE64URL_NOPAD;
+use http::{HeaderMap, header::AUTHORIZATION};
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
+use serde_json::{Map, Value};
+use sluice_dsl::UserKind;
+
+use super::{
+    Identity,
+    issuer::{Issuer, KeyError},
+    strict,
+};
+use crate::config::IssuerConfig;
+
+/// Longer tokens are refused unread, in bytes.
+const MAX_TOKEN: usize = 16 * 1024;
+/// Longer key identifiers, subjects and group names are refused, in bytes.
+const MAX_NAME: usize = 512;
+/// More groups than this are refused.
+const MAX_GROUPS: usize = 1024;
+
+/// Why a token was refused. The text is for the gateway's log and contains nothing of the token; the client learns only
+/// that it is not authenticated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// No `Authorization` header.
+    #[error("no bearer token")]
+    Missing,
+    /// Not one well-formed `Authorization: Bearer …` header.
+    #[error("malformed Authorization header")]
+    MalformedHeader,
+    /// Over 16 KiB.
+    #[error("the token is too long")]
+    TooLong,
+    /// No compact JWS, or its parts are no strict JSON objects (a duplicate name counts).
+    #[error("malformed token: {0}")]
+    Malformed(&'static str),
+    /// `alg` is missing, unknown, symmetric, `none`, or not in the issuer's list.
+    #[error("algorithm not allowed")]
+    Algorithm,
+    /// `typ` is not an access token's.
+    #[error("not an access token")]
+    Type,
+    /// The token marks extensions as critical; none is known.
+    #[error("critical extensions are not supported")]
+    Critical,
+    /// `iss` is missing or not configured.
+    #[error("unknown issuer")]
+    Issuer,
+    /// No key of the issuer fits `kid` and `alg`.
+    #[error("no key of the issuer fits")]
+    NoKey,
+    /// The issuer's keys can't be had and the known ones are too old.
+    #[error("the issuer's keys are not available: {0}")]
+    KeysUnavailable(String),
+    /// The signature is not the key's.
+    #[error("invalid signature")]
+    Signature,
+    /// Expired, or without `exp`.
+    #[error("expired or without expiry")]
+    Expired,
+    /// `nbf` or `iat` lies in the future.
+    #[error("not valid yet")]
+    NotYet,
+    /// `aud` does not name this connection.
+    #[error("for another audience")]
+    Audience,
+    /// A claim is missing or has the wrong type.
+    #[error("claim `{0}` is missing or malformed")]
+    Claim(&'static str),
+}
+
+/// The bearer token of a request.
+///
+/// # Errors
+///
+/// [`AuthError::Missing`] without the header, [`AuthError::MalformedHeader`] when it is repeated or of another scheme.
+pub fn bearer_of(headers: &HeaderMap) -> Result<&str, AuthError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().ok_or(AuthError::Missing)?;
+    if values.next().is_some() {
+        return Err(AuthError::MalformedHeader);
+    }
+    let text = value.to_str().map_err(|_| AuthError::MalformedHeader)?;
+    let (scheme, token) = text.split_once(' ').ok_or(AuthError::MalformedHeader)?;
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(AuthError::MalformedHeader);
+    }
+    Ok(token)
+}
+
+/// Checks bearer tokens against the configured issuers.
+#[derive(Debug)]
+pub struct Authenticator {
+    issuers: Vec<Issuer>,
+}
+
+impl Authenticator {
+    /// Checks tokens of these issuers, whose keys are fetched when first needed.
+    #[must_use]
+    pub fn new(issuers: &[IssuerConfig]) -> Self {
+        Self { issuers: issuers.iter().cloned().map(Issuer::remote).collect() }
+    }
+
+    /// Adds an issuer whose keys are at hand, so that nothing is fetched.
+    pub(crate) fn with_issuer(mut self, issuer: Issuer) -> Self {
+        self.issuers.push(issuer);
+        self
+    }
+
+    /// The identifiers of the accepted issuers, for the resource's metadata (RFC 9728).
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.issuers.iter().map(|issuer| issuer.config.url.as_str())
+    }
+
+    /// Checks a token for use at `audience` (the connection's URL; an issuer may have further audiences configured).
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`]: answer 401, log the reason.
+    pub async fn authenticate(&self, bearer: Option<&str>, audience: &str) -> Result<Identity, AuthError> {
+        let token = bearer.ok_or(AuthError::Missing)?;
+        if token.len() > MAX_TOKEN {
+            return Err(AuthError::TooLong);
+        }
+        let Parts { header, claims } = split(token)?;
+        let kid = check_header(&header)?;
+        let algorithm = algorithm_of(&header)?;
+        let issuer = match claims.get("iss") {
+            Some(Value::String(iss)) => self.issuers.iter().find(|issuer| issuer.config.url == *iss),
+            _ => None,
+        }
+        .ok_or(AuthError::Issuer)?;
+        if !issuer.config.algorithms.contains(&algorithm) {
+            return Err(AuthError::Algorithm);
+        }
+        let key = issuer.key(kid, algorithm).await.map_err(|error| match error {
+            KeyError::Unknown => AuthError::NoKey,
+            KeyError::Unavailable(reason) => AuthError::KeysUnavailable(reason),
+        })?;
+        verify(token, &key, algorithm, &issuer.config, audience)?;
+        identity_of(&claims, &issuer.config)
+    }
+}
+
+struct Parts {
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+}
+
+fn split(token: &str) -> Result<Parts, AuthError> {
+    let mut parts = token.split('.');
+    let (Some(header), Some(claims), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(AuthError::Malformed("not three parts"));
+    };
+    let decode =
+        |part: &str| BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| AuthError::Malformed("not base64url"));
+    if decode(signature)?.is_empty() {
+        return Err(AuthError::Signature);
+    }
+    let object = |part: &str| {
+        strict::object(&decode(part)?).ok_or(AuthError::Malformed("not a JSON object with each name once"))
+    };
+    Ok(Parts { header: object(header)?, claims: object(claims)? })
+}
+
+/// Checks what does not depend on the issuer; returns `kid`. Keys and locations of keys in the header (`jwk`, `jku`,
+/// `x5c`, `x5u`) are not looked at: only the issuer's own keys count.
+fn check_header(header: &Map<String, Value>) -> Result<Option<&str>, AuthError> {
+    if header.contains_key("crit") || header.contains_key("b64") {
+        return Err(AuthError::Critical);
+    }
+    if header.contains_key("enc") || header.contains_key("zip") {
+        return Err(AuthError::Malformed("not a plain signature"));
+    }
+    match header.get("typ") {
+        None => {}
+        Some(Value::String(typ)) => {
+            let typ = typ.to_ascii_lowercase();
+            if !matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt") {
+                return Err(AuthError::Type);
+            }
+        }
+        Some(_) => return Err(AuthError::Type),
+    }
+    match header.get("kid") {
+        None => Ok(None),
+        Some(Value::String(kid)) if kid.len() <= MAX_NAME => Ok(Some(kid)),
+        Some(_) => Err(AuthError::Malformed("kid is no short string")),
+    }
+}
+
+/// The algorithm by its exact name (RFC 7518); names are case-sensitive and only asymmetric ones are known here.
+fn algorithm_of(header: &Map<String, Value>) -> Result<Algorithm, AuthError> {
+    header.get("alg").and_then(Value::as_str).and_then(algorithm_named).ok_or(AuthError::Algorithm)
+}
+
+/// The asymmetric algorithm of this name; `None` for all others, `none` and `HS*` included.
+pub(crate) fn algorithm_named(name: &str) -> Option<Algorithm> {
+    Some(match name {
+        "RS256" => Algorithm::RS256,
+        "RS384" => Algorithm::RS384,
+        "RS512" => Algorithm::RS512,
+        "PS256" => Algorithm::PS256,
+        "PS384" => Algorithm::PS384,
+        "PS512" => Algorithm::PS512,
+        "ES256" => Algorithm::ES256,
+        "ES384" => Algorithm::ES384,
+        "EdDSA" => Algorithm::EdDSA,
+        _ => return None,
+    })
+}
+
+fn verify(
+    token: &str,
+    key: &DecodingKey,
+    algorithm: Algorithm,
+    config: &IssuerConfig,
+    audience: &str,
+) -> Result<(), AuthError> {
+    let mut rules = Validation::new(algorithm);
+    rules.leeway = config.clock_skew.as_secs();
+    rules.validate_exp = true;
+    rules.validate_nbf = true;
+    rules.validate_aud = true;
+    rules.required_spec_claims = ["exp", "iss", "aud", "sub"].map(str::to_owned).into();
+    rules.iss = Some(HashSet::from([config.url.clone()]));
+    rules.aud = Some(config.audiences.iter().cloned().chain([audience.to_owned()]).collect());
+    jsonwebtoken::decode::<Value>(token, key, &rules).map(drop).map_err(|error| match error.kind() {
+        ErrorKind::ExpiredSignature => AuthError::Expired,
+        ErrorKind::ImmatureSignature => AuthError::NotYet,
+        ErrorKind::InvalidAudience => AuthError::Audience,
+        ErrorKind::InvalidIssuer => AuthError::Issuer,
+        ErrorKind::MissingRequiredClaim(name) => match name.as_str() {
+            "exp" => AuthError::Expired,
+            "aud" => AuthError::Audience,
+            "iss" => AuthError::Issuer,
+            _ => AuthError::Claim("sub"),
+        },
+        ErrorKind::InvalidAlgorithm => AuthError::Algorithm,
+        ErrorKind::Json(_) | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => AuthError::Malformed("undecodable"),
+        _ => AuthError::Signature,
+    })
+}
+
+/// The identity of claims whose signature was checked.
+fn identity_of(claims: &Map<String, Value>, config: &IssuerConfig) -> Result<Identity, AuthError> {
+    refuse_other_tokens(claims)?;
+    let now = Timestamp::now().as_second();
+    let skew = i64::try_from(config.clock_skew.as_secs()).unwrap_or(i64::MAX);
+    for (name, error) in [("iat", AuthError::NotYet), ("nbf", AuthError::NotYet)] {
+        match claims.get(name) {
+            None => {}
+            Some(value) => {
+                if seconds(value).ok_or(AuthError::Claim("iat"))? > now.saturating_add(skew) {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    let expires = claims
+        .get("exp")
+        .and_then(seconds)
+        .and_then(|second| Timestamp::from_second(second).ok())
+        .ok_or(AuthError::Claim("exp"))?;
+    let subject = text(claims, "sub")?.ok_or(AuthError::Claim("sub"))?;
+    let email = match claims.get("email_verified") {
+        Some(Value::Bool(false)) => None,
+        _ => text(claims, "email")?,
+    };
+    let service = claims.get("idtyp").and_then(Value::as_str) == Some("app")
+        || claims.get("gty").and_then(Value::as_str) == Some("client-credentials")
+        // RFC 9068, section 2.2: without a resource owner the subject is the client.
+        || ["client_id", "azp"].iter().any(|name| claims.get(*name).and_then(Value::as_str) == Some(&subject));
+    Ok(Identity {
+        issuer: config.url.clone(),
+        user_id: email.clone().unwrap_or_else(|| subject.clone()),
+        subject,
+        email,
+        kind: if service { UserKind::Service } else { UserKind::Person },
+        groups: groups_of(claims, &config.groups_claim)?,
+        expires,
+    })
+}
+
+/// An ID token or a refresh token proves something else than access; some issuers sign them with the same keys.
+fn refuse_other_tokens(claims: &Map<String, Value>) -> Result<(), AuthError> {
+    let is = |name: &str, value: &str| {
+        claims.get(name).and_then(Value::as_str).is_some_and(|found| found.eq_ignore_ascii_case(value))
+    };
+    if claims.contains_key("at_hash") || claims.contains_key("c_hash") {
+        return Err(AuthError::Type);
+    }
+    if is("token_use", "id") || ["ID", "Refresh", "Offline", "Logout"].iter().any(|kind| is("typ", kind)) {
+        return Err(AuthError::Type);
+    }
+    Ok(())
+}
+
+fn seconds(value: &Value) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "a NumericDate may have a fraction, which does not matter")]
+    value.as_i64().or_else(|| value.as_f64().filter(|seconds| seconds.is_finite()).map(|seconds| seconds as i64))
+}
+
+fn text(claims: &Map<String, Value>, name: &'static str) -> Result<Option<String>, AuthError> {
+    match claims.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text))
+            if !text.is_empty() && text.len() <= MAX_NAME && !text.chars().any(char::is_control) =>
+        {
+            Ok(Some(text.clone()))
+        }
+        Some(_) => Err(AuthError::Claim(name)),
+    }
+}
+
+/// The groups: the claim of this very name (it may be a URL), else along the dotted path. A list of strings or one string.
+fn groups_of(claims: &Map<String, Value>, path: &str) -> Result<Vec<String>, AuthError> {
+    let found = claims.get(path).or_else(|| {
+        let mut steps = path.split('.');
+        let first = claims.get(steps.next()?)?;
+        steps.try_fold(first, |value, step| value.get(step))
+    });
+    let listed = match found {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::String(one)) => vec![one.clone()],
+        Some(Value::Array(many)) if many.len() <= MAX_GROUPS => many
+            .iter()
+            .map(|group| group.as_str().map(str::to_owned).ok_or(AuthError::Claim("groups")))
+            .collect::<Result<_, _>>()?,
+        Some(_) => return Err(AuthError::Claim("groups")),
+    };
+    let mut groups = listed;
+    if groups.iter().any(|group| group.is_empty() || group.len() > MAX_NAME || group.chars().any(char::is_control)) {
+        return Err(AuthError::Claim("groups"));
+    }
+    groups.sort();
+    groups.dedup();
+    Ok(groups)
+}

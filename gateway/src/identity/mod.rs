@@ -1,0 +1,52 @@
+//! Who asks: bearer tokens, the issuers that sign them, and the development issuer.
+
+use jiff::Timestamp;
+pub use sluice_dsl::UserKind;
+
+mod check;
+pub mod dev;
+mod issuer;
+pub mod resource;
+mod strict;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use check::algorithm_named;
+pub use check::{AuthError, Authenticator, bearer_of};
+pub(crate) use issuer::is_trustworthy;
+
+/// Somebody whose token was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The issuer that vouches for them.
+    pub issuer: String,
+    /// The issuer's name for them; unique within the issuer.
+    pub subject: String,
+    /// What rules and records call them: the verified email, else the subject.
+    pub user_id: String,
+    /// The email, when the issuer gives one and does not call it unverified.
+    pub email: Option<String>,
+    /// A person or a machine.
+    pub kind: UserKind,
+    /// Their groups, sorted, without duplicates.
+    pub groups: Vec<String>,
+    /// When the token stops being valid.
+    pub expires: Timestamp,
+}
+
+impl Identity {
+    /// Whether both are the same subject of the same issuer; tokens come and go.
+    #[must_use]
+    pub fn is_same_subject(&self, other: &Self) -> bool {
+        self.issuer == other.issuer && self.subject == other.subject
+    }
+
+    /// The kind as records spell it.
+    #[must_use]
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            UserKind::Person => "person",
+            UserKind::Service => "service",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Attacks with tokens, each refused.

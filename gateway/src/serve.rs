@@ -1,0 +1,174 @@
+//! Assembles a gateway from its configuration and runs it: the way of the data in one function.
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use sluice_dsl::{CompileOptions, Policy};
+use sluice_engine::{Budget, Keyring};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    evidence::{Evidence, EvidenceError},
+    gateway::Gateway,
+    identity::{
+        Authenticator,
+        dev::{DevIssuer, DevIssuerError},
+    },
+    private,
+    session::Sessions,
+};
+
+/// All inspected streams together hold at most this, in bytes.
+const INSPECTION_MEMORY: usize = 256 * 1024 * 1024;
+/// How long requests under way may take to end after the gateway was told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How often idle sessions are looked for.
+const IDLE_ROUND: Duration = Duration::from_secs(5);
+/// The packs in force when no rules are configured.
+const STANDARD: [&str; 3] = ["std.pii", "std.secrets", "std.sql"];
+
+/// Why a gateway does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The rules have errors; the text shows them with their lines.
+    #[error("the rules can't be used:\n{0}")]
+    Rules(String),
+    /// Development mode is for this machine alone. Write a configuration to listen elsewhere.
+    #[error("without a configuration the gateway listens on loopback only, not on {0}")]
+    NotLoopback(SocketAddr),
+    /// The evidence store can't be used.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// The development issuer can't be used.
+    #[error(transparent)]
+    DevIssuer(#[from] DevIssuerError),
+    /// The root of the mask keys can't be read or made.
+    #[error("can't use the mask key {path}: {source}")]
+    MaskKey {
+        /// Its file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The address can't be listened on, or the listener failed.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Runs a gateway until `shutdown`; `ready` learns the address when connections are accepted.
+///
+/// # Errors
+///
+/// [`ServeError`]; nothing was served unless the listener failed later.
+pub async fn run(
+    mut config: Config,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), ServeError> {
+    if config.dev.is_some() && !config.listen.ip().is_loopback() {
+        return Err(ServeError::NotLoopback(config.listen));
+    }
+    let address = config.listen;
+    let failed = |source| ServeError::Listen { address, source };
+
+    let policy = compile(&config)?;
+    let evidence = Evidence::open(&config.store)?;
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    config.listen = listener.local_addr().map_err(failed)?;
+    let bound = config.listen;
+
+    let gateway = Arc::new(assemble(config, policy, evidence)?);
+    let stopping = CancellationToken::new();
+    let sweeper = tokio::spawn(expire_idle(Arc::clone(&gateway), stopping.clone()));
+    ready(bound);
+
+    let serving = crate::listen::serve(listener, Arc::clone(&gateway), stopping.clone());
+    tokio::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = shutdown.cancelled() => {
+            stopping.cancel();
+            tokio::time::timeout(DRAIN, serving).await.unwrap_or_else(|_| {
+                tracing::warn!(seconds = DRAIN.as_secs(), "requests under way did not end in time and are cut off");
+                Ok(())
+            })
+        }
+    };
+    stopping.cancel();
+    let closed = gateway.sessions.drain("shutdown").await;
+    if sweeper.await.is_err() {
+        tracing::error!("the search for idle sessions had failed");
+    }
+    tracing::info!(sessions = closed, "stopped");
+    served.map_err(failed)
+}
+
+/// The parts of a gateway, put together: identity, sessions, rules, evidence.
+///
+/// # Errors
+///
+/// [`ServeError::DevIssuer`] in development mode.
+pub fn assemble(config: Config, policy: Policy, evidence: Evidence) -> Result<Gateway, ServeError> {
+    let mut authenticator = Authenticator::new(&config.issuers);
+    let dev_issuer = config.dev.as_ref().map(|dev| DevIssuer::open(&dev.data)).transpose()?;
+    if let Some(issuer) = &dev_issuer {
+        authenticator = authenticator.with_issuer(issuer.issuer());
+    }
+    Ok(Gateway {
+        authenticator,
+        sessions: Sessions::new(evidence.clone()),
+        evidence,
+        policy: ArcSwap::from_pointee(policy),
+        budget: Budget::new(INSPECTION_MEMORY),
+        dev_issuer,
+        config,
+    })
+}
+
+/// Compiles the configured rules, or the standard packs in development mode.
+///
+/// # Errors
+///
+/// [`ServeError::Rules`] with the rendered diagnostics, [`ServeError::MaskKey`].
+pub fn compile(config: &Config) -> Result<Policy, ServeError> {
+    let options = CompileOptions::new(keyring(config)?);
+    let compilation = if config.rules.is_empty() {
+        sluice_dsl::compile_packs(&STANDARD, &options)
+    } else {
+        sluice_dsl::compile_files(&config.rules, &options)
+    };
+    if compilation.has_errors() {
+        return Err(ServeError::Rules(compilation.render(false)));
+    }
+    compilation.policy.ok_or_else(|| ServeError::Rules("they give no policy".to_owned()))
+}
+
+/// The keys of masks: the configured ones; the others come from a root, `root` or a file made beside the store.
+fn keyring(config: &Config) -> Result<Keyring, ServeError> {
+    let root = match config.mask_keys.get("root") {
+        Some(root) => root.bytes(),
+        None => {
+            let path = config.store.with_file_name("mask-root.key");
+            let failed = |source| ServeError::MaskKey { path: path.clone(), source };
+            private::read_or_create(&path, || Ok(rand::random::<[u8; 32]>().to_vec()))
+                .and_then(|bytes| <[u8; 32]>::try_from(bytes).map_err(|_| io::Error::other("it is not 32 bytes")))
+                .map_err(failed)?
+        }
+    };
+    let named = config.mask_keys.iter().filter(|(name, _)| *name != "root");
+    Ok(named.fold(Keyring::from_root(root), |keys, (name, key)| keys.with(name, key.bytes())))
+}
+
+async fn expire_idle(gateway: Arc<Gateway>, stopping: CancellationToken) {
+    let mut rounds = tokio::time::interval(IDLE_ROUND);
+    while stopping.run_until_cancelled(rounds.tick()).await.is_some() {
+        gateway.sessions.expire(std::time::Instant::now()).await;
+    }
+}

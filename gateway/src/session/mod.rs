@@ -1,0 +1,373 @@
+//! Sessions: an identity and a connection, bound to the rules that hold while they last.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use sluice_dsl::{Policy, SessionFacts, SessionPolicy};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::ConnectionConfig,
+    evidence::{Event, Evidence, EvidenceError, Record, SessionId},
+    identity::Identity,
+};
+
+mod purpose;
+#[cfg(test)]
+mod tests;
+
+pub use purpose::{PURPOSE_HEADER, PURPOSE_META, Purpose, PurposeError};
+
+/// Live sessions at most; more are refused.
+pub const MAX_SESSIONS: usize = 20_000;
+
+/// Why a session can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The identity is in none of the groups that may open the connection. Answer 403.
+    #[error("not allowed to open this connection")]
+    Forbidden,
+    /// The connection wants a purpose and none was stated. Tell the client how to state one.
+    #[error("this connection requires a purpose: send the header {PURPOSE_HEADER} or `_meta[\"{PURPOSE_META}\"]`")]
+    PurposeRequired,
+    /// There is no such session, or it is somebody else's: the answer is the same. Answer 404.
+    #[error("no such session")]
+    Unknown,
+    /// Too many sessions are live. Answer 503.
+    #[error("too many sessions")]
+    Full,
+    /// The gateway is shutting down. Answer 503.
+    #[error("the gateway is shutting down")]
+    Draining,
+    /// The opening could not be recorded, so it did not happen. Answer 503.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+}
+
+/// What a session is opened with.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Who.
+    pub identity: Identity,
+    /// The connection's name.
+    pub connection: String,
+    /// What for.
+    pub purpose: Option<Purpose>,
+    /// The client program by its own word; never trusted for more than a record.
+    pub client: Option<String>,
+    /// The peer's address.
+    pub ip: Option<String>,
+    /// `mcp`, …
+    pub protocol: String,
+}
+
+/// A live session.
+#[derive(Debug)]
+pub struct Session {
+    /// Its identifier. No credential: every use is checked against the identity.
+    pub id: SessionId,
+    /// Who opened it.
+    pub identity: Identity,
+    /// The connection's name.
+    pub connection: String,
+    /// What for.
+    pub purpose: Option<Purpose>,
+    /// The rules that hold, specialised once.
+    pub policy: SessionPolicy,
+    /// The digest of the rules in force when it was opened.
+    pub rules_digest: String,
+    /// Cancelled when the session is closed: tasks that serve it end.
+    pub closed: CancellationToken,
+    idle: Duration,
+    exchanges: AtomicU64,
+    last_use: Mutex<Instant>,
+    key: Option<ImplicitKey>,
+}
+
+impl Session {
+    /// The number of the next exchange, from 1.
+    pub fn next_exchange(&self) -> u64 {
+        self.exchanges.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Notes that the session is in use.
+    pub fn touch(&self) {
+        *lock(&self.last_use) = Instant::now();
+    }
+
+    /// Whether nothing happened for longer than the connection's idle time.
+    #[must_use]
+    pub fn is_idle(&self, now: Instant) -> bool {
+        now.saturating_duration_since(*lock(&self.last_use)) >= self.idle
+    }
+}
+
+/// What makes two requests of a protocol without sessions belong together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ImplicitKey {
+    issuer: String,
+    subject: String,
+    groups: Vec<String>,
+    connection: String,
+    purpose: Option<Purpose>,
+    client: Option<String>,
+    ip: Option<String>,
+    digest: String,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    live: HashMap<SessionId, Arc<Session>>,
+    implicit: HashMap<ImplicitKey, SessionId>,
+    draining: bool,
+}
+
+/// The live sessions.
+#[derive(Debug)]
+pub struct Sessions {
+    table: Mutex<Table>,
+    evidence: Evidence,
+    /// Serialises the opening of implicit sessions, so that two first requests at once open one.
+    opening: tokio::sync::Mutex<()>,
+}
+
+impl Sessions {
+    /// No sessions yet; openings and closings are recorded in `evidence`.
+    #[must_use]
+    pub fn new(evidence: Evidence) -> Self {
+        Self { table: Mutex::default(), evidence, opening: tokio::sync::Mutex::default() }
+    }
+
+    /// Opens a session: checks that the identity may, specialises the rules, records the opening.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SessionError`] but `Unknown`; then there is no session.
+    pub async fn open(
+        &self,
+        new: NewSession,
+        config: &ConnectionConfig,
+        policy: &Policy,
+    ) -> Result<Arc<Session>, SessionError> {
+        self.open_with(new, config, policy, None).await
+    }
+
+    /// The session of a protocol that has none (MCP since 2026-07-28): requests of the same subject, groups, connection,
+    /// purpose, client and address under the same rules share one until it is idle.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn implicit(
+        &self,
+        new: NewSession,
+        config: &ConnectionConfig,
+        policy: &Policy,
+    ) -> Result<Arc<Session>, SessionError> {
+        let key = ImplicitKey {
+            issuer: new.identity.issuer.clone(),
+            subject: new.identity.subject.clone(),
+            groups: new.identity.groups.clone(),
+            connection: new.connection.clone(),
+            purpose: new.purpose.clone(),
+            client: new.client.clone(),
+            ip: new.ip.clone(),
+            digest: policy.digest().to_owned(),
+        };
+        let _one_at_a_time = self.opening.lock().await;
+        let found = {
+            let table = lock(&self.table);
+            table.implicit.get(&key).and_then(|id| table.live.get(id)).cloned()
+        };
+        if let Some(session) = found {
+            session.touch();
+            return Ok(session);
+        }
+        self.open_with(new, config, policy, Some(key)).await
+    }
+
+    async fn open_with(
+        &self,
+        new: NewSession,
+        config: &ConnectionConfig,
+        policy: &Policy,
+        key: Option<ImplicitKey>,
+    ) -> Result<Arc<Session>, SessionError> {
+        if !config.admits(&new.identity.groups) {
+            return Err(SessionError::Forbidden);
+        }
+        if config.require_purpose && new.purpose.is_none() {
+            return Err(SessionError::PurposeRequired);
+        }
+        self.check_room()?;
+        let purpose = new.purpose.as_ref().map(|purpose| purpose.as_str().to_owned());
+        let facts = SessionFacts {
+            protocol: new.protocol.clone(),
+            target: new.connection.clone(),
+            user_id: new.identity.user_id.clone(),
+            user_email: new.identity.email.clone(),
+            user_kind: new.identity.kind,
+            user_groups: new.identity.groups.clone(),
+            purpose: purpose.clone(),
+            client: new.client.clone(),
+            ip: new.ip.clone(),
+        };
+        let session = Arc::new(Session {
+            id: SessionId::generate(),
+            policy: policy.specialise(&facts),
+            rules_digest: policy.digest().to_owned(),
+            connection: new.connection.clone(),
+            purpose: new.purpose,
+            closed: CancellationToken::new(),
+            idle: config.idle,
+            exchanges: AtomicU64::new(0),
+            last_use: Mutex::new(Instant::now()),
+            key: key.clone(),
+            identity: new.identity.clone(),
+        });
+        let event = Event::SessionOpened {
+            user: new.identity.user_id.clone(),
+            email: new.identity.email.clone(),
+            kind: new.identity.kind_name().to_owned(),
+            groups: new.identity.groups.clone(),
+            issuer: new.identity.issuer.clone(),
+            subject: new.identity.subject.clone(),
+            connection: new.connection,
+            purpose,
+            client: new.client,
+            ip: new.ip,
+            protocol: new.protocol,
+            rules_digest: session.rules_digest.clone(),
+        };
+        self.evidence.append(Record::now(session.id.clone(), event)).await?;
+        let draining = {
+            let mut table = lock(&self.table);
+            if !table.draining {
+                if let Some(key) = key {
+                    table.implicit.insert(key, session.id.clone());
+                }
+                table.live.insert(session.id.clone(), Arc::clone(&session));
+            }
+            table.draining
+        };
+        if draining {
+            self.record_close(&session, "shutdown").await?;
+            return Err(SessionError::Draining);
+        }
+        Ok(session)
+    }
+
+    /// The session `id` of `connection`, if it is live and `identity`'s. A subject whose groups changed since it was opened
+    /// gets [`SessionError::Unknown`], and the session is closed: its rules would be those of the old groups.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Unknown`] for a foreign, expired or unknown identifier alike.
+    pub async fn find(
+        &self,
+        id: &SessionId,
+        identity: &Identity,
+        connection: &str,
+    ) -> Result<Arc<Session>, SessionError> {
+        let session = lock(&self.table).live.get(id).cloned().ok_or(SessionError::Unknown)?;
+        if !session.identity.is_same_subject(identity) || session.connection != connection {
+            return Err(SessionError::Unknown);
+        }
+        if session.identity.groups != identity.groups || session.identity.user_id != identity.user_id {
+            self.close(id, "identity changed").await?;
+            return Err(SessionError::Unknown);
+        }
+        if session.is_idle(Instant::now()) {
+            self.close(id, "idle").await?;
+            return Err(SessionError::Unknown);
+        }
+        session.touch();
+        Ok(session)
+    }
+
+    /// Ends a session and records why. Nothing happens when it is not live.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError`] when the end could not be recorded; the session is over all the same.
+    pub async fn close(&self, id: &SessionId, reason: &str) -> Result<(), EvidenceError> {
+        let session = {
+            let mut table = lock(&self.table);
+            let session = table.live.remove(id);
+            if let Some(key) = session.as_ref().and_then(|session| session.key.as_ref()) {
+                table.implicit.remove(key);
+            }
+            session
+        };
+        match session {
+            Some(session) => self.record_close(&session, reason).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn record_close(&self, session: &Session, reason: &str) -> Result<(), EvidenceError> {
+        session.closed.cancel();
+        let event = Event::SessionClosed { reason: reason.to_owned() };
+        self.evidence.append(Record::now(session.id.clone(), event)).await.map(drop)
+    }
+
+    /// Closes the sessions that are idle at `now`; returns how many.
+    pub async fn expire(&self, now: Instant) -> usize {
+        let idle: Vec<SessionId> =
+            lock(&self.table).live.values().filter(|session| session.is_idle(now)).map(|s| s.id.clone()).collect();
+        self.close_all(&idle, "idle").await
+    }
+
+    /// Refuses new sessions from now on and closes all with `reason`; returns how many.
+    pub async fn drain(&self, reason: &str) -> usize {
+        let all: Vec<SessionId> = {
+            let mut table = lock(&self.table);
+            table.draining = true;
+            table.live.keys().cloned().collect()
+        };
+        self.close_all(&all, reason).await
+    }
+
+    async fn close_all(&self, ids: &[SessionId], reason: &str) -> usize {
+        // Together, so that the store makes them durable together.
+        let results = futures_util::future::join_all(ids.iter().map(|id| self.close(id, reason))).await;
+        for error in results.iter().filter_map(|result| result.as_ref().err()) {
+            tracing::error!(%error, reason, "the end of a session is not on record");
+        }
+        ids.len()
+    }
+
+    /// How many sessions are live.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        lock(&self.table).live.len()
+    }
+
+    /// Whether none is live.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn check_room(&self) -> Result<(), SessionError> {
+        let table = lock(&self.table);
+        if table.draining {
+            return Err(SessionError::Draining);
+        }
+        if table.live.len() >= MAX_SESSIONS {
+            return Err(SessionError::Full);
+        }
+        Ok(())
+    }
+}
+
+/// The tables hold no invariant across a panic that a later holder could trip over: every change is one insert or remove.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
