@@ -1,14 +1,19 @@
 //! The gateway: stands between identities and the systems that hold personal data.
 //!
-//! The folders in the order of the data's way: [`config`] and [`cli`] start it, [`identity`] says who asks, [`session`]
-//! binds who and connection to the rules that hold, [`evidence`] records what happened before it happens.
+//! The folders in the order of the data's way: [`config`] and [`cli`] start it, [`listen`] takes requests, [`identity`]
+//! says who asks, [`session`] binds who and connection to the rules that hold, [`protocol`] reads messages, `exchange` takes
+//! each request to its `upstream` and back through the inspector, [`evidence`] records what happened before it happens.
 
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod evidence;
+mod exchange;
 pub mod gateway;
 pub mod identity;
+pub mod listen;
 mod private;
+pub mod protocol;
 pub mod serve;
 pub mod session;
+mod upstream;

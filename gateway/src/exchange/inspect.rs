@@ -1,0 +1,104 @@
+//! A stream of the engine with a sink that gathers what may leave and what was decided.
+
+use bytes::{Bytes, BytesMut};
+use sluice_engine::{Budget, Decision, Format, JsonPath, Program, RuleSet, Sink, Stop, Stream, StreamOptions};
+use std::sync::LazyLock;
+
+/// Values that are the protocol's own: opaque to the client, and checked by the server when they come back.
+static OPAQUE: LazyLock<Vec<JsonPath>> = LazyLock::new(|| {
+    ["$.result.requestState", "$.params.requestState", "$.result.tools[*].inputSchema.properties.*.x-mcp-header"]
+        .iter()
+        .filter_map(|path| JsonPath::parse(path).ok())
+        .collect()
+});
+
+/// Members whose value is a document of its own for the paths that rules name.
+const DOCUMENTS: &[&str] = &["structuredContent", "arguments"];
+
+/// How a stream of MCP is opened.
+pub(crate) fn general_options(format: Format, rules: RuleSet) -> StreamOptions {
+    StreamOptions { format, rules: Some(rules), column: None, exempt: OPAQUE.clone(), roots: DOCUMENTS }
+}
+
+/// One direction of one exchange.
+pub(crate) struct Inspector {
+    stream: Stream,
+    out: Out,
+}
+
+#[derive(Default)]
+struct Out {
+    frames: Vec<Bytes>,
+    masked: bool,
+    decisions: Vec<Decision>,
+}
+
+impl Sink for Out {
+    fn clean(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.frames.push(bytes);
+        }
+    }
+    fn masked(&mut self, replacement: &[u8]) {
+        self.masked = true;
+        self.frames.push(Bytes::copy_from_slice(replacement));
+    }
+    fn decision(&mut self, decision: &Decision) {
+        self.decisions.push(decision.clone());
+    }
+}
+
+/// What a push let go.
+pub(crate) struct Released {
+    /// Decided bytes, in order; may be empty.
+    pub(crate) bytes: Bytes,
+    /// What was decided about them.
+    pub(crate) decisions: Vec<Decision>,
+    /// True where the bytes differ from what came.
+    pub(crate) masked: bool,
+    /// Why nothing more comes.
+    pub(crate) stop: Option<Stop>,
+}
+
+impl Inspector {
+    pub(crate) fn open(program: &Program, options: StreamOptions, budget: &Budget) -> Self {
+        Self { stream: Stream::open(program, options, budget), out: Out::default() }
+    }
+
+    pub(crate) fn push(&mut self, bytes: Bytes) -> Released {
+        let stop = self.stream.push(bytes, &mut self.out).err();
+        self.release(stop)
+    }
+
+    pub(crate) fn finish(&mut self) -> Released {
+        let stop = self.stream.finish(&mut self.out).err();
+        self.release(stop)
+    }
+
+    /// A whole message at once.
+    pub(crate) fn whole(mut self, bytes: Bytes) -> Released {
+        let stop = self.stream.push(bytes, &mut self.out).and_then(|()| self.stream.finish(&mut self.out)).err();
+        self.release(stop)
+    }
+
+    fn release(&mut self, stop: Option<Stop>) -> Released {
+        let frames = std::mem::take(&mut self.out.frames);
+        let bytes = match frames.len() {
+            0 => Bytes::new(),
+            1 => frames.into_iter().next().unwrap_or_default(),
+            _ => frames
+                .iter()
+                .fold(BytesMut::new(), |mut all, frame| {
+                    all.extend_from_slice(frame);
+                    all
+                })
+                .freeze(),
+        };
+        Released {
+            bytes,
+            decisions: std::mem::take(&mut self.out.decisions),
+            masked: std::mem::take(&mut self.out.masked),
+            stop,
+        }
+    }
+}

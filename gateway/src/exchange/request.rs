@@ -1,0 +1,592 @@
+//! The way there: who, which session, what is asked, whether the rules let it, and its record, before it goes upstream.
+
+use super::inspect::{Inspector, general_options};
+use super::reply::Upcoming;
+use super::respond::{Done, stop_refusal};
+use super::{Downstream, Exchange, Head, Open, Recorder, Shared, refuse};
+use crate::config::{ConnectionConfig, UpstreamConfig};
+use crate::evidence::{Event, HitRecord, Record, RequestOutcome};
+use crate::identity::Identity;
+use crate::protocol::mcp::DEFAULT_CAP;
+use crate::protocol::mcp::error::{Refusal, code};
+use crate::protocol::mcp::headers::{self, HEADER_MISMATCH, HeaderError, SESSION_ID};
+use crate::protocol::mcp::message::{Body, Id, Kind, Message};
+use crate::session::{NewSession, PURPOSE_META, Purpose, PurposeError, SessionError};
+use crate::upstream::{http as http_upstream, stdio as stdio_upstream};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use sluice_dsl::{HitAction, RequestFacts};
+use sluice_engine::{ActionKind, Decision, Format, RuleSet};
+use std::sync::Arc;
+
+/// The header that carries the purpose, as header names are compared.
+const PURPOSE: &str = "sluice-purpose";
+/// Methods that carry no data of the upstream: they need no purpose.
+const LIFECYCLE: [&str; 3] = ["initialize", "ping", "server/discover"];
+
+/// Who calls, and how.
+pub(crate) struct Caller {
+    pub(crate) identity: Identity,
+    pub(crate) connection: String,
+    pub(crate) config: ConnectionConfig,
+    pub(crate) headers: HeaderMap,
+    pub(crate) ip: Option<String>,
+}
+
+/// A refusal before the exchange has a record of its response.
+struct Refused {
+    status: StatusCode,
+    refusal: Refusal,
+}
+
+fn refused(status: StatusCode, code: i64, message: impl Into<String>) -> Refused {
+    Refused { status, refusal: Refusal::new(code, message) }
+}
+
+impl From<HeaderError> for Refused {
+    fn from(error: HeaderError) -> Self {
+        let code = if error == HeaderError::Revision { -32600 } else { HEADER_MISMATCH };
+        refused(StatusCode::BAD_REQUEST, code, error.to_string())
+    }
+}
+
+/// A POST: messages of the client.
+pub(crate) fn post(shared: Arc<Shared>, caller: Caller, body: Bytes) -> Upcoming {
+    spawn(|mut downstream: Downstream| async move {
+        let body = match Body::parse(body, DEFAULT_CAP) {
+            Ok(body) => body,
+            Err(error) => {
+                let refusal = Refusal::new(error.code(), error.to_string());
+                return downstream.start(refuse(StatusCode::BAD_REQUEST, &refusal, &[], false));
+            }
+        };
+        let ids: Vec<Id> = body.request_ids().cloned().collect();
+        match prepare(&shared, &caller, &body).await {
+            Ok(ready) => ready.run(shared, caller, body, ids, downstream).await,
+            Err(Refused { status, refusal }) => {
+                // A refusal that answers no request can't be told as an answer.
+                let silent = ids.is_empty() && status == StatusCode::OK;
+                let status = if silent { StatusCode::FORBIDDEN } else { status };
+                downstream.start(refuse(status, &refusal, &ids, body.is_batch()));
+            }
+        }
+    })
+}
+
+/// A GET: the stream of messages that answer no request.
+pub(crate) fn get(shared: Arc<Shared>, caller: Caller) -> Upcoming {
+    bodiless(shared, caller, Method::GET)
+}
+
+/// A DELETE: the end of a session.
+pub(crate) fn delete(shared: Arc<Shared>, caller: Caller) -> Upcoming {
+    bodiless(shared, caller, Method::DELETE)
+}
+
+fn spawn<F, W>(work: F) -> Upcoming
+where
+    F: FnOnce(Downstream) -> W,
+    W: Future<Output = ()> + Send + 'static,
+{
+    let (downstream, upcoming) = Downstream::pair();
+    // A task of its own: the record must be closed also where the client goes away.
+    tokio::spawn(work(downstream));
+    upcoming
+}
+
+fn bodiless(shared: Arc<Shared>, caller: Caller, method: Method) -> Upcoming {
+    spawn(|mut downstream: Downstream| async move {
+        if let Err(refusal) = open_bodiless(shared, caller, method, &mut downstream).await {
+            downstream.start(refuse(refusal.status, &refusal.refusal, &[], false));
+        }
+    })
+}
+
+async fn open_bodiless(
+    shared: Arc<Shared>,
+    caller: Caller,
+    method: Method,
+    downstream: &mut Downstream,
+) -> Result<(), Refused> {
+    let revision = headers::revision(&caller.headers, None)?;
+    let purpose = header_purpose(&caller)?;
+    let session = session(&shared, &caller, None, &revision, purpose.as_ref()).await?;
+    let purpose = purpose.map(|purpose| purpose.to_string()).or_else(|| session.stated());
+    if method == Method::GET && purpose.is_none() && caller.config.require_purpose {
+        return Err(purpose_missing());
+    }
+    let exchange = session.next_exchange();
+    let event = Event::Request {
+        exchange,
+        method: method.to_string(),
+        name: None,
+        body: String::new(),
+        purpose: purpose.clone(),
+        outcome: RequestOutcome::Forwarded,
+        hits: Vec::new(),
+    };
+    append(&shared, &session, event).await?;
+    let rules = session.general(&session.policy_for(purpose.as_deref()).response_rules(&RequestFacts::default()));
+    let (placeholder, _) = Downstream::pair();
+    let downstream = std::mem::replace(downstream, placeholder);
+    let mut exchange = begin(&shared, &session, exchange, rules, downstream);
+    let running = session.enter();
+    match (&caller.config.upstream, method) {
+        (UpstreamConfig::Http { url, headers }, method) => {
+            let call = http_upstream::Call::new(method, url, headers, &caller.headers, Bytes::new(), true);
+            exchange.run(async move |exchange| http_upstream::relay(exchange, call).await).await;
+        }
+        (UpstreamConfig::Stdio { .. }, Method::DELETE) => {
+            exchange.over = Some("the client ended it");
+            exchange.run(async |_: &mut Exchange| Done::whole(empty(StatusCode::OK))).await;
+        }
+        (UpstreamConfig::Stdio { .. }, _) => {
+            exchange.run(async |exchange| stdio_upstream::relay_stream(exchange).await).await;
+        }
+    }
+    drop(running);
+    Ok(())
+}
+
+fn empty(status: StatusCode) -> Head {
+    Head { status, headers: HeaderMap::new(), whole: Some(Bytes::new()) }
+}
+
+fn begin(shared: &Arc<Shared>, session: &Arc<Open>, exchange: u64, rules: RuleSet, downstream: Downstream) -> Exchange {
+    let program = session.rules().program().clone();
+    let recorder = Recorder::new(shared.gateway.evidence.clone(), session.id.clone(), exchange, program);
+    Exchange {
+        shared: Arc::clone(shared),
+        session: Arc::clone(session),
+        ids: Vec::new(),
+        batch: false,
+        rules,
+        recorder,
+        downstream,
+        events: None,
+        over: None,
+    }
+}
+
+/// A body that may go upstream.
+struct Ready {
+    session: Arc<Open>,
+    exchange: u64,
+    revision: String,
+    /// The messages as they go upstream, one by one.
+    sent: Vec<Bytes>,
+    headers: HeaderMap,
+    rules: RuleSet,
+    initialize: bool,
+}
+
+impl Ready {
+    async fn run(self, shared: Arc<Shared>, caller: Caller, body: Body, ids: Vec<Id>, downstream: Downstream) {
+        let running = self.session.enter();
+        let mut exchange = begin(&shared, &self.session, self.exchange, self.rules, downstream);
+        (exchange.ids, exchange.batch) = (ids, body.is_batch());
+        match &caller.config.upstream {
+            UpstreamConfig::Http { url, headers } => {
+                let carried = !self.initialize && !headers::is_stateless(&self.revision);
+                let bytes = assemble(&body, &self.sent);
+                let mut call = http_upstream::Call::new(Method::POST, url, headers, &self.headers, bytes, carried);
+                call.opens = self.initialize;
+                exchange.run(async move |exchange| http_upstream::relay(exchange, call).await).await;
+            }
+            UpstreamConfig::Stdio { .. } => {
+                let post = stdio_upstream::Post {
+                    messages: body.messages().iter().cloned().zip(self.sent).collect(),
+                    opens: self.initialize,
+                    stateless: headers::is_stateless(&self.revision),
+                    json_only: !accepts_events(&caller.headers),
+                };
+                exchange.run(async move |exchange| stdio_upstream::relay(exchange, post).await).await;
+            }
+        }
+        drop(running);
+    }
+}
+
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    values.peek().is_none() || values.any(|value| value.contains("text/event-stream") || value.contains("*/*"))
+}
+
+async fn prepare(shared: &Arc<Shared>, caller: &Caller, body: &Body) -> Result<Ready, Refused> {
+    let first = &body.messages()[0];
+    let revision = headers::revision(&caller.headers, Some(first))?;
+    // A stdio upstream reads no headers, so nobody but the gateway can ask for them.
+    let required = headers::is_stateless(&revision) && matches!(caller.config.upstream, UpstreamConfig::Stdio { .. });
+    for message in body.messages() {
+        headers::agree(&caller.headers, message, required && message.request_id().is_some())?;
+        headers::revision(&caller.headers, Some(message))?;
+    }
+    let header_purpose = header_purpose(caller)?;
+    let purposes: Vec<Option<Purpose>> = body
+        .messages()
+        .iter()
+        .map(|message| Purpose::of(header_purpose.as_ref().map(Purpose::as_str), message.purpose()))
+        .collect::<Result<_, _>>()?;
+    let initialize = body.messages().iter().any(|message| message.method() == Some("initialize"));
+    if initialize && body.messages().len() > 1 {
+        return Err(refused(StatusCode::BAD_REQUEST, -32600, "`initialize` must not be part of a batch"));
+    }
+    for (message, purpose) in body.messages().iter().zip(&purposes) {
+        let exempt = message.request_id().is_none() || message.method().is_some_and(|name| LIFECYCLE.contains(&name));
+        let carried = caller.headers.contains_key(SESSION_ID);
+        if caller.config.require_purpose && purpose.is_none() && !exempt && !carried {
+            return Err(purpose_missing());
+        }
+    }
+    let session = session(shared, caller, Some(first), &revision, purposes[0].as_ref()).await?;
+    let exchange = session.next_exchange();
+    let mut ready = Ready {
+        session,
+        exchange,
+        revision,
+        sent: Vec::with_capacity(body.messages().len()),
+        headers: caller.headers.clone(),
+        rules: RuleSet::none(),
+        initialize,
+    };
+    let mut records = Vec::new();
+    let mut refusal = None;
+    for (message, purpose) in body.messages().iter().zip(purposes) {
+        let (event, outcome) = judge(shared, caller, &mut ready, message, purpose);
+        records.push(event);
+        if let Err(error) = outcome {
+            refusal = Some(error);
+            break;
+        }
+    }
+    for mut event in records {
+        if let (Some(_), Event::Request { outcome, .. }) = (&refusal, &mut event) {
+            *outcome = RequestOutcome::Refused;
+        }
+        append(shared, &ready.session, event).await?;
+    }
+    match refusal {
+        None => Ok(ready),
+        Some(error) => {
+            if ready.initialize {
+                shared.end(&ready.session, "refused").await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Decides about one message, masks it, and says what its record is.
+fn judge(
+    shared: &Shared,
+    caller: &Caller,
+    ready: &mut Ready,
+    message: &Message,
+    purpose: Option<Purpose>,
+) -> (Event, Result<(), Refused>) {
+    let session = Arc::clone(&ready.session);
+    let purpose = purpose.map(|purpose| purpose.to_string()).or_else(|| session.stated());
+    let facts = RequestFacts {
+        mcp_method: message.method().map(str::to_owned),
+        tool_name: message.tool_name().map(str::to_owned),
+        tool_args: message.tool_args().cloned(),
+        resource_uri: message.resource_uri().map(str::to_owned),
+        prompt_name: message.prompt_name().map(str::to_owned),
+        size: message.raw().len() as u64,
+        now: Some(jiff::ZonedDateTime::now()),
+        ..RequestFacts::default()
+    };
+    let policy = session.policy_for(purpose.as_deref());
+    let mut hits = Vec::new();
+    let mut refusal = None;
+    let lifecycle = message.request_id().is_none() || message.method().is_some_and(|name| LIFECYCLE.contains(&name));
+    if caller.config.require_purpose && purpose.is_none() && !lifecycle {
+        refusal = Some(purpose_missing());
+    }
+    for hit in policy.decide(&facts) {
+        let (name, id, pack) = (&hit.rule.name, hit.rule.id.as_deref(), &hit.rule.pack);
+        let (action, by_rule) = match &hit.action {
+            HitAction::Block { message } => {
+                ("block", Some(Refusal::by_rule(code::REFUSED, name, id, pack, Some(message))))
+            }
+            HitAction::Approve { .. } => {
+                let message = "it needs an approval, and approvals are not available in this version";
+                ("approve", Some(Refusal::by_rule(code::APPROVAL, name, id, pack, Some(message))))
+            }
+            HitAction::Alert => (if hit.rule.audit { "audit" } else { "alert" }, None),
+        };
+        if let (None, Some(by_rule)) = (&refusal, by_rule) {
+            refusal = Some(Refused { status: StatusCode::OK, refusal: by_rule });
+        }
+        hits.push(HitRecord {
+            rule: name.clone(),
+            id: hit.rule.id.clone(),
+            pack: pack.clone(),
+            action: action.to_owned(),
+            message: hit.rule.message.clone(),
+            detail: hit.detail.clone(),
+        });
+    }
+    let rules = policy.request_rules(&facts);
+    let (program, budget) = (session.rules().program(), &shared.gateway.budget);
+    let inspector = Inspector::open(program, general_options(Format::Json, rules.clone()), budget);
+    let released = inspector.whole(message.raw().clone());
+    count_hits(&session, &released.decisions, &mut hits);
+    let mut body = released.bytes;
+    if let Some(stop) = &released.stop {
+        // What led to a match is not kept either: the record of a refused body holds no part of it.
+        body = Bytes::new();
+        let (_, status, by_stop) = stop_refusal(stop, session.rules());
+        refusal.get_or_insert(Refused { status, refusal: by_stop });
+    }
+    if refusal.is_none()
+        && let Err(error) = mask_headers(shared, ready, &rules, released.masked.then_some(&body))
+    {
+        refusal = Some(error);
+    }
+    session.add(&mut ready.rules, &policy.response_rules(&facts));
+    session.widen(&ready.rules);
+    let event = Event::Request {
+        exchange: ready.exchange,
+        method: message.method().unwrap_or("response").to_owned(),
+        name: masked_subject(message, released.masked || released.stop.is_some(), &body),
+        body: String::from_utf8_lossy(&body).into_owned(),
+        purpose,
+        outcome: RequestOutcome::Forwarded,
+        hits,
+    };
+    ready.sent.push(body);
+    (event, refusal.map_or(Ok(()), Err))
+}
+
+/// The subject as the record may name it: that of the masked message where something was masked.
+fn masked_subject(message: &Message, changed: bool, body: &Bytes) -> Option<String> {
+    if !changed {
+        return message.subject().map(str::to_owned);
+    }
+    let body = Body::parse(body.clone(), usize::MAX).ok()?;
+    body.messages().first()?.subject().map(str::to_owned)
+}
+
+/// Headers repeat parts of the body: what is masked there must be masked here.
+fn mask_headers(shared: &Shared, ready: &mut Ready, rules: &RuleSet, masked: Option<&Bytes>) -> Result<(), Refused> {
+    let masked = match masked {
+        Some(bytes) => Some(Body::parse(bytes.clone(), usize::MAX).map_err(|_| {
+            refused(StatusCode::INTERNAL_SERVER_ERROR, -32603, "a masked request is no longer a message")
+        })?),
+        None => None,
+    };
+    let session = Arc::clone(&ready.session);
+    let names: Vec<_> =
+        ready.headers.keys().filter(|n| n.as_str().starts_with(headers::PARAM_PREFIX)).cloned().collect();
+    for name in names {
+        let text = ready.headers.get(&name).and_then(|value| value.to_str().ok()).and_then(headers::decode);
+        let Some(text) = text else {
+            return Err(HeaderError::Unreadable("mcp-param-*").into());
+        };
+        let options = sluice_engine::StreamOptions::raw().rules(rules.clone());
+        let inspector = Inspector::open(session.rules().program(), options, &shared.gateway.budget);
+        let released = inspector.whole(Bytes::copy_from_slice(text.as_bytes()));
+        if let Some(stop) = &released.stop {
+            let (_, status, refusal) = stop_refusal(stop, session.rules());
+            return Err(Refused { status, refusal });
+        }
+        if released.masked {
+            set(&mut ready.headers, name, &String::from_utf8_lossy(&released.bytes));
+        }
+    }
+    let subject = masked.as_ref().and_then(|body| body.messages()[0].subject());
+    if let (Some(subject), true) = (subject, ready.headers.contains_key(headers::NAME)) {
+        set(&mut ready.headers, http::HeaderName::from_static(headers::NAME), subject);
+    }
+    Ok(())
+}
+
+fn set(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
+    match HeaderValue::from_str(&headers::encode(value)) {
+        Ok(value) => headers.insert(name, value),
+        Err(_) => headers.remove(name),
+    };
+}
+
+fn count_hits(session: &Open, decisions: &[Decision], hits: &mut Vec<HitRecord>) {
+    for decision in decisions {
+        let rule = session.rules().rule(decision.rule);
+        let action = match decision.action {
+            ActionKind::Alert if rule.audit => "audit",
+            ActionKind::Alert => "alert",
+            ActionKind::Mask => "mask",
+            ActionKind::Block => "block",
+        };
+        let detail = Some(session.rules().program().pattern_name(decision.pattern).to_owned());
+        if hits.iter().any(|hit| hit.rule == rule.name && hit.detail == detail && hit.action == action) {
+            continue;
+        }
+        hits.push(HitRecord {
+            rule: rule.name.clone(),
+            id: rule.id.clone(),
+            pack: rule.pack.clone(),
+            action: action.to_owned(),
+            message: rule.message.clone(),
+            detail,
+        });
+    }
+}
+
+/// The body as it goes upstream: the bytes between the messages of a batch stay as they came.
+fn assemble(body: &Body, sent: &[Bytes]) -> Bytes {
+    let start = body.raw().as_ptr() as usize;
+    let mut out = BytesMut::with_capacity(body.raw().len());
+    let mut at = 0;
+    for (message, sent) in body.messages().iter().zip(sent) {
+        let begin = message.raw().as_ptr() as usize - start;
+        out.extend_from_slice(&body.raw()[at..begin]);
+        out.extend_from_slice(sent);
+        at = begin + message.raw().len();
+    }
+    out.extend_from_slice(&body.raw()[at..]);
+    out.freeze()
+}
+
+async fn append(shared: &Shared, session: &Open, event: Event) -> Result<(), Refused> {
+    let appended = shared.gateway.evidence.append(Record::now(session.id.clone(), event)).await;
+    appended.map(|_| ()).map_err(|error| evidence_refused(&error))
+}
+
+fn evidence_refused(error: &crate::evidence::EvidenceError) -> Refused {
+    tracing::error!(%error, "a request is not recorded and does not pass");
+    refused(StatusCode::SERVICE_UNAVAILABLE, code::EVIDENCE, "the request can't be recorded, so it is refused")
+}
+
+impl From<PurposeError> for Refused {
+    fn from(error: PurposeError) -> Self {
+        let code = if error == PurposeError::Ambiguous { HEADER_MISMATCH } else { code::PURPOSE };
+        refused(StatusCode::BAD_REQUEST, code, error.to_string())
+    }
+}
+
+impl From<SessionError> for Refused {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Evidence(error) => evidence_refused(&error),
+            SessionError::Forbidden => refused(StatusCode::FORBIDDEN, code::FORBIDDEN, error.to_string()),
+            SessionError::PurposeRequired => purpose_missing(),
+            SessionError::Unknown => refused(StatusCode::NOT_FOUND, code::SESSION, error.to_string()),
+            SessionError::Full | SessionError::Draining => {
+                refused(StatusCode::SERVICE_UNAVAILABLE, code::BUSY, error.to_string())
+            }
+        }
+    }
+}
+
+fn header_purpose(caller: &Caller) -> Result<Option<Purpose>, Refused> {
+    let text = headers::single(&caller.headers, PURPOSE)?;
+    Ok(Purpose::of(text.as_deref(), None)?)
+}
+
+fn purpose_missing() -> Refused {
+    let message = format!(
+        "this connection needs a purpose: send the header `Sluice-Purpose` or the member `{PURPOSE_META}` of `_meta`"
+    );
+    refused(StatusCode::OK, code::PURPOSE, message)
+}
+
+/// The session a request belongs to; opened where the request opens one or none is needed.
+async fn session(
+    shared: &Arc<Shared>,
+    caller: &Caller,
+    message: Option<&Message>,
+    revision: &str,
+    purpose: Option<&Purpose>,
+) -> Result<Arc<Open>, Refused> {
+    let opens = message.is_some_and(|message| message.method() == Some("initialize"));
+    let stateless = headers::is_stateless(revision);
+    if !opens && !stateless {
+        if let Some(id) = headers::single(&caller.headers, SESSION_ID)? {
+            return shared
+                .table
+                .carried(&caller.connection, &id, &caller.identity)
+                .ok_or_else(|| refused(StatusCode::NOT_FOUND, code::SESSION, "the session is not known"));
+        }
+        if matches!(caller.config.upstream, UpstreamConfig::Stdio { .. }) {
+            let message = "the header `Mcp-Session-Id` is missing; begin with `initialize`";
+            return Err(refused(StatusCode::BAD_REQUEST, code::SESSION, message));
+        }
+    }
+    if stateless && message.is_none() && matches!(caller.config.upstream, UpstreamConfig::Stdio { .. }) {
+        return Err(refused(StatusCode::METHOD_NOT_ALLOWED, code::SESSION, "this revision has no such stream"));
+    }
+    let implied = || shared.table.implied(&caller.connection, &caller.identity, purpose.map(Purpose::as_str));
+    if !opens && let Some(session) = implied() {
+        return Ok(session);
+    }
+    let _opening = shared.table.opening.lock().await;
+    if !opens && let Some(session) = implied() {
+        return Ok(session);
+    }
+    let child = match &caller.config.upstream {
+        UpstreamConfig::Http { .. } => None,
+        UpstreamConfig::Stdio { command, env, cwd } => {
+            let child = stdio_upstream::Child::spawn(command, env, cwd.as_deref()).map_err(|error| {
+                tracing::error!(connection = caller.connection, %error, "an upstream can't be started");
+                refused(StatusCode::BAD_GATEWAY, code::UPSTREAM, "the upstream can't be started")
+            })?;
+            Some(child)
+        }
+    };
+    let (client, ip) = (message.and_then(client_of), caller.ip.clone());
+    let new = NewSession {
+        identity: caller.identity.clone(),
+        connection: caller.connection.clone(),
+        purpose: purpose.cloned(),
+        client: client.clone(),
+        ip: ip.clone(),
+        protocol: "mcp".to_owned(),
+    };
+    // Each request is asked for its purpose; what opens a session carries no data and may come without one.
+    let config = ConnectionConfig { require_purpose: false, ..caller.config.clone() };
+    let policy = shared.gateway.policy.load_full();
+    let opened = match shared.gateway.sessions.open(new, &config, &policy).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            child.iter().for_each(|child| child.end());
+            return Err(error.into());
+        }
+    };
+    let session = Open::new(opened, child, client, ip);
+    watch(shared, &session);
+    if !opens {
+        shared.table.imply(&session);
+    }
+    Ok(session)
+}
+
+fn client_of(message: &Message) -> Option<String> {
+    let params = message.params();
+    let info = match message.kind() {
+        Kind::Request { method, .. } if method == "initialize" => params.get("clientInfo"),
+        _ => params.get("_meta")?.get("io.modelcontextprotocol/clientInfo"),
+    }?;
+    let name = info.get("name")?.as_str()?;
+    let version = info.get("version").and_then(|version| version.as_str()).unwrap_or_default();
+    Some(format!("{name} {version}").trim().chars().take(200).collect())
+}
+
+/// Ends the child with its session, and the session with its child.
+fn watch(shared: &Arc<Shared>, session: &Arc<Open>) {
+    let (shared, session) = (Arc::clone(shared), Arc::clone(session));
+    tokio::spawn(async move {
+        let over = async {
+            match &session.child {
+                Some(child) => child.over().await,
+                None => std::future::pending().await,
+            }
+        };
+        let reason = tokio::select! {
+            biased;
+            () = session.closed.cancelled() => "closed",
+            () = over => "the upstream process ended",
+        };
+        shared.end(&session, reason).await;
+    });
+}

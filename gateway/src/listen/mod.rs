@@ -1,0 +1,138 @@
+//! The front: who may speak to the gateway at all, and the routes.
+
+mod guard;
+
+use crate::exchange::{self, Caller, Shared, Table};
+use crate::gateway::Gateway;
+use crate::identity::{bearer_of, resource};
+use crate::protocol::mcp::DEFAULT_CAP;
+use crate::protocol::mcp::error::{Refusal, code};
+use crate::upstream::http::HttpClient;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How often idle sessions are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Serves until `shutdown`, then ends all sessions in order.
+///
+/// # Errors
+/// The listener fails, or TLS to upstreams can't be set up.
+pub async fn serve(listener: TcpListener, state: Arc<Gateway>, shutdown: CancellationToken) -> io::Result<()> {
+    serve_with(listener, state, Router::new(), shutdown).await
+}
+
+/// The same, with further routes beside those of the connections.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with(
+    listener: TcpListener,
+    state: Arc<Gateway>,
+    beside: Router,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let local = listener.local_addr()?;
+    let client = HttpClient::new().map_err(io::Error::other)?;
+    let shared = Arc::new(Shared { gateway: state, client, table: Table::default(), shutdown: shutdown.clone() });
+    let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
+    let router = Router::new()
+        .route("/mcp/{connection}", post(connection).get(connection).delete(connection))
+        .route(&resource::metadata_path("{connection}"), get(metadata))
+        .with_state(Arc::clone(&shared))
+        .merge(beside)
+        .route("/healthz", get(async || "ok\n"))
+        .layer(middleware::from_fn_with_state(guard::Allowed::new(&shared.gateway, local), guard::check));
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+    sweeper.abort();
+    shared.gateway.sessions.drain("shutdown").await;
+    served
+}
+
+async fn sweep(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        shared.table.touch_active();
+        shared.gateway.sessions.expire(Instant::now()).await;
+    }
+}
+
+async fn metadata(State(shared): State<Arc<Shared>>, Path(connection): Path<String>) -> Response {
+    let gateway = &shared.gateway;
+    if !gateway.config.connections.contains_key(&connection) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    Json(resource::metadata(&gateway.audience(&connection), gateway.authenticator.issuers())).into_response()
+}
+
+async fn connection(
+    State(shared): State<Arc<Shared>>,
+    Path(connection): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let gateway = &shared.gateway;
+    let audience = gateway.audience(&connection);
+    let identity = match bearer_of(request.headers()) {
+        Ok(bearer) => gateway.authenticator.authenticate(Some(bearer), &audience).await,
+        Err(error) => Err(error),
+    };
+    let identity = match identity {
+        Ok(identity) => identity,
+        Err(reason) => {
+            tracing::info!(connection, %reason, "not authenticated");
+            return challenged(StatusCode::UNAUTHORIZED, resource::challenge(&gateway.public_url(), &connection));
+        }
+    };
+    let Some(config) = gateway.config.connections.get(&connection).cloned() else {
+        return refused(StatusCode::NOT_FOUND, code::FORBIDDEN, "there is no such connection");
+    };
+    if !config.admits(&identity.groups) {
+        tracing::info!(connection, user = identity.user_id, "not in a group that may open the connection");
+        let challenge = resource::insufficient_scope(&gateway.public_url(), &connection);
+        return challenged(StatusCode::FORBIDDEN, challenge);
+    }
+    let (parts, body) = request.into_parts();
+    let ip = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_string());
+    let encoded = parts.headers.get_all(header::CONTENT_ENCODING).iter().any(|value| value != "identity");
+    let caller = Caller { identity, connection, config, headers: parts.headers, ip };
+    let upcoming = match parts.method {
+        Method::GET => exchange::get(shared, caller),
+        Method::DELETE => exchange::delete(shared, caller),
+        _ if encoded => {
+            let message = "a compressed request is not read; send it as it is";
+            return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, -32600, message);
+        }
+        _ => match Limited::new(body, DEFAULT_CAP).collect().await {
+            Ok(body) => exchange::post(shared, caller, body.to_bytes()),
+            Err(_) => {
+                let message = format!("the body is longer than {DEFAULT_CAP} bytes, or broke off");
+                return refused(StatusCode::PAYLOAD_TOO_LARGE, -32600, &message);
+            }
+        },
+    };
+    upcoming.response().await
+}
+
+fn refused(status: StatusCode, code: i64, message: &str) -> Response {
+    exchange::refuse(status, &Refusal::new(code, message), &[], false).into()
+}
+
+fn challenged(status: StatusCode, challenge: String) -> Response {
+    let mut response = status.into_response();
+    if let Ok(value) = HeaderValue::from_str(&challenge) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    }
+    response
+}

@@ -1,0 +1,114 @@
+//! Server-sent events (WHATWG HTML, section 9.2): where an output stands, and the events this gateway writes.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Follows an event stream to know whether an event is open and whether the stream can be resumed.
+#[derive(Clone, Debug)]
+pub struct Tracker {
+    /// Bytes of the current line, as far as they matter.
+    line: [u8; 3],
+    line_len: usize,
+    event_open: bool,
+    after_cr: bool,
+    has_cursor: bool,
+}
+
+impl Default for Tracker {
+    fn default() -> Self {
+        Self { line: [0; 3], line_len: 0, event_open: false, after_cr: false, has_cursor: false }
+    }
+}
+
+impl Tracker {
+    /// Reads the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while let Some(&byte) = rest.first() {
+            if std::mem::take(&mut self.after_cr) && byte == b'\n' {
+                rest = &rest[1..];
+                continue;
+            }
+            if byte == b'\n' || byte == b'\r' {
+                self.after_cr = byte == b'\r';
+                self.event_open = self.line_len > 0;
+                self.line_len = 0;
+                rest = &rest[1..];
+                continue;
+            }
+            if self.line_len < 3 {
+                self.line[self.line_len] = byte;
+                self.line_len += 1;
+                self.has_cursor |= self.line_len == 3 && &self.line == b"id:";
+                rest = &rest[1..];
+            } else {
+                let end = rest.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(rest.len());
+                rest = &rest[end..];
+            }
+        }
+    }
+
+    /// True between events.
+    #[must_use]
+    pub fn at_boundary(&self) -> bool {
+        !self.event_open && self.line_len == 0
+    }
+
+    /// True where an event had an id: the client can resume the stream.
+    #[must_use]
+    pub fn has_cursor(&self) -> bool {
+        self.has_cursor
+    }
+
+    /// What ends the event that is open, so that no client takes the part of it for a message: a client passes over
+    /// events of a type it doesn't know, and the last `event` field decides the type. Empty between events.
+    #[must_use]
+    pub fn abandon(&self) -> &'static [u8] {
+        if self.at_boundary() { b"" } else { b"\nevent: abandoned\n\n" }
+    }
+}
+
+/// An event that carries one message, which must not hold a line end.
+#[must_use]
+pub fn event(message: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(message.len() + 24);
+    out.put_slice(b"event: message\ndata: ");
+    out.put_slice(message);
+    out.put_slice(b"\n\n");
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boundaries_and_cursors_are_found_for_every_cut() {
+        for (text, boundary, cursor) in [
+            (&b""[..], true, false),
+            (b"data: 1\n\n", true, false),
+            (b"data: 1\r\n\r\n", true, false),
+            (b"id: 7\rdata: 1\r\r", true, true),
+            (b"data: 1\n", false, false),
+            (b"data: {", false, false),
+            (b": note\n\ndata: id:\n\n", true, false),
+            (b"i", false, false),
+        ] {
+            for cut in 0..=text.len() {
+                let mut tracker = Tracker::default();
+                tracker.push(&text[..cut]);
+                tracker.push(&text[cut..]);
+                assert_eq!((tracker.at_boundary(), tracker.has_cursor()), (boundary, cursor), "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_abandoned_event_is_of_a_type_that_clients_pass_over() {
+        let mut tracker = Tracker::default();
+        tracker.push(b"event: message\ndata: {\"half\":");
+        let end = tracker.abandon();
+        tracker.push(end);
+        assert!(tracker.at_boundary());
+        assert_eq!(end, b"\nevent: abandoned\n\n");
+    }
+}

@@ -1,0 +1,3 @@
+//! Wire formats as state machines without sockets: bytes in, messages and bytes out.
+
+pub mod mcp;

@@ -1,0 +1,4 @@
+//! The systems behind the gateway: servers that speak Streamable HTTP, and child processes that speak over stdio.
+
+pub(crate) mod http;
+pub(crate) mod stdio;

@@ -1,0 +1,204 @@
+//! An upstream that is a child process, as one session of Streamable HTTP: what goes to it, and where its lines belong.
+
+mod child;
+mod routes;
+
+pub(crate) use child::Child;
+
+use crate::exchange::{Done, Exchange, Head, Inspector, general_options, stop_refusal};
+use crate::protocol::mcp::error::Refusal;
+use crate::protocol::mcp::headers::SESSION_ID;
+use crate::protocol::mcp::message::{Id, Message};
+use crate::protocol::mcp::sse::{Tracker, event};
+use crate::protocol::mcp::stdio::line;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use routes::{Incoming, Want};
+use sluice_engine::{Format, RuleSet};
+use tokio::sync::mpsc;
+
+/// Lines that may wait for a slow client.
+const WAITING: usize = 64;
+
+/// A POST to the child.
+pub(crate) struct Post {
+    /// The messages, each with its bytes as they go upstream.
+    pub(crate) messages: Vec<(Message, Bytes)>,
+    /// It opens a session.
+    pub(crate) opens: bool,
+    /// Of a revision without sessions: clients share the child, so ids may meet.
+    pub(crate) stateless: bool,
+    /// The client takes no event stream.
+    pub(crate) json_only: bool,
+}
+
+const ENDED: &str = "the upstream process ended before it answered";
+
+/// Sends the messages to the child and its answers on.
+pub(crate) async fn relay(exchange: &mut Exchange, post: Post) -> Done {
+    match relay_inner(exchange, post).await {
+        Ok(done) | Err(done) => done,
+    }
+}
+
+async fn relay_inner(exchange: &mut Exchange, post: Post) -> Result<Done, Done> {
+    let Some(child) = exchange.session.child.clone() else { return Err(Done::upstream(ENDED)) };
+    let (sender, mut receiver) = mpsc::channel(WAITING);
+    let mut waiting = child.waiting();
+    let mut lines = Vec::with_capacity(post.messages.len());
+    for (message, bytes) in &post.messages {
+        let Some(id) = message.request_id() else {
+            lines.push(line(bytes));
+            continue;
+        };
+        let want = Want {
+            id: id.clone(),
+            sender: sender.clone(),
+            token: message.progress_token(),
+            json_only: post.json_only,
+            cancellable: !post.opens,
+            renumber: post.stateless,
+        };
+        match waiting.register(want, bytes) {
+            Ok(bytes) => lines.push(line(&bytes)),
+            Err(refused) => return Err(Done::refused(StatusCode::BAD_REQUEST, Refusal::new(-32600, refused))),
+        }
+    }
+    drop(sender);
+    let mut headers = HeaderMap::new();
+    if post.opens {
+        let id = uuid::Uuid::new_v4().to_string();
+        exchange.shared.table.carry(&exchange.session.connection, &id, &exchange.session);
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            headers.insert(SESSION_ID, value);
+        }
+    }
+    for line in lines {
+        child.send(line).await.map_err(|()| Done::upstream(ENDED))?;
+    }
+    if exchange.ids.is_empty() {
+        return Ok(Done::whole(Head { status: StatusCode::ACCEPTED, headers, whole: Some(Bytes::new()) }));
+    }
+    if post.json_only {
+        return collect(exchange, &mut receiver, headers).await;
+    }
+    let mut headers = Some(headers);
+    if !post.opens {
+        start_events(exchange, headers.take().unwrap_or_default());
+    }
+    let mut blocked = None;
+    while let Some(incoming) = receiver.recv().await {
+        // The head of a new session waits for its first answer, so that a child that fails is told by the status.
+        if let Incoming::Broken = incoming {
+            return Err(Done::upstream("the upstream wrote a line that is not a JSON-RPC message"));
+        }
+        if let Some(headers) = headers.take() {
+            start_events(exchange, headers);
+        }
+        if let Some(bytes) = inspect(exchange, incoming, &mut blocked) {
+            exchange.send(event(&bytes)).await?;
+        }
+        if exchange.ids.is_empty() {
+            return Ok(blocked.map_or_else(Done::complete, Done::blocked));
+        }
+    }
+    Err(Done::upstream(ENDED))
+}
+
+fn start_events(exchange: &mut Exchange, mut headers: HeaderMap) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    exchange.events = Some(Tracker::default());
+    exchange.start(Head { status: StatusCode::OK, headers, whole: None });
+}
+
+/// Answers for a client that takes no event stream.
+async fn collect(
+    exchange: &mut Exchange,
+    receiver: &mut mpsc::Receiver<Incoming>,
+    mut headers: HeaderMap,
+) -> Result<Done, Done> {
+    let mut answers: Vec<Bytes> = Vec::new();
+    let mut blocked = None;
+    while !exchange.ids.is_empty() {
+        match receiver.recv().await {
+            None => return Err(Done::upstream(ENDED)),
+            Some(Incoming::Broken) => {
+                return Err(Done::upstream("the upstream wrote a line that is not a JSON-RPC message"));
+            }
+            Some(incoming) => answers.extend(inspect(exchange, incoming, &mut blocked)),
+        }
+    }
+    let whole = if exchange.batch {
+        let inner = answers.join(&b","[..]);
+        Bytes::from([&b"["[..], &inner, b"]"].concat())
+    } else {
+        answers.pop().unwrap_or_default()
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let head = Head { status: StatusCode::OK, headers, whole: Some(whole) };
+    Ok(Done::whole(head).because(blocked))
+}
+
+/// A line of the child as the client may see it; None where nothing of it may pass and nobody waits for it.
+fn inspect(exchange: &mut Exchange, incoming: Incoming, blocked: &mut Option<String>) -> Option<Bytes> {
+    let (bytes, answers) = match incoming {
+        Incoming::Answer { bytes, id } => (bytes, Some(id)),
+        Incoming::Other(bytes) => (bytes, None),
+        Incoming::Broken => return None,
+    };
+    let rules = match &answers {
+        Some(_) => exchange.rules.clone(),
+        None => exchange.session.general(&exchange.rules),
+    };
+    if let Some(id) = &answers {
+        exchange.ids.retain(|other| other != id);
+    }
+    check(exchange, bytes, rules, answers.as_ref(), blocked)
+}
+
+fn check(
+    exchange: &mut Exchange,
+    bytes: Bytes,
+    rules: RuleSet,
+    answers: Option<&Id>,
+    blocked: &mut Option<String>,
+) -> Option<Bytes> {
+    let session = &exchange.session;
+    let options = general_options(Format::Json, rules);
+    let inspector = Inspector::open(session.rules().program(), options, &exchange.shared.gateway.budget);
+    let released = inspector.whole(bytes);
+    let Some(stop) = &released.stop else {
+        exchange.recorder.decided(&released.decisions);
+        return Some(released.bytes);
+    };
+    let (_, _, refusal) = stop_refusal(stop, session.rules());
+    exchange.recorder.decided(&released.decisions);
+    *blocked = Some(refusal.message.clone());
+    answers.map(|id| refusal.answer(Some(id)))
+}
+
+/// The stream of messages that answer no request, until the client or the child ends it.
+pub(crate) async fn relay_stream(exchange: &mut Exchange) -> Done {
+    let attached = exchange.session.child.as_ref().map(|child| child.attach());
+    let mut receiver = match attached {
+        Some(Ok(receiver)) => receiver,
+        Some(Err(())) => {
+            let refusal = Refusal::new(-32600, "this session has such a stream already");
+            return Done::refused(StatusCode::CONFLICT, refusal);
+        }
+        None => return Done::upstream(ENDED),
+    };
+    start_events(exchange, HeaderMap::new());
+    let mut blocked = None;
+    while let Some(bytes) = receiver.recv().await {
+        let rules = exchange.session.general(&exchange.rules);
+        if let Some(bytes) = check(exchange, bytes, rules, None, &mut blocked)
+            && let Err(done) = exchange.send(event(&bytes)).await
+        {
+            return done;
+        }
+    }
+    Done::complete()
+}
