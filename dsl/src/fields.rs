@@ -64,13 +64,7 @@ pub const SQL_OR_DECODED: &[&str] = &["postgres", "mysql", "mcp"];
 const MCP: &[&str] = &["mcp"];
 const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 /// The verbs of SQL statements.
-pub const VERBS: &[&str] = &[
-    "select", "insert", "update", "delete", "merge", "truncate", "create", "alter", "drop", "grant", "revoke", "copy",
-    "call", "do", "execute", "prepare", "deallocate", "explain", "set", "show", "reset", "begin", "commit", "rollback",
-    "savepoint", "transaction", "lock", "vacuum", "analyze", "reindex", "cluster", "refresh", "comment", "listen", "notify",
-    "unlisten", "declare", "fetch", "close", "discard", "checkpoint", "load", "rename", "reassign", "import", "security",
-    "copy_program", "other",
-];
+pub const VERBS: &[&str] = &["select", "insert", "update", "delete", "merge", "truncate", "create", "alter", "alter_system", "drop", "grant", "revoke", "copy", "copy_program", "copy_file", "call", "do", "execute", "prepare", "deallocate", "explain", "set", "show", "begin", "commit", "rollback", "savepoint", "release", "prepare_transaction", "lock", "vacuum", "analyze", "reindex", "cluster", "refresh", "comment", "listen", "notify", "unlisten", "declare", "fetch", "move", "close", "discard", "checkpoint", "load", "reassign", "import", "return", "security_label", "other"];
 
 macro_rules! fields {
     ($($id:ident $name:literal $kind:expr, $protocols:expr, $session:literal, $about:literal;)*) => {

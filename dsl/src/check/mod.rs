@@ -1,11 +1,62 @@
 //! From what was read to a policy: names, types, lowering.
 
-use crate::load::Loaded;
-use crate::{CheckedFile, Compilation, CompileOptions};
+mod actions;
+mod conditions;
+mod lints;
+mod lower;
+mod names;
+mod patterns;
 
-pub(crate) fn compile(loaded: Loaded, _options: &CompileOptions) -> Compilation {
+use crate::codes::Code;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::load::Loaded;
+use crate::policy::Policy;
+use crate::syntax::tree::Span;
+use crate::{CheckedFile, Compilation, CompileOptions};
+use names::Names;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+/// What all checks share.
+pub(crate) struct Checker<'a> {
+    pub(crate) loaded: &'a Loaded,
+    pub(crate) options: &'a CompileOptions,
+    pub(crate) names: Names<'a>,
+    pub(crate) diagnostics: RefCell<Vec<Diagnostic>>,
+    /// What was spoken of: unit, kind, name.
+    pub(crate) used: RefCell<BTreeSet<(usize, &'static str, String)>>,
+}
+
+impl Checker<'_> {
+    /// Reports an error; more can be said about it by the function.
+    pub(crate) fn error(&self, unit: usize, span: &Span, code: Code, message: impl Into<String>, more: impl FnOnce(Diagnostic) -> Diagnostic) {
+        let diagnostic = more(Diagnostic::new(&self.loaded.units[unit].source, span.clone(), code, message));
+        // A list that two rules use is checked twice; it is wrong once.
+        let mut diagnostics = self.diagnostics.borrow_mut();
+        if !diagnostics.contains(&diagnostic) {
+            diagnostics.push(diagnostic);
+        }
+    }
+}
+
+pub(crate) fn compile(mut loaded: Loaded, options: &CompileOptions) -> Compilation {
+    let mut diagnostics = std::mem::take(&mut loaded.diagnostics);
+    let names = Names::collect(&loaded, &mut diagnostics);
+    let checker = Checker {
+        loaded: &loaded,
+        options,
+        names,
+        diagnostics: RefCell::new(diagnostics),
+        used: RefCell::new(BTreeSet::new()),
+    };
+    let compiled = lower::lower(&checker);
+    lints::lint(&checker);
+    let mut diagnostics = checker.diagnostics.into_inner();
+    let place = |path: &str| loaded.units.iter().position(|u| u.source.path == path);
+    diagnostics.sort_by_key(|d| (place(&d.path), d.span.start, d.span.end));
+    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
     let files = loaded.units.iter().filter(|u| u.given);
     let files = files.map(|u| CheckedFile { source: u.source.clone(), pack: u.pack.clone(), tree: u.tree.clone() }).collect();
     let sources = loaded.units.iter().map(|u| u.source.clone()).collect();
-    Compilation { policy: None, diagnostics: loaded.diagnostics, files, sources }
+    Compilation { policy: compiled.filter(|_| !failed).map(Policy::new), diagnostics, files, sources }
 }

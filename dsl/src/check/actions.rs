@@ -1,0 +1,128 @@
+//! Actions: what a rule does, checked and lowered.
+
+use super::Checker;
+use crate::codes::Code;
+use crate::fields::nearest;
+use crate::policy::HitAction;
+use crate::syntax::tree::{ActionKind, Name, Rule, Span, Value};
+use sluice_engine::Mask;
+use std::time::Duration;
+
+/// What a rule does.
+pub(crate) enum Lowered {
+    Block(Option<String>),
+    Mask(Mask),
+    Approve(HitAction),
+    Alert,
+}
+
+impl Checker<'_> {
+    /// The one action of a rule; `alert` beside another adds nothing, as every decision is reported.
+    pub(crate) fn action(&self, unit: usize, rule: &Rule) -> Option<Lowered> {
+        let mut main: Option<Lowered> = None;
+        for action in &rule.actions {
+            let lowered = match &action.value {
+                ActionKind::Alert => continue,
+                ActionKind::Block(message) => Lowered::Block(message.as_ref().map(|m| m.value.clone())),
+                ActionKind::Mask { strategy, arguments } => Lowered::Mask(self.mask(unit, strategy, arguments)?),
+                ActionKind::Approve { by, count, ttl, wait } => {
+                    let by = self.texts(unit, by);
+                    let positive = |value: Option<u64>, or: u64| value.unwrap_or(or);
+                    let count = positive(count.as_ref().map(|c| c.value), 1);
+                    if by.is_empty() || count == 0 || count > 100 {
+                        let message = "an approval needs a group, and a count from 1 to 100";
+                        self.error(unit, &action.span, Code::Action, message, |d| d);
+                        return None;
+                    }
+                    let ttl = Duration::from_secs(positive(ttl.as_ref().map(|t| t.value), 30 * 60));
+                    let wait = Duration::from_secs(positive(wait.as_ref().map(|t| t.value), 10 * 60));
+                    Lowered::Approve(HitAction::Approve { by, count: u32::try_from(count).unwrap_or(u32::MAX), ttl, wait })
+                }
+            };
+            if main.is_some() {
+                let help = "split the rule; `alert` alone goes with another action";
+                self.error(unit, &action.span, Code::Action, "two actions exclude each other", |d| d.help(help));
+                return None;
+            }
+            main = Some(lowered);
+        }
+        Some(main.unwrap_or(Lowered::Alert))
+    }
+
+    fn mask(&self, unit: usize, strategy: &Name, arguments: &[(Name, Value)]) -> Option<Mask> {
+        const STRATEGIES: &[(&str, &[&str])] = &[
+            ("redact", &["with"]),
+            ("partial", &["keep_first", "keep_last", "with"]),
+            ("hash", &["key"]),
+            ("tokenize", &["key"]),
+            ("format_preserving", &["key"]),
+        ];
+        let Some((_, known)) = STRATEGIES.iter().find(|(name, _)| *name == strategy.value) else {
+            let near = nearest(&strategy.value, STRATEGIES.iter().map(|(name, _)| *name));
+            let all = STRATEGIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            let help = near.map_or_else(|| format!("it is one of: {all}"), |n| format!("did you mean `{n}`?"));
+            self.error(unit, &strategy.span, Code::Mask, format!("unknown mask `{}`", strategy.value), |d| d.help(help));
+            return None;
+        };
+        for (index, (name, _)) in arguments.iter().enumerate() {
+            if !known.contains(&name.value.as_str()) {
+                let message = format!("`{}` takes no `{}`", strategy.value, name.value);
+                self.error(unit, &name.span, Code::Mask, message, |d| d.help(format!("it takes: {}", known.join(", "))));
+                return None;
+            }
+            if arguments[..index].iter().any(|(other, _)| other.value == name.value) {
+                self.error(unit, &name.span, Code::DuplicateClause, format!("`{}` is given twice", name.value), |d| d);
+                return None;
+            }
+        }
+        let argument = |name: &str| arguments.iter().find(|(n, _)| n.value == name).map(|(_, value)| value);
+        let bad = |span: &Span, message: &str| {
+            self.error(unit, span, Code::Mask, message, |d| d);
+        };
+        let text = |name: &str| -> Option<Option<String>> {
+            match argument(name) {
+                None => Some(None),
+                Some(Value::Text(text)) => Some(Some(text.value.clone())),
+                Some(other) => {
+                    bad(other.span(), "a string is expected here");
+                    None
+                }
+            }
+        };
+        let number = |name: &str| -> Option<usize> {
+            match argument(name) {
+                None => Some(0),
+                Some(Value::Number(n)) if n.value.fract() == 0.0 && n.value <= 4096.0 => Some(n.value as usize),
+                Some(other) => {
+                    bad(other.span(), "a whole number up to 4096 is expected here");
+                    None
+                }
+            }
+        };
+        let key = || -> Option<String> {
+            let key = text("key")?;
+            if key.as_ref().is_none_or(String::is_empty) {
+                let message = format!("`{}` needs a key", strategy.value);
+                let help = format!("name one: `{}(key: \"pii\")`; without a key values can be guessed", strategy.value);
+                self.error(unit, &strategy.span, Code::Mask, message, |d| d.help(help));
+                return None;
+            }
+            key
+        };
+        Some(match strategy.value.as_str() {
+            "redact" => Mask::redact(text("with")?.unwrap_or_else(|| "[redacted]".to_owned())),
+            "partial" => {
+                let with = text("with")?.unwrap_or_else(|| "*".to_owned());
+                let mut chars = with.chars();
+                let (Some(with), None) = (chars.next(), chars.next()) else {
+                    bad(argument("with").map_or(&strategy.span, Value::span), "`with` is one character");
+                    return None;
+                };
+                Mask::Partial { keep_first: number("keep_first")?, keep_last: number("keep_last")?, with }
+            }
+            "hash" => Mask::Hash { key: key()? },
+            "tokenize" => Mask::Tokenize { key: key()? },
+            _ => Mask::FormatPreserving { key: key()? },
+        })
+    }
+}
