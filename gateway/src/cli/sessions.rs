@@ -73,7 +73,10 @@ fn list(from: &From) -> Result<(), String> {
     if from.json {
         return sessions.iter().try_for_each(line);
     }
-    println!("{:36}  {:20}  {:24}  {:12}  {:>8}  {:>7}  ended", "session", "opened", "user", "connection", "requests", "refused");
+    println!(
+        "{:36}  {:20}  {:24}  {:12}  {:>8}  {:>7}  ended",
+        "session", "opened", "user", "connection", "requests", "refused"
+    );
     for SessionSummary { session, user, connection, first, requests, refused, closed, .. } in sessions {
         let first = first.get(..19).unwrap_or(&first).to_owned() + "Z";
         let (user, connection) = (shown(&user.unwrap_or_default()), connection.unwrap_or_default());
@@ -132,9 +135,15 @@ pub(crate) fn print_record(stored: &StoredRecord) {
             println!("{:36}{}", "", shown(body));
         }
         Event::Response { exchange, status, body, part, decisions, outcome, reason, .. } => {
-            println!("response #{exchange} part {part}, status {status}, {outcome:?} {}", shown(reason.as_deref().unwrap_or("")));
+            println!(
+                "response #{exchange} part {part}, status {status}, {outcome:?} {}",
+                shown(reason.as_deref().unwrap_or(""))
+            );
             for decision in decisions {
-                println!("{:36}{} {} times by {} ({})", "", decision.action, decision.count, decision.rule, decision.pattern);
+                println!(
+                    "{:36}{} {} times by {} ({})",
+                    "", decision.action, decision.count, decision.rule, decision.pattern
+                );
             }
             println!("{:36}{}", "", shown(body));
         }

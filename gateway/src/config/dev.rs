@@ -25,11 +25,8 @@ impl Config {
             .into_os_string()
             .into_string()
             .map_err(|_| io::Error::other("the path of this program is not UTF-8"))?;
-        let upstream = UpstreamConfig::Stdio {
-            command: vec![program, "demo-server".to_owned()],
-            env: BTreeMap::new(),
-            cwd: None,
-        };
+        let upstream =
+            UpstreamConfig::Stdio { command: vec![program, "demo-server".to_owned()], env: BTreeMap::new(), cwd: None };
         Ok(Self {
             listen: DEFAULT_LISTEN,
             public_url: None,

@@ -1,1 +1,115 @@
 //! Tests of reading the configuration.
+
+use super::*;
+
+const GOOD: &str = r#"
+listen = "127.0.0.1:0"
+store = "log/evidence.sqlite"
+
+[rules]
+files = ["rules/"]
+
+[[issuer]]
+url = "https://login.example.com"
+audience = "sluice"
+groups_claim = "realm_access.roles"
+algorithms = ["ES256"]
+clock_skew = "10s"
+
+[connection.crm]
+url = "https://crm.example.com/mcp"
+headers = { Authorization = "Bearer ${CRM_TOKEN}" }
+require_purpose = true
+groups = ["support"]
+idle = "5m"
+
+[connection.files]
+command = ["files-mcp", "--root", "/srv"]
+env = { HOME = "/srv" }
+
+[mask_keys]
+customers = "${MASK_KEY}"
+"#;
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "CRM_TOKEN" => Some("s3cret".to_owned()),
+        "MASK_KEY" => Some("00".repeat(32)),
+        _ => None,
+    }
+}
+
+fn read(text: &str) -> Result<Config, ConfigErrors> {
+    parse("sluice.toml", text, std::path::Path::new("/etc/sluice"), &environment)
+}
+
+fn messages(text: &str) -> Vec<String> {
+    let errors = read(text).expect_err("there is something wrong");
+    errors.to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_full_configuration_is_read_with_paths_relative_to_it() {
+    let config = read(GOOD).unwrap();
+    assert_eq!(config.store, PathBuf::from("/etc/sluice/log/evidence.sqlite"));
+    assert_eq!(config.rules, [PathBuf::from("/etc/sluice/rules/")]);
+    assert_eq!(config.issuers[0].algorithms, [jsonwebtoken::Algorithm::ES256]);
+    let crm = &config.connections["crm"];
+    assert!(crm.require_purpose && crm.admits(&["support".to_owned()]) && !crm.admits(&["dev".to_owned()]));
+    let UpstreamConfig::Http { headers, .. } = &crm.upstream else { panic!("crm is reached over HTTP") };
+    assert_eq!(headers["Authorization"], "Bearer s3cret");
+    assert_eq!(config.mask_keys["customers"].bytes(), [0; 32]);
+}
+
+#[test]
+fn secrets_are_not_in_the_debug_text() {
+    let text = format!("{:?}", read(GOOD).unwrap());
+    assert!(!text.contains("s3cret") && !text.contains("0, 0, 0"), "{text}");
+}
+
+#[test]
+fn all_problems_come_at_once_with_their_places_and_the_nearest_key() {
+    let broken = GOOD
+        .replace("listen =", "lisen =")
+        .replace("groups_claim", "group_claim")
+        .replace("\"5m\"", "5")
+        .replace("require_purpose", "requires_purpose")
+        .replace("${CRM_TOKEN}", "${NOT_SET}");
+    assert_eq!(
+        messages(&broken),
+        [
+            "sluice.toml:2:1: unknown key `lisen` in the configuration; did you mean `listen`?",
+            "sluice.toml:11:1: unknown key `group_claim` in `[[issuer]]`; did you mean `groups_claim`?",
+            "sluice.toml:17:29: the environment variable `NOT_SET` is not set",
+            "sluice.toml:18:1: unknown key `requires_purpose` in `[connection.crm]`; did you mean `require_purpose`?",
+            "sluice.toml:20:8: `idle` is a string, not integer",
+        ]
+    );
+}
+
+#[test]
+fn what_would_weaken_the_gateway_is_refused() {
+    for (from, to, says) in [
+        ("\"ES256\"", "\"HS256\"", "not an accepted algorithm"),
+        ("\"ES256\"", "\"none\"", "not an accepted algorithm"),
+        ("[\"ES256\"]", "[]", "allows nothing"),
+        ("https://login.example.com", "http://login.example.com", "has to be https"),
+        ("[\"rules/\"]", "[]", "names no rules"),
+        ("\"10s\"", "\"1h\"", "at most"),
+        ("${MASK_KEY}", "hunter2", "a key is not written here"),
+        ("${MASK_KEY}", "${CRM_TOKEN}", "not 32 bytes"),
+        ("connection.files", "connection.'a/b'", "a connection's name"),
+        ("url = \"https://crm", "command = [\"x\"]\nurl = \"https://crm", "not both"),
+        ("[\"files-mcp\", \"--root\", \"/srv\"]", "[]", "the program and its arguments"),
+    ] {
+        let found = messages(&GOOD.replace(from, to)).join("\n");
+        assert!(found.contains(says), "{to}: {found}");
+        assert!(!found.contains("s3cret") && !found.contains("hunter2"), "{found}");
+    }
+}
+
+#[test]
+fn an_empty_file_and_broken_syntax_are_problems_too() {
+    assert_eq!(messages("").len(), 3, "rules, issuer and connection are missing");
+    assert!(messages("listen = \n[rules").iter().any(|message| message.starts_with("sluice.toml:1:")));
+}

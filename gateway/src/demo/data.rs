@@ -103,7 +103,8 @@ fn card(index: u64) -> String {
 fn iban(index: u64) -> String {
     let account = format!("37040044{:010}", 532_013_000 + index * 7_919);
     // "DE00" moved to the end, letters as numbers: D = 13, E = 14.
-    let remainder = format!("{account}131400").bytes().fold(0, |rest, digit| (rest * 10 + u32::from(digit - b'0')) % 97);
+    let remainder =
+        format!("{account}131400").bytes().fold(0, |rest, digit| (rest * 10 + u32::from(digit - b'0')) % 97);
     format!("DE{:02}{account}", 98 - remainder)
 }
 

@@ -1,3 +1,5 @@
 //! `sluice demo`.
 use crate::cli::Outcome;
-pub(crate) async fn run() -> Outcome { Outcome::Clean }
+pub(crate) async fn run() -> Outcome {
+    Outcome::Clean
+}
