@@ -40,9 +40,9 @@ enum Last {
     /// The body ends as it should.
     End,
     /// A whole response.
-    Whole(Head),
+    Whole(Box<Head>),
     /// An error where one can still be told, otherwise a body that breaks off.
-    Failed(StatusCode, Refusal),
+    Failed(StatusCode, Box<Refusal>),
     /// A body that breaks off.
     Abort,
 }
@@ -55,14 +55,14 @@ impl Done {
 
     /// A whole response, to its end.
     pub(crate) fn whole(head: Head) -> Self {
-        Self { outcome: ResponseOutcome::Complete, reason: None, last: Last::Whole(head) }
+        Self { outcome: ResponseOutcome::Complete, reason: None, last: Last::Whole(Box::new(head)) }
     }
 
     /// The upstream failed.
     pub(crate) fn upstream(reason: impl Into<String>) -> Self {
         let reason = reason.into();
         let refusal = Refusal::new(code::UPSTREAM, reason.clone());
-        let last = Last::Failed(StatusCode::BAD_GATEWAY, refusal);
+        let last = Last::Failed(StatusCode::BAD_GATEWAY, Box::new(refusal));
         Self { outcome: ResponseOutcome::UpstreamError, reason: Some(reason), last }
     }
 
@@ -74,7 +74,7 @@ impl Done {
     /// The session or the gateway ended.
     pub(crate) fn closed(reason: &str) -> Self {
         let refusal = Refusal::new(code::SESSION, reason);
-        let last = Last::Failed(StatusCode::NOT_FOUND, refusal);
+        let last = Last::Failed(StatusCode::NOT_FOUND, Box::new(refusal));
         Self { outcome: ResponseOutcome::Cancelled, reason: Some(reason.to_owned()), last }
     }
 
@@ -94,7 +94,7 @@ impl Done {
     /// The gateway refuses the request.
     pub(crate) fn refused(status: StatusCode, refusal: Refusal) -> Self {
         let reason = Some(refusal.message.clone());
-        Self { outcome: ResponseOutcome::Blocked, reason, last: Last::Failed(status, refusal) }
+        Self { outcome: ResponseOutcome::Blocked, reason, last: Last::Failed(status, Box::new(refusal)) }
     }
 
     fn cancelled() -> Self {
@@ -105,7 +105,7 @@ impl Done {
     fn evidence(error: &EvidenceError) -> Self {
         tracing::error!(%error, "a response is not recorded and does not pass");
         let reason = "the response can't be recorded";
-        let last = Last::Failed(StatusCode::SERVICE_UNAVAILABLE, Refusal::new(code::EVIDENCE, reason));
+        let last = Last::Failed(StatusCode::SERVICE_UNAVAILABLE, Box::new(Refusal::new(code::EVIDENCE, reason)));
         Self { outcome: ResponseOutcome::Cancelled, reason: Some(reason.to_owned()), last }
     }
 }
@@ -131,13 +131,17 @@ impl Exchange {
 
     async fn end(mut self, done: Done) {
         let Done { outcome, reason, last } = done;
+        if self.over.is_some() {
+            // Before the answer: who has it must not find the session again.
+            self.shared.table.forget(&self.session);
+        }
         let recorded = match last {
             Last::End => Ok(()),
             Last::Abort => {
                 self.downstream.abort("broken off").await;
                 Ok(())
             }
-            Last::Whole(head) => self.whole(head).await,
+            Last::Whole(head) => self.whole(*head).await,
             Last::Failed(status, refusal) => self.failed(status, &refusal).await,
         };
         let id = self.session.id.clone();
@@ -203,7 +207,7 @@ impl Exchange {
     /// How an exchange ends that the inspector stopped.
     pub(crate) fn stopped(&self, stop: &Stop) -> Done {
         let (outcome, status, refusal) = stop_refusal(stop, self.session.rules());
-        Done { outcome, reason: Some(refusal.message.clone()), last: Last::Failed(status, refusal) }
+        Done { outcome, reason: Some(refusal.message.clone()), last: Last::Failed(status, Box::new(refusal)) }
     }
 }
 

@@ -4,6 +4,7 @@ mod guard;
 
 use crate::exchange::{self, Caller, Shared, Table};
 use crate::gateway::Gateway;
+use crate::identity::dev::DevIssuer;
 use crate::identity::{bearer_of, resource};
 use crate::protocol::mcp::DEFAULT_CAP;
 use crate::protocol::mcp::error::{Refusal, code};
@@ -18,54 +19,40 @@ use http_body_util::{BodyExt, Limited};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// How often idle sessions are looked for.
-const SWEEP: Duration = Duration::from_secs(10);
+/// How often sessions in which something runs are marked as used: a long answer is no idleness.
+const TOUCH: Duration = Duration::from_secs(1);
 
 /// Serves until `shutdown`, then ends all sessions in order.
 ///
 /// # Errors
 /// The listener fails, or TLS to upstreams can't be set up.
 pub async fn serve(listener: TcpListener, state: Arc<Gateway>, shutdown: CancellationToken) -> io::Result<()> {
-    serve_with(listener, state, Router::new(), shutdown).await
-}
-
-/// The same, with further routes beside those of the connections.
-///
-/// # Errors
-/// As [`serve`].
-pub async fn serve_with(
-    listener: TcpListener,
-    state: Arc<Gateway>,
-    beside: Router,
-    shutdown: CancellationToken,
-) -> io::Result<()> {
     let local = listener.local_addr()?;
     let client = HttpClient::new().map_err(io::Error::other)?;
     let shared = Arc::new(Shared { gateway: state, client, table: Table::default(), shutdown: shutdown.clone() });
-    let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
+    let toucher = tokio::spawn(touch_active(Arc::clone(&shared)));
     let router = Router::new()
         .route("/mcp/{connection}", post(connection).get(connection).delete(connection))
         .route(&resource::metadata_path("{connection}"), get(metadata))
         .with_state(Arc::clone(&shared))
-        .merge(beside)
+        .merge(shared.gateway.dev_issuer.as_ref().map(DevIssuer::router).unwrap_or_default())
         .route("/healthz", get(async || "ok\n"))
         .layer(middleware::from_fn_with_state(guard::Allowed::new(&shared.gateway, local), guard::check));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
-    sweeper.abort();
+    toucher.abort();
     shared.gateway.sessions.drain("shutdown").await;
     served
 }
 
-async fn sweep(shared: Arc<Shared>) {
+async fn touch_active(shared: Arc<Shared>) {
     loop {
-        tokio::time::sleep(SWEEP).await;
+        tokio::time::sleep(TOUCH).await;
         shared.table.touch_active();
-        shared.gateway.sessions.expire(Instant::now()).await;
     }
 }
 

@@ -122,6 +122,15 @@ pub struct Message {
     params: Value,
 }
 
+/// What is read for.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// To decide about it: nothing may be open to two readings.
+    Strict,
+    /// To find whom it belongs to: the id must not be given twice, all else is the receiver's to read.
+    Routing,
+}
+
 #[derive(Deserialize)]
 struct Head<'a> {
     #[serde(borrow)]
@@ -129,9 +138,13 @@ struct Head<'a> {
 }
 
 impl Message {
-    fn read(raw: Bytes) -> Result<Self, MessageError> {
+    fn read(raw: Bytes, reading: Reading) -> Result<Self, MessageError> {
         let text = std::str::from_utf8(&raw).map_err(|_| MessageError::NotUtf8)?;
-        let Strict(value) = serde_json::from_str(text).map_err(|error| json_error(&error))?;
+        let value = match reading {
+            Reading::Strict => serde_json::from_str(text).map(|Strict(value)| value),
+            Reading::Routing => serde_json::from_str(text),
+        };
+        let value = value.map_err(|error| json_error(&error))?;
         let Value::Object(mut members) = value else {
             return Err(MessageError::NotRpc("a message is an object"));
         };
@@ -289,12 +302,25 @@ impl Body {
     /// # Errors
     /// A [`MessageError`]: no part of the body may be acted on.
     pub fn parse(raw: Bytes, cap: usize) -> Result<Self, MessageError> {
+        Self::read(raw, cap, Reading::Strict)
+    }
+
+    /// Reads a line of a server, to find the request it belongs to. Members named twice are left to the client, as the
+    /// server wrote them; an id named twice is refused.
+    ///
+    /// # Errors
+    /// A [`MessageError`]: nobody can be said to be meant.
+    pub fn parse_for_routing(raw: Bytes, cap: usize) -> Result<Self, MessageError> {
+        Self::read(raw, cap, Reading::Routing)
+    }
+
+    fn read(raw: Bytes, cap: usize, reading: Reading) -> Result<Self, MessageError> {
         if raw.len() > cap {
             return Err(MessageError::TooLong { cap });
         }
         let text = std::str::from_utf8(&raw).map_err(|_| MessageError::NotUtf8)?;
         if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('[') {
-            let message = Message::read(raw.clone())?;
+            let message = Message::read(raw.clone(), reading)?;
             return Ok(Self { raw, batch: false, messages: vec![message] });
         }
         let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| json_error(&error))?;
@@ -303,7 +329,7 @@ impl Body {
         }
         let messages = items
             .iter()
-            .map(|item| Message::read(raw.slice_ref(item.get().as_bytes())))
+            .map(|item| Message::read(raw.slice_ref(item.get().as_bytes()), reading))
             .collect::<Result<Vec<_>, _>>()?;
         let mut keys: Vec<&str> = messages.iter().filter_map(Message::request_id).map(Id::key).collect();
         keys.sort_unstable();
@@ -441,6 +467,14 @@ mod tests {
         assert_eq!((read.resource_uri(), read.tool_name()), (Some("test://a"), None));
         let get = one(r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"p"}}"#);
         assert_eq!((get.prompt_name(), get.subject()), (Some("p"), Some("p")));
+    }
+
+    #[test]
+    fn a_line_of_a_server_may_repeat_members_but_not_its_id() {
+        let line = |text: &'static str| Body::parse_for_routing(Bytes::from_static(text.as_bytes()), 999);
+        assert!(line(r#"{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}"#).is_ok());
+        assert!(line(r#"{"jsonrpc":"2.0","id":1,"id":2,"result":{}}"#).is_err());
+        assert!(line(r#"{"jsonrpc":"2.0","id":1,"\u0069d":2,"result":{}}"#).is_err());
     }
 
     proptest! {

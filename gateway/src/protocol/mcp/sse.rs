@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Follows an event stream to know whether an event is open and whether the stream can be resumed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Tracker {
     /// Bytes of the current line, as far as they matter.
     line: [u8; 3],
@@ -11,12 +11,6 @@ pub struct Tracker {
     event_open: bool,
     after_cr: bool,
     has_cursor: bool,
-}
-
-impl Default for Tracker {
-    fn default() -> Self {
-        Self { line: [0; 3], line_len: 0, event_open: false, after_cr: false, has_cursor: false }
-    }
 }
 
 impl Tracker {

@@ -134,8 +134,7 @@ impl Child {
     }
 
     async fn deliver(&self, line: Bytes) {
-        // A server may repeat a member; a route by the first and a client that reads the second would differ.
-        let Ok(body) = Body::parse(line.clone(), DEFAULT_CAP) else {
+        let Ok(body) = Body::parse_for_routing(line.clone(), DEFAULT_CAP) else {
             let looks_like_json =
                 line.trim_ascii_start().starts_with(b"{") || line.trim_ascii_start().starts_with(b"[");
             tracing::warn!(bytes = line.len(), looks_like_json, "an upstream process wrote a line that is no message");
