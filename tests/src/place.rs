@@ -45,24 +45,17 @@ fn installed(path: PathBuf) -> PathBuf {
     path
 }
 
-/// The folder of the binaries, beside the test's own; built once unless the caller says that they are.
+/// The folder of the binaries: `SLUICE_TEST_BINARIES` when it is set, else where they are built now, once.
 fn binaries() -> PathBuf {
     static BINARIES: OnceLock<PathBuf> = OnceLock::new();
     BINARIES
         .get_or_init(|| {
-            if std::env::var_os("SLUICE_TEST_BINARIES_BUILT").is_none() {
-                let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-                cargo.current_dir(root()).args([
-                    "build",
-                    "--quiet",
-                    "-p",
-                    "sluice-gateway",
-                    "-p",
-                    "sluice-dsl",
-                    "--bins",
-                ]);
-                assert!(cargo.status().unwrap().success(), "the binaries under test don't build");
+            if let Some(folder) = std::env::var_os("SLUICE_TEST_BINARIES") {
+                return folder.into();
             }
+            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            cargo.current_dir(root()).args(["build", "--quiet", "-p", "sluice-gateway", "-p", "sluice-dsl", "--bins"]);
+            assert!(cargo.status().unwrap().success(), "the binaries under test don't build");
             // target/debug/deps/test-1234 -> target/debug
             let test = std::env::current_exe().unwrap();
             test.ancestors().nth(2).unwrap().to_path_buf()

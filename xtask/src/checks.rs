@@ -10,7 +10,7 @@ pub(crate) fn test(args: &[String]) -> Outcome {
     machine::for_tests()?;
     Step::cargo("build").args(["--package", "sluice-gateway", "--package", "sluice-dsl", "--bins"]).run()?;
     let args = args.iter().map(String::as_str);
-    let cargo = |subcommand| Step::cargo(subcommand).env("SLUICE_TEST_BINARIES_BUILT", "1");
+    let cargo = |subcommand| Step::cargo(subcommand).env("SLUICE_TEST_BINARIES", target_dir().join("debug"));
     if have("cargo-nextest") {
         cargo("nextest").args(["run", "--workspace", "--no-fail-fast"]).args(args).run()?;
         cargo("test").args(["--workspace", "--doc"]).run()
