@@ -1,1 +1,16 @@
-//! e2e
+//! What the end-to-end tests are made of: the real binaries, official MCP clients and servers, the conformance suite, and upstreams that
+//! cut their answers wherever a test wants them cut. The tests themselves are in `tests/`.
+//!
+//! `cargo xtask test` installs the clients and servers first; without them the tests fail and say so.
+#![allow(clippy::unwrap_used, reason = "a test that can't set its scene must fail")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` values read better as they are")]
+
+pub mod client;
+pub mod conformance;
+pub mod http;
+pub mod issuer;
+pub mod place;
+pub mod program;
+pub mod proxy;
+pub mod sluice;
+pub mod upstream;

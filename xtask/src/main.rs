@@ -1,2 +1,67 @@
-//! Contributor commands.
-fn main() {}
+//! Contributor commands: one for each thing a contributor does. `cargo xtask help` lists them.
+
+mod checks;
+mod machine;
+mod shell;
+
+use std::process::ExitCode;
+
+use shell::{Outcome, Step};
+
+const HELP: &str = "\
+usage: cargo xtask COMMAND [ARG…]
+
+  run [ARG…]   install what the build needs, then build for release and start the gateway: `sluice serve ARG…`
+  setup        install what the build and the tests need: system packages, Node and Python clients
+  test [ARG…]  setup, build, then every test of the workspace; ARG… goes to the test runner
+  ci           all that a change must pass: tests, format, lints, documentation, dependencies, rules, fuzzing
+  fmt          format the code and the rules
+  lint         format check, lints and documentation, without tests
+  docs         build the documentation of the public interfaces
+  fuzz [SECS]  replay the fuzz corpora, then fuzz each target for SECS seconds (10 unless told)
+  bless        accept what golden tests print now
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_else(|| "help".into());
+    let rest: Vec<String> = args.collect();
+    match dispatch(&command, &rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: &str, rest: &[String]) -> Outcome {
+    match command {
+        "run" => run(rest),
+        "setup" => machine::for_tests(),
+        "test" => checks::test(rest),
+        "ci" => checks::ci(),
+        "fmt" => checks::format(),
+        "lint" => checks::lint(),
+        "docs" => checks::docs(),
+        "fuzz" => checks::fuzz(rest.first().map(String::as_str)),
+        "bless" => checks::bless(),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => {
+            eprint!("{HELP}");
+            Err(format!("no command `{other}`"))
+        }
+    }
+}
+
+/// Builds for release and becomes the gateway.
+fn run(rest: &[String]) -> Outcome {
+    machine::for_build()?;
+    Step::cargo("run")
+        .args(["--release", "--package", "sluice-gateway", "--bin", "sluice", "--", "serve"])
+        .args(rest.iter().map(String::as_str))
+        .replace()
+}

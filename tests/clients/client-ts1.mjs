@@ -1,0 +1,30 @@
+// The official TypeScript client, SDK 1.x. Carries out a plan and prints what each step brought, as one line of canonical JSON.
+//
+//   echo '[{"method":"tools/list"},{"method":"tools/call","params":{"name":"echo","arguments":{}}}]' |
+//     node client-ts1.mjs '{"url":"http://…","token":"…"}' | '{"command":["node","server.mjs"]}'
+
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { carryOut, readPlan } from './plan.mjs';
+
+const target = JSON.parse(process.argv[2]);
+const client = new Client({ name: 'sluice-test-ts1', version: '1.0.0' }, { capabilities: {} });
+const transport = target.url
+  ? new StreamableHTTPClientTransport(new URL(target.url), {
+      requestInit: target.token ? { headers: { authorization: `Bearer ${target.token}` } } : {},
+    })
+  : new StdioClientTransport({ command: target.command[0], args: target.command.slice(1), stderr: 'ignore' });
+
+await carryOut(await readPlan(), {
+  connect: () => client.connect(transport),
+  steps: {
+    'tools/list': (params) => client.listTools(params),
+    'tools/call': (params) => client.callTool(params),
+    'resources/list': (params) => client.listResources(params),
+    'resources/read': (params) => client.readResource(params),
+    'prompts/list': (params) => client.listPrompts(params),
+    'prompts/get': (params) => client.getPrompt(params),
+  },
+  close: () => client.close(),
+});

@@ -1,0 +1,98 @@
+//! An OpenID Connect issuer: discovery, a key set, and tokens signed with ES256 by a key that lives as long as the test.
+
+use std::convert::Infallible;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// The audience that the gateways under test accept.
+pub const AUDIENCE: &str = "sluice-tests";
+
+/// The running issuer; ended when dropped.
+#[derive(Debug)]
+pub struct Issuer {
+    /// Its identifier, a URL.
+    pub url: String,
+    key: EcdsaKeyPair,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Issuer {
+    /// Starts it with a key of its own.
+    pub async fn start() -> Self {
+        let random = SystemRandom::new();
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let discovery = json!({
+            "issuer": url, "jwks_uri": format!("{url}/keys"), "authorization_endpoint": format!("{url}/authorize"),
+            "token_endpoint": format!("{url}/token"), "response_types_supported": ["code"],
+            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
+        });
+        // An uncompressed point: 4, then x and y of 32 bytes each.
+        let point = key.public_key().as_ref();
+        let (x, y) = (BASE64URL_NOPAD.encode(&point[1..33]), BASE64URL_NOPAD.encode(&point[33..65]));
+        let keys = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "test", "x": x, "y": y }] });
+        let task = tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (discovery, keys) = (discovery.clone(), keys.clone());
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let answer = match request.uri().path() {
+                        "/.well-known/openid-configuration" | "/.well-known/oauth-authorization-server" => {
+                            Some(discovery.clone())
+                        }
+                        "/keys" => Some(keys.clone()),
+                        _ => None,
+                    };
+                    async move { Ok::<_, Infallible>(respond(answer)) }
+                });
+                tokio::spawn(async move {
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(socket), service)
+                        .await;
+                });
+            }
+        });
+        Self { url, key, task }
+    }
+
+    /// A token for this user, good for this many seconds from now (negative: past its time), with these claims over the usual ones.
+    pub fn token(&self, user: &str, groups: &[&str], seconds: i64, claims: &Value) -> String {
+        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+        let mut body = json!({
+            "iss": self.url, "sub": user, "email": user, "email_verified": true, "groups": groups, "aud": AUDIENCE,
+            "iat": now.min(now + seconds), "exp": now + seconds,
+        });
+        for (name, value) in claims.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        let encode = |part: &Value| BASE64URL_NOPAD.encode(part.to_string().as_bytes());
+        let signed = format!("{}.{}", encode(&json!({ "alg": "ES256", "typ": "JWT", "kid": "test" })), encode(&body));
+        let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+        format!("{signed}.{}", BASE64URL_NOPAD.encode(signature.as_ref()))
+    }
+}
+
+fn respond(answer: Option<Value>) -> Response<Full<Bytes>> {
+    let status = if answer.is_some() { 200 } else { 404 };
+    let body = Full::new(Bytes::from(answer.unwrap_or_default().to_string()));
+    Response::builder().status(status).header("content-type", "application/json").body(body).unwrap()
+}

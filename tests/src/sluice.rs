@@ -1,0 +1,281 @@
+//! The gateway under test: a data folder of its own, a free port, and connections by name.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::http::{post_with, send};
+use crate::issuer::{AUDIENCE, Issuer};
+use crate::place;
+use crate::program::{Server, command, run};
+
+/// The purpose that every token of the tests states where one is asked for.
+pub const PURPOSE: &str = "nightly report";
+
+/// What stands behind a connection.
+#[derive(Debug, Clone)]
+pub enum Upstream {
+    /// An HTTP endpoint.
+    Http(String),
+    /// A program that the gateway starts, with its arguments.
+    Stdio(Vec<String>),
+}
+
+/// Which rules are in force.
+#[derive(Debug, Clone)]
+pub enum Rules {
+    /// A file with one rule that never matches: the gateway refuses to start without rules.
+    None,
+    /// The standard packs.
+    Standard,
+    /// The text of one file.
+    Text(String),
+}
+
+/// A gateway to be started.
+#[derive(Debug)]
+pub struct Setting {
+    rules: Rules,
+    connections: BTreeMap<String, Upstream>,
+}
+
+/// A gateway that runs.
+#[derive(Debug)]
+pub struct Sluice {
+    folder: TempDir,
+    config: Option<PathBuf>,
+    /// None in development mode, which has one of its own.
+    issuer: Option<Issuer>,
+    server: Option<Server>,
+    /// Where it listens, such as `http://127.0.0.1:40123`.
+    pub address: String,
+}
+
+/// An MCP session through the gateway, already initialized.
+#[derive(Debug)]
+pub struct Session {
+    /// The bearer token.
+    pub token: String,
+    id: Option<String>,
+}
+
+impl Session {
+    /// The headers that every request of this session carries.
+    pub fn headers(&self) -> Vec<(&str, &str)> {
+        let mut headers = vec![("mcp-protocol-version", "2025-11-25")];
+        headers.extend(self.id.as_deref().map(|id| ("mcp-session-id", id)));
+        headers
+    }
+}
+
+impl Setting {
+    /// With these rules in place of none.
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// With this connection.
+    pub fn connection(mut self, name: &str, upstream: Upstream) -> Self {
+        self.connections.insert(name.to_owned(), upstream);
+        self
+    }
+
+    /// Writes the configuration and starts the gateway.
+    pub async fn start(self) -> Sluice {
+        let folder = tempfile::tempdir().unwrap();
+        let rules: Vec<String> = match &self.rules {
+            Rules::None => vec![write(&folder, "none.rules", NO_RULE)],
+            Rules::Standard => ["pii", "secrets", "sql"]
+                .map(|pack| path(place::root().join(format!("rules/std/{pack}.rules"))))
+                .to_vec(),
+            Rules::Text(text) => vec![write(&folder, "own.rules", text)],
+        };
+        let issuer = Issuer::start().await;
+        let mut config = format!(
+            "store = \"evidence.sqlite\"\n\n[rules]\nfiles = {}\n\n[[issuer]]\nurl = {:?}\naudience = {AUDIENCE:?}\nclock_skew = \"1s\"\n",
+            json!(rules),
+            issuer.url,
+        );
+        for (name, upstream) in &self.connections {
+            let upstream = match upstream {
+                Upstream::Http(url) => format!("url = {url:?}"),
+                Upstream::Stdio(command) => format!("command = {}", json!(command)),
+            };
+            config.push_str(&format!("\n[connection.{name}]\n{upstream}\n"));
+        }
+        let file = PathBuf::from(write(&folder, "sluice.toml", &config));
+        Sluice::launch(folder, Some(file), Some(issuer)).await
+    }
+}
+
+impl Sluice {
+    /// A gateway without rules or connections yet.
+    #[expect(clippy::new_ret_no_self, reason = "a test says what it wants and then starts it")]
+    pub fn new() -> Setting {
+        Setting { rules: Rules::None, connections: BTreeMap::new() }
+    }
+
+    /// The gateway as it is without a configuration: the standard packs and the `demo` connection.
+    pub async fn demo() -> Self {
+        Self::launch(tempfile::tempdir().unwrap(), None, None).await
+    }
+
+    async fn launch(folder: TempDir, config: Option<PathBuf>, issuer: Option<Issuer>) -> Self {
+        let mut sluice = Self { folder, config, issuer, server: None, address: String::new() };
+        sluice.restart().await;
+        sluice
+    }
+
+    /// Starts it on what the one before left.
+    pub async fn restart(&mut self) {
+        let mut serve = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        if let Some(config) = &self.config {
+            serve.arg("--config").arg(config);
+        }
+        if let Ok(log) = std::fs::File::create(self.folder.path().join("stderr.log")) {
+            serve.stderr(log);
+        }
+        let server = Server::start(serve).await;
+        self.address = server.address.clone();
+        self.server = Some(server);
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut sluice = command(place::sluice(), args);
+        sluice.env("SLUICE_DATA", self.folder.path()).current_dir(self.folder.path());
+        sluice
+    }
+
+    /// The endpoint of a connection.
+    pub fn mcp(&self, connection: &str) -> String {
+        format!("{}/mcp/{connection}", self.address)
+    }
+
+    /// A token for this user, good for the length of a test.
+    pub async fn token(&self, user: &str, groups: &[&str]) -> String {
+        if let Some(issuer) = &self.issuer {
+            return issuer.token(user, groups, 3600, &Value::Null);
+        }
+        let mut token = self.command(&["token", "--user", user]);
+        for group in groups {
+            token.args(["--group", group]);
+        }
+        let done = run(token, "", Duration::from_secs(30)).await;
+        assert_eq!(done.code, Some(0), "no token: {}", done.stderr);
+        done.text().trim().to_owned()
+    }
+
+    /// The issuer whose tokens it accepts.
+    pub fn issuer(&self) -> &Issuer {
+        self.issuer.as_ref().expect("development mode has an issuer of its own")
+    }
+
+    /// Initializes a session as `ada@example.org` of `engineering`, for the purpose of the tests.
+    pub async fn open_session(&self, connection: &str) -> Session {
+        let token = self.token("ada@example.org", &["engineering"]).await;
+        let url = self.mcp(connection);
+        let hello = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" },
+        } });
+        let answer = send(post_with(&url, Some(&token), &hello, &[("sluice-purpose", PURPOSE)])).await;
+        assert!(answer.message().get("result").is_some(), "{}: {}", answer.status, answer.text());
+        let id = Some(answer.header("mcp-session-id").to_owned()).filter(|id| !id.is_empty());
+        let session = Session { token, id };
+        let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+        let answer = send(post_with(&url, Some(&session.token), &initialized, &session.headers())).await;
+        assert!(answer.status.is_success(), "{}: {}", answer.status, answer.text());
+        session
+    }
+
+    /// The records of this user's one session, as `sluice sessions show --json` prints them.
+    pub async fn session_record(&self, user: &str) -> Value {
+        let sessions = self.json(&["sessions", "list", "--json"]).await;
+        let mine: Vec<&Value> = sessions.iter().filter(|session| session["user"] == user).collect();
+        assert_eq!(mine.len(), 1, "one session of {user} in {sessions:#?}");
+        let id = mine[0]["session"].as_str().expect("a session has an id").to_owned();
+        self.json(&["sessions", "show", &id, "--json"]).await.into()
+    }
+
+    async fn json(&self, args: &[&str]) -> Vec<Value> {
+        let mut sluice = self.command(args);
+        if let Some(config) = &self.config {
+            sluice.arg("--config").arg(config);
+        }
+        let done = run(sluice, "", Duration::from_secs(30)).await;
+        assert_eq!(done.code, Some(0), "{args:?}: {}", done.stderr);
+        done.text().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// Sends it a signal by name.
+    pub async fn signal(&self, name: &str) {
+        self.server.as_ref().expect("it runs").signal(name).await;
+    }
+
+    /// Waits for its end and gives its exit code.
+    pub async fn wait(mut self) -> Option<i32> {
+        self.server.take().expect("it runs").wait().await
+    }
+
+    /// Ends it in order, as Ctrl-C does.
+    pub async fn stop(self) {
+        self.signal("INT").await;
+        assert_eq!(self.wait().await, Some(0), "it ends in order");
+    }
+
+    /// Ends it at once, as `kill -9` does. What it had stored stays.
+    pub async fn crash(&mut self) {
+        self.server.take().expect("it runs").kill().await;
+    }
+
+    /// Holds the evidence store for itself until the guard is dropped, so that the gateway can't write to it.
+    pub fn hold_store(&self) -> rusqlite::Connection {
+        let store = rusqlite::Connection::open(self.folder.path().join("evidence.sqlite")).unwrap();
+        store.execute_batch("PRAGMA busy_timeout = 5000; BEGIN EXCLUSIVE;").unwrap();
+        store
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("stderr.log")).unwrap_or_default()
+    }
+}
+
+/// The bodies of all recorded responses, in order, each put together from its parts.
+pub fn response_bodies(record: &Value) -> Vec<String> {
+    let mut bodies: Vec<String> = Vec::new();
+    for event in record.as_array().expect("records are listed") {
+        if event["event"] == "response" {
+            let body = event["body"].as_str().unwrap_or_default();
+            match bodies.last_mut() {
+                Some(last) if event["part"].as_u64().unwrap_or(0) > 0 => last.push_str(body),
+                _ => bodies.push(body.to_owned()),
+            }
+        }
+    }
+    bodies
+}
+
+const NO_RULE: &str = r#"language 1
+pack tests.none "1.0.0" { owner "tests" reviewed 2026-08-01 }
+pattern never = /\bsluice-never-[0-9]{12}\b/
+rule never {
+  on both
+  match never
+  then alert
+}
+"#;
+
+fn path(path: PathBuf) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) -> String {
+    let file = folder.path().join(name);
+    std::fs::write(&file, text).unwrap();
+    path(file)
+}

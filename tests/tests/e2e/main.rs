@@ -1,0 +1,10 @@
+//! End to end, with real parts: the binaries as users run them, official clients and servers on either side.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod clients;
+mod conformance;
+mod cuts;
+mod identity;
+mod lifecycle;
+mod refusal;
+mod scan;

@@ -1,0 +1,98 @@
+//! A refused command: an error that names the rule, nothing upstream, and evidence of both.
+
+use serde_json::{Value, json};
+use sluice_tests::http::{post_with, send};
+use sluice_tests::sluice::{Rules, Sluice, Upstream};
+use sluice_tests::upstream::{self, Reply};
+
+fn call(tool: &str, sql: &str) -> Value {
+    json!({ "jsonrpc": "2.0", "id": "drop-1", "method": "tools/call", "params": { "name": tool, "arguments": { "sql": sql } } })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drop_database_through_the_demo_connection_is_refused_and_recorded() {
+    let sluice = Sluice::demo().await;
+    let session = sluice.open_session("demo").await;
+    let url = sluice.mcp("demo");
+    let answer =
+        send(post_with(&url, Some(&session.token), &call("query", "DROP DATABASE crm"), &session.headers())).await;
+    let message = answer.message();
+    assert_eq!(message["id"], "drop-1", "{message}");
+    assert!(message.get("result").is_none(), "{message}");
+    let error = message["error"].to_string();
+    assert!((-32019..=-32000).contains(&message["error"]["code"].as_i64().unwrap()), "{error}");
+
+    let record = sluice.session_record("ada@example.org").await;
+    let shown = record.to_string();
+    for part in ["ada@example.org", "engineering", "nightly report", "sha256:", "refused", "DROP DATABASE crm"] {
+        assert!(shown.contains(part), "{part} isn't in the record: {record:#}");
+    }
+    let refused =
+        record.as_array().unwrap().iter().find(|event| event["outcome"] == "refused").expect("a refused request");
+    let rule = refused["hits"][0]["rule"].as_str().unwrap();
+    assert!(error.contains(rule), "the error names the rule {rule}: {error}");
+    let bodies = sluice_tests::sluice::response_bodies(&record);
+    assert!(bodies.contains(&answer.text()), "the client saw {} and the record has {bodies:?}", answer.text());
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_refused_command_reaches_the_server_and_the_session_goes_on() {
+    let upstream = upstream::Upstream::start().await;
+    let sluice =
+        Sluice::new().rules(Rules::Standard).connection("db", Upstream::Http(upstream.url.clone())).start().await;
+    let session = sluice.open_session("db").await;
+    let url = sluice.mcp("db");
+    for sql in [
+        "DROP DATABASE crm",
+        "drop table people",
+        "SELECT 1; DROP DATABASE crm",
+        "DELETE FROM people",
+        "DROP DATABASE \u{0} nonsense (",
+    ] {
+        let answer = send(post_with(&url, Some(&session.token), &call("query", sql), &session.headers())).await;
+        assert!(answer.message().get("error").is_some(), "{sql}: {}", answer.text());
+    }
+    assert!(upstream.calls().is_empty(), "{:?}", upstream.calls());
+
+    upstream.reply(Reply::json(&upstream::result(json!("drop-1"), "3 rows")));
+    let answer =
+        send(post_with(&url, Some(&session.token), &call("query", "SELECT count(*) FROM people"), &session.headers()))
+            .await;
+    assert_eq!(answer.message()["result"]["content"][0]["text"], "3 rows");
+    assert_eq!(upstream.calls().len(), 1);
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_is_what_the_client_saw() {
+    let upstream = upstream::Upstream::start().await;
+    upstream.reply(Reply::json(&upstream::result(json!("drop-1"), "mail bob@example.com now")));
+    let sluice =
+        Sluice::new().rules(Rules::Standard).connection("db", Upstream::Http(upstream.url.clone())).start().await;
+    let session = sluice.open_session("db").await;
+    let answer =
+        send(post_with(&sluice.mcp("db"), Some(&session.token), &call("query", "SELECT 1"), &session.headers())).await;
+    assert!(!answer.text().contains("bob@example.com"));
+    let record = sluice.session_record("ada@example.org").await;
+    assert!(!record.to_string().contains("bob@example.com"), "{record:#}");
+    let bodies = sluice_tests::sluice::response_bodies(&record);
+    assert!(bodies.contains(&answer.text()), "the client saw {} and the record has {bodies:?}", answer.text());
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateways_credential_goes_upstream_and_the_clients_token_does_not() {
+    let upstream = upstream::Upstream::start().await;
+    let sluice = Sluice::new().connection("db", Upstream::Http(upstream.url.clone())).start().await;
+    let session = sluice.open_session("db").await;
+    upstream.reply(Reply::json(&upstream::result(json!("drop-1"), "ok")));
+    send(post_with(&sluice.mcp("db"), Some(&session.token), &call("query", "SELECT 1"), &session.headers())).await;
+    let received = upstream.received();
+    assert!(!received.is_empty());
+    for request in received {
+        assert!(!format!("{:?}", request.headers).contains(&session.token), "the token was passed through");
+        assert!(!String::from_utf8_lossy(&request.body).contains(&session.token));
+    }
+    sluice.stop().await;
+}

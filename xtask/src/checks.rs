@@ -1,0 +1,124 @@
+//! Tests, lints and everything else that a change must pass.
+
+use std::path::Path;
+
+use crate::machine;
+use crate::shell::{Outcome, Step, have, root, target_dir};
+
+/// Installs what is missing, builds the binaries that the end-to-end tests start, and runs every test.
+pub(crate) fn test(args: &[String]) -> Outcome {
+    machine::for_tests()?;
+    Step::cargo("build").args(["--package", "sluice-gateway", "--package", "sluice-dsl", "--bins"]).run()?;
+    let args = args.iter().map(String::as_str);
+    let cargo = |subcommand| Step::cargo(subcommand).env("SLUICE_TEST_BINARIES", target_dir().join("debug"));
+    if have("cargo-nextest") {
+        cargo("nextest").args(["run", "--workspace", "--no-fail-fast"]).args(args).run()?;
+        cargo("test").args(["--workspace", "--doc"]).run()
+    } else {
+        cargo("test").args(["--workspace", "--no-fail-fast"]).args(args).run()
+    }
+}
+
+/// All that a change must pass, the cheap checks first.
+pub(crate) fn ci() -> Outcome {
+    machine::for_tests()?;
+    Step::cargo("fmt").args(["--all", "--check"]).run()?;
+    test(&[])?;
+    rules()?;
+    clippy()?;
+    docs()?;
+    dependencies()?;
+    fuzz(None)
+}
+
+/// The lints alone.
+pub(crate) fn lint() -> Outcome {
+    machine::for_build()?;
+    Step::cargo("fmt").args(["--all", "--check"]).run()?;
+    clippy()?;
+    docs()
+}
+
+/// Formats the code, and the rules once `rulec` is built.
+pub(crate) fn format() -> Outcome {
+    Step::cargo("fmt").args(["--all"]).run()?;
+    if root().join("rules").is_dir() { rulec(&["fmt", "rules"]) } else { Ok(()) }
+}
+
+/// Documentation of the public interfaces; a broken link is an error.
+pub(crate) fn docs() -> Outcome {
+    machine::for_build()?;
+    Step::cargo("doc").args(["--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings").run()
+}
+
+/// Replays what fuzzing once found, then fuzzes every target for a while.
+pub(crate) fn fuzz(seconds: Option<&str>) -> Outcome {
+    let seconds = seconds.unwrap_or("10");
+    seconds.parse::<u32>().map_err(|_| format!("`{seconds}` is no number of seconds"))?;
+    if !root().join("fuzz/Cargo.toml").is_file() {
+        return skipped("fuzzing", "there is no fuzz/ folder");
+    }
+    if !Step::new("cargo").args(["+nightly", "fuzz", "--version"]).succeeds() {
+        return skipped("fuzzing", "it needs the nightly toolchain and cargo-fuzz");
+    }
+    let targets = Step::new("cargo").args(["+nightly", "fuzz", "list"]).output().unwrap_or_default();
+    if targets.trim().is_empty() {
+        return Err("fuzz/ has no targets".into());
+    }
+    for target in targets.split_whitespace() {
+        let time = format!("-max_total_time={seconds}");
+        let regressions = format!("fuzz/regressions/{target}");
+        let fuzz = || Step::new("cargo").args(["+nightly", "fuzz", "run", target]);
+        if root().join(&regressions).is_dir() {
+            fuzz().args([regressions.as_str(), "--", "-runs=0"]).run()?;
+        }
+        fuzz().args(["--", &time, "-rss_limit_mb=2048"]).run()?;
+    }
+    Ok(())
+}
+
+/// Accepts the output of golden tests as it is now.
+pub(crate) fn bless() -> Outcome {
+    machine::for_build()?;
+    Step::cargo("test").args(["--workspace", "--exclude", "sluice-tests"]).env("INSTA_UPDATE", "always").run()
+}
+
+fn clippy() -> Outcome {
+    Step::cargo("clippy").args(["--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]).run()
+}
+
+/// The standard packs are checked and proven like anybody's rules.
+fn rules() -> Outcome {
+    if !root().join("rules").is_dir() {
+        return skipped("rules", "there is no rules/ folder");
+    }
+    rulec(&["check", "rules"])?;
+    rulec(&["test", "rules"])
+}
+
+fn rulec(args: &[&str]) -> Outcome {
+    let built = target_dir().join("debug/rulec");
+    if !built.is_file() {
+        Step::cargo("build").args(["--package", "sluice-dsl", "--bins"]).run()?;
+        // Said to the end-to-end tests, which would build them else.
+    }
+    Step::new(built).args(args.iter().copied()).run()
+}
+
+/// Licences, bans and sources; advisories are read from a database that only a network can bring.
+fn dependencies() -> Outcome {
+    if !have("cargo-deny") {
+        return skipped("cargo-deny", "it isn't installed");
+    }
+    Step::cargo("deny").args(["--all-features", "check", "licenses", "bans", "sources"]).run()?;
+    let database = std::env::var_os("CARGO_HOME").map(|home| Path::new(&home).join("advisory-dbs"));
+    if database.is_some_and(|path| path.is_dir()) {
+        return Step::cargo("deny").args(["check", "--disable-fetch", "advisories"]).run();
+    }
+    skipped("advisories", "no advisory database on this machine")
+}
+
+fn skipped(what: &str, why: &str) -> Outcome {
+    eprintln!("\n! NOT RUN: {what}: {why}");
+    Ok(())
+}

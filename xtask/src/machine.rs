@@ -1,0 +1,119 @@
+//! What a machine needs: system packages for the build, and official MCP clients and servers for the tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::shell::{Outcome, Step, have, root};
+
+/// The system packages that a need stands for.
+struct Need {
+    what: &'static str,
+    met: fn() -> bool,
+    packages: &'static [&'static str],
+}
+
+const BUILD: &[Need] = &[
+    Need { what: "a C compiler", met: || have("cc"), packages: &["build-essential"] },
+    // The SQL parser is PostgreSQL's own, in C; its bindings are made by libclang.
+    Need { what: "libclang", met: libclang, packages: &["libclang-dev"] },
+];
+
+const TESTS: &[Need] = &[
+    Need { what: "npm", met: || have("npm"), packages: &["nodejs", "npm"] },
+    Need { what: "Python with venv", met: python_with_venv, packages: &["python3", "python3-venv"] },
+];
+
+/// The Python environments of the tests: both generations of the SDK, which can't live in one.
+const PYTHONS: &[(&str, &str)] = &[("mcp1", "requirements-mcp1.txt"), ("mcp2", "requirements-mcp2.txt")];
+
+/// Installs what `cargo build` needs.
+pub(crate) fn for_build() -> Outcome {
+    install(BUILD)
+}
+
+/// Installs what `cargo test --workspace` needs.
+pub(crate) fn for_tests() -> Outcome {
+    install(BUILD)?;
+    install(TESTS)?;
+    node_packages()?;
+    for (name, requirements) in PYTHONS {
+        python_packages(name, requirements)?;
+    }
+    Ok(())
+}
+
+fn install(needs: &[Need]) -> Outcome {
+    let unmet: Vec<&Need> = needs.iter().filter(|need| !(need.met)()).collect();
+    if unmet.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = unmet.iter().flat_map(|need| need.packages).copied().collect();
+    if !have("apt-get") {
+        let whats: Vec<&str> = unmet.iter().map(|need| need.what).collect();
+        return Err(format!(
+            "this machine lacks {} and has no apt-get to install it with; on Debian the packages are: {}",
+            whats.join(" and "),
+            packages.join(" ")
+        ));
+    }
+    let apt = || Step::privileged("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
+    apt().args(["update", "-q"]).run()?;
+    apt().args(["install", "-y", "-q", "--no-install-recommends"]).args(packages).run()?;
+    match unmet.iter().find(|need| !(need.met)()) {
+        Some(need) => Err(format!("{} is still missing after installing {}", need.what, need.packages.join(" "))),
+        None => Ok(()),
+    }
+}
+
+fn libclang() -> bool {
+    let llvm_versions = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut dirs: Vec<PathBuf> = llvm_versions
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("llvm-")))
+        .map(|path| path.join("lib"))
+        .collect();
+    dirs.extend(std::env::var_os("LIBCLANG_PATH").map(PathBuf::from));
+    dirs.extend(["/usr/lib64", "/usr/lib", "/usr/local/lib"].map(PathBuf::from));
+    dirs.push(Path::new("/usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH)));
+    dirs.iter().any(|dir| {
+        fs::read_dir(dir).into_iter().flatten().flatten().any(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with("libclang.so") || name.starts_with("libclang-")
+        })
+    })
+}
+
+fn python_with_venv() -> bool {
+    Step::new("python3").args(["-c", "import venv, ensurepip"]).succeeds()
+}
+
+/// `npm ci`, once for each content of the lock file.
+fn node_packages() -> Outcome {
+    let clients = root().join("tests/clients");
+    once(&clients.join("node_modules/.installed"), &clients.join("package-lock.json"), || {
+        Step::new("npm").args(["ci", "--no-audit", "--no-fund"]).within(&clients).run()
+    })
+}
+
+/// A virtual environment with pinned packages, once for each content of the requirements.
+fn python_packages(name: &str, requirements: &str) -> Outcome {
+    let venv = root().join(".venv").join(name);
+    let requirements = root().join("tests/clients").join(requirements);
+    once(&venv.join(".installed"), &requirements, || {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        Step::new("python3").args(["-m", "venv", "--clear", &text(&venv)]).run()?;
+        Step::new(venv.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check", "--requirement", &text(&requirements)])
+            .run()
+    })
+}
+
+/// Does the work unless the stamp says that it was done for this very source.
+fn once(stamp: &Path, source: &Path, work: impl FnOnce() -> Outcome) -> Outcome {
+    let wanted = fs::read(source).map_err(|error| format!("can't read {}: {error}", source.display()))?;
+    if fs::read(stamp).is_ok_and(|done| done == wanted) {
+        return Ok(());
+    }
+    work()?;
+    fs::write(stamp, wanted).map_err(|error| format!("can't write {}: {error}", stamp.display()))
+}
