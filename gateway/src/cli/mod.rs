@@ -9,6 +9,8 @@ mod serve;
 mod sessions;
 mod token;
 
+pub(crate) use sessions::print_record;
+
 /// What the command did; the exit code says it: 0, 1, 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
