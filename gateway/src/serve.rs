@@ -84,10 +84,9 @@ pub async fn run(
 
     let gateway = Arc::new(assemble(config, policy, evidence)?);
     let stopping = CancellationToken::new();
-    let beside = gateway.dev_issuer.as_ref().map(DevIssuer::router).unwrap_or_default();
     ready(bound);
 
-    let serving = crate::listen::serve_with(listener, Arc::clone(&gateway), beside, stopping.clone());
+    let serving = crate::listen::serve(listener, Arc::clone(&gateway), stopping.clone());
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,

@@ -19,12 +19,12 @@ use http_body_util::{BodyExt, Limited};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// How often sessions in which something runs are marked as used: a long answer is no idleness.
-const TOUCH: Duration = Duration::from_secs(1);
+/// How often sessions in which something runs are marked as used (a long answer is no idleness) and idle ones are ended.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Serves until `shutdown`, then ends all sessions in order.
 ///
@@ -34,7 +34,7 @@ pub async fn serve(listener: TcpListener, state: Arc<Gateway>, shutdown: Cancell
     let local = listener.local_addr()?;
     let client = HttpClient::new().map_err(io::Error::other)?;
     let shared = Arc::new(Shared { gateway: state, client, table: Table::default(), shutdown: shutdown.clone() });
-    let toucher = tokio::spawn(touch_active(Arc::clone(&shared)));
+    let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
     let router = Router::new()
         .route("/mcp/{connection}", post(connection).get(connection).delete(connection))
         .route(&resource::metadata_path("{connection}"), get(metadata))
@@ -44,15 +44,16 @@ pub async fn serve(listener: TcpListener, state: Arc<Gateway>, shutdown: Cancell
         .layer(middleware::from_fn_with_state(guard::Allowed::new(&shared.gateway, local), guard::check));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
-    toucher.abort();
+    sweeper.abort();
     shared.gateway.sessions.drain("shutdown").await;
     served
 }
 
-async fn touch_active(shared: Arc<Shared>) {
+async fn sweep(shared: Arc<Shared>) {
     loop {
-        tokio::time::sleep(TOUCH).await;
+        tokio::time::sleep(SWEEP).await;
         shared.table.touch_active();
+        shared.gateway.sessions.expire(Instant::now()).await;
     }
 }
 
