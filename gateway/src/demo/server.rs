@@ -52,7 +52,7 @@ impl Server {
     fn select(&self, sql: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<Value>, String> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let mut statement = connection.prepare(sql).map_err(|error| error.to_string())?;
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query(parameters).map_err(|error| error.to_string())?;
         let mut found = Vec::new();
         while found.len() < MAX_ROWS

@@ -163,8 +163,8 @@ impl McpClient {
     async fn request(&mut self, message: &Value) -> Result<Value, Failure> {
         let body = self.post(message).await?;
         // One JSON message, or an event stream whose last data is the answer.
-        let events = body.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim);
-        let text = events.filter(|data| !data.is_empty()).next_back().unwrap_or(&body);
+        let mut events = body.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim);
+        let text = events.rfind(|data| !data.is_empty()).unwrap_or(&body);
         serde_json::from_str(text).map_err(|error| format!("the gateway's answer is no JSON: {error}").into())
     }
 

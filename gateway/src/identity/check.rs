@@ -253,14 +253,11 @@ fn identity_of(claims: &Map<String, Value>, config: &IssuerConfig) -> Result<Ide
     refuse_other_tokens(claims)?;
     let now = Timestamp::now().as_second();
     let skew = i64::try_from(config.clock_skew.as_secs()).unwrap_or(i64::MAX);
-    for (name, error) in [("iat", AuthError::NotYet), ("nbf", AuthError::NotYet)] {
-        match claims.get(name) {
-            None => {}
-            Some(value) => {
-                if seconds(value).ok_or(AuthError::Claim("iat"))? > now.saturating_add(skew) {
-                    return Err(error);
-                }
-            }
+    for name in ["iat", "nbf"] {
+        if let Some(value) = claims.get(name)
+            && seconds(value).ok_or(AuthError::Claim(name))? > now.saturating_add(skew)
+        {
+            return Err(AuthError::NotYet);
         }
     }
     let expires = claims

@@ -26,6 +26,9 @@ use crate::config::IssuerConfig;
 
 const AUDIENCE: &str = "http://127.0.0.1:7700/mcp/crm";
 
+/// What it is called, the token, and whether the refusal is the right one.
+type Attack = (&'static str, String, fn(&AuthError) -> bool);
+
 /// A key of a test issuer, or of somebody else.
 struct Key(EcdsaKeyPair);
 
@@ -181,7 +184,7 @@ async fn every_forged_or_misused_token_is_refused_for_its_own_reason() {
     let unsigned = |alg: &str| signed(&object(&with(h(), "alg", json!(alg))), &object(&c()), |_| Vec::new());
 
     use AuthError as E;
-    let attacks: Vec<(&str, String, fn(&E) -> bool)> = vec![
+    let attacks: Vec<Attack> = vec![
         ("alg none", unsigned("none"), |e| *e == E::Signature),
         ("alg none with a signature", key.token(&with(h(), "alg", json!("none")), &c()), |e| *e == E::Algorithm),
         ("alg nOnE", key.token(&with(h(), "alg", json!("nOnE")), &c()), |e| *e == E::Algorithm),
