@@ -279,7 +279,7 @@ impl SessionPolicy {
         now: &'a jiff::ZonedDateTime,
     ) -> Option<View<'a>> {
         let without = std::iter::once(None).filter(|_| sql.texts.is_empty());
-        let with = sql.texts.iter().map(|text| Some(text.as_ref().map_err(|()| ())));
+        let with = sql.texts.iter().map(|text| Some(text.as_ref().map_err(|error| *error)));
         without.chain(with).map(|sql| View { facts, sql, now }).find(|view| {
             let facts = Facts { session: &self.session, request: Some(*view) };
             let relaxes = |relax: &Relax| {

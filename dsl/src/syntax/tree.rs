@@ -55,6 +55,8 @@ pub struct Item {
 }
 
 /// What a top-level item is.
+// A file has few items, and most are rules: a box would save nothing.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum ItemKind {
     /// `language 1`
