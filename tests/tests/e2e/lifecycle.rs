@@ -52,7 +52,7 @@ async fn an_interrupt_lets_running_requests_end_and_then_exits_with_0() {
     sluice.signal("INT").await;
     let answer = running.await.unwrap();
     assert!(answer.whole, "{}", answer.text());
-    assert_eq!(answer.message()["result"]["content"][0]["text"], "slow but whole");
+    assert_eq!(answer.message()["result"]["content"][0]["text"], "slow but whole", "{}", answer.text());
     assert_eq!(sluice.wait().await, Some(0));
 }
 
