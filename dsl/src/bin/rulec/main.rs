@@ -29,7 +29,7 @@ enum Command {
     /// Run the tests in rule files, each under every cut of its input.
     Test(test::Args),
     /// Put bytes through rules: the masked bytes go to stdout, the decisions to stderr.
-    Scan(scan::Args),
+    Scan(Box<scan::Args>),
     /// Lay out rule files in the one way there is.
     Fmt(fmt::Args),
     /// Explain a code of a message, such as E031.
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     let ended = std::panic::catch_unwind(|| match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
-        Command::Scan(args) => scan::run(&args),
+        Command::Scan(args) => scan::run(*args),
         Command::Fmt(args) => fmt::run(&args),
         Command::Explain { code } => explain(&code),
     });

@@ -46,8 +46,9 @@ pub(crate) struct Args {
     /// The column whose value the bytes are.
     #[arg(long)]
     column: Option<String>,
-    /// What is scanned; `-` is standard input.
-    #[arg(default_value = "-")]
+    /// What is scanned; `-`, or nothing, is standard input. Of several the last is scanned, the others are rules too.
+    files: Vec<PathBuf>,
+    #[arg(skip)]
     file: PathBuf,
 }
 
@@ -71,14 +72,16 @@ fn chunk(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| (1..=1 << 24).contains(n)).ok_or_else(|| "a number from 1 to 16777216".into())
 }
 
-pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
+pub(crate) fn run(mut args: Args) -> Result<bool, Failure> {
+    args.file = args.files.pop().unwrap_or_else(|| "-".into());
+    args.rules.append(&mut args.files);
     let (_, policy) = compile(&args.rules, args.format)?;
     let input: Box<dyn Read> = if args.file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
         Box::new(File::open(&args.file).map_err(|error| Failure::of(&args.file.display().to_string(), &error))?)
     };
-    Scan::new(args, &policy)?.run(input)
+    Scan::new(&args, &policy)?.run(input)
 }
 
 struct Scan<'a> {
