@@ -26,19 +26,23 @@ impl Drop for Proxy {
     }
 }
 
-/// Passes everything on to `upstream` (such as `http://127.0.0.1:7700`) and back as it comes, with the token added. Host and Origin stay as
-/// the client sent them.
+/// Passes everything on to `upstream` (such as `http://127.0.0.1:7700`) and back as it comes, with the token added. Where Host and Origin name
+/// the proxy they are made to name the upstream; forged ones stay as the client sent them.
 pub async fn with_token(upstream: &str, token: Option<&str>) -> Proxy {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let upstream = upstream.to_owned();
+    let ports = [&address, &upstream].map(|url| url.rsplit(':').next().unwrap().to_owned());
     let bearer = token.map(|token| HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
     let client: Client<HttpConnector, Incoming> = Client::builder(TokioExecutor::new()).build_http();
     let task = tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             socket.set_nodelay(true).unwrap();
-            let (client, upstream, bearer) = (client.clone(), upstream.clone(), bearer.clone());
-            let service = service_fn(move |request| pass(client.clone(), upstream.clone(), bearer.clone(), request));
+            let (client, upstream, bearer, ports) = (client.clone(), upstream.clone(), bearer.clone(), ports.clone());
+            let service = service_fn(move |mut request| {
+                rename(&mut request, &ports);
+                pass(client.clone(), upstream.clone(), bearer.clone(), request)
+            });
             tokio::spawn(async move {
                 let _ =
                     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
@@ -46,6 +50,16 @@ pub async fn with_token(upstream: &str, token: Option<&str>) -> Proxy {
         }
     });
     Proxy { address, task }
+}
+
+/// Puts the upstream's port where Host and Origin have the proxy's.
+fn rename(request: &mut Request<Incoming>, [own, theirs]: &[String; 2]) {
+    for name in [header::HOST, header::ORIGIN] {
+        let Some(authority) = request.headers().get(&name).and_then(|value| value.to_str().ok()) else { continue };
+        let Some(host) = authority.strip_suffix(own.as_str()).filter(|host| host.ends_with(':')) else { continue };
+        let renamed = HeaderValue::from_str(&format!("{host}{theirs}")).unwrap();
+        request.headers_mut().insert(name, renamed);
+    }
 }
 
 async fn pass(

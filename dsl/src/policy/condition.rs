@@ -204,9 +204,7 @@ impl Test {
             FieldId::Target => return text(Some(&session.target)),
             FieldId::UserId => return text(Some(&session.user_id)),
             FieldId::UserEmail => return text(session.user_email.as_ref()),
-            FieldId::UserGroup => {
-                return Values::Texts(session.user_groups.iter().map(|g| g.as_str().into()).collect());
-            }
+            FieldId::UserGroup => return Values::Texts(session.user_groups.iter().map(|g| g.as_str().into()).collect()),
             FieldId::SessionPurpose => return text(session.purpose.as_ref()),
             FieldId::SessionClient => return text(session.client.as_ref()),
             FieldId::SessionIp => return text(session.ip.as_ref()),
@@ -217,8 +215,7 @@ impl Test {
             _ => {}
         }
         let Some(view) = facts.request else { return Values::Later };
-        let optional =
-            |value: Option<&'a String>| value.map_or(Values::NotApplicable, |v| Values::Texts(vec![v.as_str().into()]));
+        let optional = |value: Option<&'a String>| value.map_or(Values::NotApplicable, |v| Values::Texts(vec![v.as_str().into()]));
         let request = view.facts;
         match self.field {
             FieldId::McpMethod => optional(request.mcp_method.as_ref()),
@@ -255,8 +252,7 @@ impl Test {
         let name = self.field.info().name;
         match self.values(facts) {
             Values::Words(words) => {
-                let words: Vec<_> =
-                    words.iter().filter(|w| self.how.holds(w) != self.negated).map(String::as_str).collect();
+                let words: Vec<_> = words.iter().filter(|w| self.how.holds(w) != self.negated).map(String::as_str).collect();
                 format!("{name} = {}", words.join(", "))
             }
             Values::Flag(flag) => format!("{name} = {flag}"),

@@ -27,9 +27,9 @@ async fn a_configuration_with_mistakes_names_them_all_and_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sluice.toml");
     std::fs::write(&file, "lisen = \"127.0.0.1:0\"\n[connection.x]\nrequire_porpose = true\n").unwrap();
-    for verb in [["config", "check"].as_slice(), ["serve"].as_slice()] {
+    for verb in [["config", "check"].as_slice(), ["serve", "--config"].as_slice()] {
         let mut sluice = command(place::sluice(), verb);
-        sluice.arg("--config").arg(&file).current_dir(folder.path()).env("SLUICE_DATA", folder.path());
+        sluice.arg(&file).current_dir(folder.path()).env("SLUICE_DATA", folder.path());
         let done = run(sluice, "", Duration::from_secs(30)).await;
         let said = format!("{}{}", done.text(), done.stderr);
         assert!(done.code.is_some_and(|code| code != 0), "{verb:?}: {said}");
@@ -52,7 +52,7 @@ async fn an_interrupt_lets_running_requests_end_and_then_exits_with_0() {
     sluice.signal("INT").await;
     let answer = running.await.unwrap();
     assert!(answer.whole, "{}", answer.text());
-    assert_eq!(answer.message()["result"]["content"][0]["text"], "slow but whole");
+    assert_eq!(answer.message()["result"]["content"][0]["text"], "slow but whole", "{}", answer.text());
     assert_eq!(sluice.wait().await, Some(0));
 }
 

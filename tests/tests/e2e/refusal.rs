@@ -1,9 +1,24 @@
 //! A refused command: an error that names the rule, nothing upstream, and evidence of both.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sluice_tests::http::{post_with, send};
-use sluice_tests::sluice::{Rules, Sluice, Upstream};
+use sluice_tests::sluice::{Rules, Sluice, Upstream, response_bodies};
 use sluice_tests::upstream::{self, Reply};
+
+/// A response is recorded when it has ended, which the client may see a moment before the record is there.
+async fn assert_recorded(sluice: &Sluice, seen: &str) {
+    let mut bodies = Vec::new();
+    for _ in 0..20 {
+        bodies = response_bodies(&sluice.session_record("ada@example.org").await);
+        if bodies.iter().any(|body| body == seen) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the client saw {seen} and the record has {bodies:?}");
+}
 
 fn call(tool: &str, sql: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": "drop-1", "method": "tools/call", "params": { "name": tool, "arguments": { "sql": sql } } })
@@ -31,8 +46,7 @@ async fn drop_database_through_the_demo_connection_is_refused_and_recorded() {
         record.as_array().unwrap().iter().find(|event| event["outcome"] == "refused").expect("a refused request");
     let rule = refused["hits"][0]["rule"].as_str().unwrap();
     assert!(error.contains(rule), "the error names the rule {rule}: {error}");
-    let bodies = sluice_tests::sluice::response_bodies(&record);
-    assert!(bodies.contains(&answer.text()), "the client saw {} and the record has {bodies:?}", answer.text());
+    assert_recorded(&sluice, &answer.text()).await;
     sluice.stop().await;
 }
 
@@ -74,10 +88,9 @@ async fn what_is_recorded_is_what_the_client_saw() {
     let answer =
         send(post_with(&sluice.mcp("db"), Some(&session.token), &call("query", "SELECT 1"), &session.headers())).await;
     assert!(!answer.text().contains("bob@example.com"));
+    assert_recorded(&sluice, &answer.text()).await;
     let record = sluice.session_record("ada@example.org").await;
     assert!(!record.to_string().contains("bob@example.com"), "{record:#}");
-    let bodies = sluice_tests::sluice::response_bodies(&record);
-    assert!(bodies.contains(&answer.text()), "the client saw {} and the record has {bodies:?}", answer.text());
     sluice.stop().await;
 }
 
