@@ -114,7 +114,10 @@ pub fn render(diagnostics: &[Diagnostic], sources: &[Arc<Source>], color: bool) 
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.id()).elements(Vec::<annotate_snippets::Padding>::new());
+        let mut group = level
+            .primary_title(diagnostic.message.as_str())
+            .id(diagnostic.code.id())
+            .elements(Vec::<annotate_snippets::Padding>::new());
         if let Some(source) = sources.iter().find(|s| s.path == diagnostic.path) {
             let mut span = diagnostic.span.clone();
             span.end = span.end.min(source.text.len()).max(span.start.min(source.text.len()));

@@ -248,7 +248,14 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn enter(&mut self, from: &Source, span: std::ops::Range<usize>, path: &str, key: &str, text: String) -> Option<usize> {
+    fn enter(
+        &mut self,
+        from: &Source,
+        span: std::ops::Range<usize>,
+        path: &str,
+        key: &str,
+        text: String,
+    ) -> Option<usize> {
         if self.known.get(key).is_some_and(|index| self.stack.contains(index)) {
             let message = format!("`{path}` imports itself, through this import");
             let diagnostic = Diagnostic::new(from, span, Code::ImportCycle, message);

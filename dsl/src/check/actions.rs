@@ -36,7 +36,12 @@ impl Checker<'_> {
                     }
                     let ttl = Duration::from_secs(positive(ttl.as_ref().map(|t| t.value), 30 * 60));
                     let wait = Duration::from_secs(positive(wait.as_ref().map(|t| t.value), 10 * 60));
-                    Lowered::Approve(HitAction::Approve { by, count: u32::try_from(count).unwrap_or(u32::MAX), ttl, wait })
+                    Lowered::Approve(HitAction::Approve {
+                        by,
+                        count: u32::try_from(count).unwrap_or(u32::MAX),
+                        ttl,
+                        wait,
+                    })
                 }
             };
             if main.is_some() {
@@ -61,13 +66,17 @@ impl Checker<'_> {
             let near = nearest(&strategy.value, STRATEGIES.iter().map(|(name, _)| *name));
             let all = STRATEGIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
             let help = near.map_or_else(|| format!("it is one of: {all}"), |n| format!("did you mean `{n}`?"));
-            self.error(unit, &strategy.span, Code::Mask, format!("unknown mask `{}`", strategy.value), |d| d.help(help));
+            self.error(unit, &strategy.span, Code::Mask, format!("unknown mask `{}`", strategy.value), |d| {
+                d.help(help)
+            });
             return None;
         };
         for (index, (name, _)) in arguments.iter().enumerate() {
             if !known.contains(&name.value.as_str()) {
                 let message = format!("`{}` takes no `{}`", strategy.value, name.value);
-                self.error(unit, &name.span, Code::Mask, message, |d| d.help(format!("it takes: {}", known.join(", "))));
+                self.error(unit, &name.span, Code::Mask, message, |d| {
+                    d.help(format!("it takes: {}", known.join(", ")))
+                });
                 return None;
             }
             if arguments[..index].iter().any(|(other, _)| other.value == name.value) {

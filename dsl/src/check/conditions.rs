@@ -30,7 +30,9 @@ impl Checker<'_> {
     /// The protocols for which a condition can hold.
     pub(crate) fn protocols(&self, unit: usize, condition: &Condition) -> BTreeSet<&'static str> {
         match condition {
-            Condition::And(parts) => parts.iter().map(|p| self.protocols(unit, p)).fold(all_protocols(), |a, b| &a & &b),
+            Condition::And(parts) => {
+                parts.iter().map(|p| self.protocols(unit, p)).fold(all_protocols(), |a, b| &a & &b)
+            }
             Condition::Or(parts) => parts.iter().map(|p| self.protocols(unit, p)).fold(BTreeSet::new(), |a, b| &a | &b),
             Condition::Not(inner) => match &**inner {
                 Condition::Compare { field, .. } if field.name.value == "protocol" => {
@@ -82,7 +84,9 @@ impl Checker<'_> {
         let Some((info, path)) = self.field(place, field) else { return Cond::Const(Truth::Unknown) };
         if info.kind != FieldType::Flag {
             let message = format!("`{}` is {}, so it needs a comparison", info.name, info.kind.name());
-            self.error(place.unit, &field.name.span, Code::Type, message, |d| d.help(format!("write `{}`", example(info))));
+            self.error(place.unit, &field.name.span, Code::Type, message, |d| {
+                d.help(format!("write `{}`", example(info)))
+            });
             return Cond::Const(Truth::Unknown);
         }
         Cond::Test(Test { field: info.id, path, negated, every: place.relaxing, how: How::Flag })
@@ -93,7 +97,8 @@ impl Checker<'_> {
         let info = self.known(place.unit, &field.name)?;
         if !info.protocols.is_empty() && !info.protocols.iter().any(|p| place.protocols.contains(p)) {
             let scope = place.protocols.iter().copied().collect::<Vec<_>>().join(", ");
-            let message = format!("`{}` is of {}, and the scope leaves only {scope}", info.name, info.protocols.join(", "));
+            let message =
+                format!("`{}` is of {}, and the scope leaves only {scope}", info.name, info.protocols.join(", "));
             self.error(place.unit, &field.name.span, Code::Protocol, message, |d| {
                 d.label("could never hold").help("widen the scope, or remove the condition")
             });
@@ -131,16 +136,29 @@ impl Checker<'_> {
         let found = find(&name.value);
         if found.is_none() {
             let near = nearest(&name.value, FIELDS.iter().map(|f| f.name));
-            self.error(unit, &name.span, Code::UnknownField, format!("unknown field `{}`", name.value), |d| match near {
-                Some(near) => d.help(format!("did you mean `{near}`?")),
-                None => d.help("`rulec schema` prints all fields"),
-            });
+            self.error(
+                unit,
+                &name.span,
+                Code::UnknownField,
+                format!("unknown field `{}`", name.value),
+                |d| match near {
+                    Some(near) => d.help(format!("did you mean `{near}`?")),
+                    None => d.help("`rulec schema` prints all fields"),
+                },
+            );
         }
         found
     }
 
     /// How to test, and whether the operator turns the answer round.
-    fn compare(&self, unit: usize, info: &FieldInfo, field: &Field, operator: &Spanned<Operator>, value: &Value) -> Option<(How, bool)> {
+    fn compare(
+        &self,
+        unit: usize,
+        info: &FieldInfo,
+        field: &Field,
+        operator: &Spanned<Operator>,
+        value: &Value,
+    ) -> Option<(How, bool)> {
         use FieldType as T;
         use Operator as O;
         let wrong = || {
@@ -150,10 +168,18 @@ impl Checker<'_> {
         };
         let flip = operator.value == O::NotEqual;
         match (info.kind, operator.value) {
-            (T::Text | T::Argument, O::Equal | O::NotEqual) => Some((How::AnyOf(vec![self.text(unit, value, "in")?]), flip)),
-            (T::Text | T::Argument, O::In) | (T::Texts, O::Has) => Some((How::AnyOf(self.several(unit, info, value)?), false)),
-            (T::Text | T::Argument | T::Texts, O::Matches) => Some((How::Glob(self.several(unit, info, value)?), false)),
-            (T::Enum(words) | T::Enums(words), O::Equal | O::NotEqual) => Some((How::AnyOf(self.words(unit, info, words, value)?), flip)),
+            (T::Text | T::Argument, O::Equal | O::NotEqual) => {
+                Some((How::AnyOf(vec![self.text(unit, value, "in")?]), flip))
+            }
+            (T::Text | T::Argument, O::In) | (T::Texts, O::Has) => {
+                Some((How::AnyOf(self.several(unit, info, value)?), false))
+            }
+            (T::Text | T::Argument | T::Texts, O::Matches) => {
+                Some((How::Glob(self.several(unit, info, value)?), false))
+            }
+            (T::Enum(words) | T::Enums(words), O::Equal | O::NotEqual) => {
+                Some((How::AnyOf(self.words(unit, info, words, value)?), flip))
+            }
             (T::Enum(words) | T::Enums(words), O::In) | (T::Enums(words), O::Has) => {
                 Some((How::AnyOf(self.words_of(unit, info, words, value)?), false))
             }
@@ -256,7 +282,9 @@ fn example(info: &FieldInfo) -> String {
     match info.kind {
         FieldType::Text => format!("{name} == \"…\"` or `{name} matches \"…*\""),
         FieldType::Argument => format!("{name}(\"$.table\") == \"…\""),
-        FieldType::Enum(words) | FieldType::Enums(words) => format!("{name} == {}` or `{name} in [{}]", words[0], words[..2.min(words.len())].join(", ")),
+        FieldType::Enum(words) | FieldType::Enums(words) => {
+            format!("{name} == {}` or `{name} in [{}]", words[0], words[..2.min(words.len())].join(", "))
+        }
         FieldType::Texts => format!("{name} has \"…\""),
         FieldType::Number => format!("{name} > 1"),
         FieldType::Bytes => format!("{name} > 1MiB"),

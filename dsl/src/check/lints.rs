@@ -19,7 +19,8 @@ pub(crate) fn lint(checker: &Checker<'_>) {
             }
         }
     }
-    let used = |unit: usize, kind: &'static str, name: &str| checker.used.borrow().contains(&(unit, kind, name.to_owned()));
+    let used =
+        |unit: usize, kind: &'static str, name: &str| checker.used.borrow().contains(&(unit, kind, name.to_owned()));
     for (unit, read) in given() {
         // What a file without rules holds is for others.
         let library = !read.tree.items.iter().any(|item| matches!(item.kind, ItemKind::Rule(_)));

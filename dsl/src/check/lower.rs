@@ -1,9 +1,9 @@
 //! Rules, checked as a whole and lowered: patterns to the engine's program, conditions to the policy.
 
+use super::Checker;
 use super::actions::Lowered as Done;
 use super::conditions::{Place, all_protocols};
 use super::names::Kind;
-use super::Checker;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::policy::condition::{Cond, Truth};
@@ -44,7 +44,8 @@ pub(crate) fn lower(checker: &Checker<'_>) -> Option<Compiled> {
         for item in &read.tree.items {
             match &item.kind {
                 ItemKind::Scope(scope) => {
-                    let place = Place { unit, relaxing: false, protocols: all_protocols(), decoded: !decodes.is_empty() };
+                    let place =
+                        Place { unit, relaxing: false, protocols: all_protocols(), decoded: !decodes.is_empty() };
                     checker.condition(&place, &scope.condition, false);
                 }
                 ItemKind::Rule(rule) => checker.rule(unit, rule, mode, !decodes.is_empty(), &mut build),
@@ -69,7 +70,10 @@ pub(crate) fn lower(checker: &Checker<'_>) -> Option<Compiled> {
     }
     if !given().any(|(_, unit)| unit.tree.items.iter().any(|item| matches!(item.kind, ItemKind::Rule(_)))) {
         let diagnostic = Diagnostic::placeless(Code::ZeroRules, "the files hold no rules");
-        checker.diagnostics.borrow_mut().push(diagnostic.help("imports give names only; give the files whose rules shall hold"));
+        checker
+            .diagnostics
+            .borrow_mut()
+            .push(diagnostic.help("imports give names only; give the files whose rules shall hold"));
     }
     let program = match build.builder.build() {
         Ok(program) => program,
@@ -106,7 +110,9 @@ impl Checker<'_> {
                 }
                 match JsonPath::parse(&decode.arg.value) {
                     Ok(path) => out.push(Decode { tool: decode.tool.value.clone(), path }),
-                    Err(message) => self.error(unit, &decode.arg.span, Code::Path, message, |d| d.help("write it as in `$.sql`")),
+                    Err(message) => {
+                        self.error(unit, &decode.arg.span, Code::Path, message, |d| d.help("write it as in `$.sql`"))
+                    }
                 }
             }
         }
@@ -169,7 +175,9 @@ impl Checker<'_> {
         let Some(action) = action.filter(|_| self.diagnostics.borrow().len() == before) else { return };
         let index = build.rules.len();
         let priority = u8::try_from(priority).unwrap_or(100);
-        let message = |own: Option<String>| own.or_else(|| info.message.clone()).unwrap_or_else(|| format!("Refused by rule {}.", info.name));
+        let message = |own: Option<String>| {
+            own.or_else(|| info.message.clone()).unwrap_or_else(|| format!("Refused by rule {}.", info.name))
+        };
         let effect = if specs.is_empty() {
             Effect::Facts(match action {
                 Done::Block(own) => HitAction::Block { message: message(own) },
@@ -227,7 +235,9 @@ impl Checker<'_> {
                     self.error(unit, &action.span, Code::Action, message, |d| d.help("use `when`, or `block`"));
                 }
                 ActionKind::Mask { .. } if rule.matches.is_empty() => {
-                    self.error(unit, &action.span, Code::Action, "a mask needs to know what to mask", |d| d.help("say what with `match`"));
+                    self.error(unit, &action.span, Code::Action, "a mask needs to know what to mask", |d| {
+                        d.help("say what with `match`")
+                    });
                 }
                 _ => {}
             }
@@ -262,7 +272,9 @@ impl Checker<'_> {
         let condition = self.condition(&place, &except.when, false);
         if except.until.value < self.options.today {
             let message = format!("the exception ended on {}", except.until.value);
-            self.error(unit, &except.until.span, Code::Expired, message, |d| d.help("remove it, or have it approved anew"));
+            self.error(unit, &except.until.span, Code::Expired, message, |d| {
+                d.help("remove it, or have it approved anew")
+            });
         }
         for (text, what) in [(&except.reason, "a reason"), (&except.approved_by, "an approver")] {
             if text.value.trim().is_empty() {
@@ -277,7 +289,9 @@ impl Checker<'_> {
         }
         if self.names.tables[target].rules[last].sealed.is_some() {
             let message = format!("rule `{last}` is sealed");
-            self.error(unit, &except.rule.span, Code::Sealed, message, |d| d.help("change the rule itself, with its owner"));
+            self.error(unit, &except.rule.span, Code::Sealed, message, |d| {
+                d.help("change the rule itself, with its owner")
+            });
             return;
         }
         if let Some(index) = build.places.iter().position(|(u, name)| *u == target && name == last) {
@@ -288,7 +302,8 @@ impl Checker<'_> {
     /// Over the text of all that was read, in an order that doesn't depend on where files lie.
     fn digest(&self) -> String {
         let units = self.loaded.units.iter();
-        let mut parts: Vec<_> = units.map(|u| (u.pack.as_str(), u.given, u.source.text.replace("\r\n", "\n"))).collect();
+        let mut parts: Vec<_> =
+            units.map(|u| (u.pack.as_str(), u.given, u.source.text.replace("\r\n", "\n"))).collect();
         parts.sort();
         let mut hasher = Sha256::new();
         for (pack, given, text) in parts {

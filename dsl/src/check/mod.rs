@@ -29,7 +29,14 @@ pub(crate) struct Checker<'a> {
 
 impl Checker<'_> {
     /// Reports an error; more can be said about it by the function.
-    pub(crate) fn error(&self, unit: usize, span: &Span, code: Code, message: impl Into<String>, more: impl FnOnce(Diagnostic) -> Diagnostic) {
+    pub(crate) fn error(
+        &self,
+        unit: usize,
+        span: &Span,
+        code: Code,
+        message: impl Into<String>,
+        more: impl FnOnce(Diagnostic) -> Diagnostic,
+    ) {
         let diagnostic = more(Diagnostic::new(&self.loaded.units[unit].source, span.clone(), code, message));
         // A list that two rules use is checked twice; it is wrong once.
         let mut diagnostics = self.diagnostics.borrow_mut();
@@ -56,7 +63,8 @@ pub(crate) fn compile(mut loaded: Loaded, options: &CompileOptions) -> Compilati
     diagnostics.sort_by_key(|d| (place(&d.path), d.span.start, d.span.end));
     let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
     let files = loaded.units.iter().filter(|u| u.given);
-    let files = files.map(|u| CheckedFile { source: u.source.clone(), pack: u.pack.clone(), tree: u.tree.clone() }).collect();
+    let files =
+        files.map(|u| CheckedFile { source: u.source.clone(), pack: u.pack.clone(), tree: u.tree.clone() }).collect();
     let sources = loaded.units.iter().map(|u| u.source.clone()).collect();
     Compilation { policy: compiled.filter(|_| !failed).map(Policy::new), diagnostics, files, sources }
 }

@@ -89,7 +89,9 @@ impl Checker<'_> {
         if let Some(nocase) = &pattern.nocase
             && !matches!(pattern.body, PatternBody::Words(_))
         {
-            self.error(unit, nocase, Code::Regex, "`nocase` is for `words`", |d| d.help("in a regular expression write `(?i:…)`"));
+            self.error(unit, nocase, Code::Regex, "`nocase` is for `words`", |d| {
+                d.help("in a regular expression write `(?i:…)`")
+            });
         }
         let read = &self.loaded.units[unit];
         spec.name = if read.named { format!("{}.{name}", read.pack) } else { name.to_owned() };
@@ -104,7 +106,9 @@ impl Checker<'_> {
                     } else {
                         message
                     };
-                    self.error(unit, &validate.name.span, Code::Validator, message, |d| d.help(format!("the validators are {usage}")));
+                    self.error(unit, &validate.name.span, Code::Validator, message, |d| {
+                        d.help(format!("the validators are {usage}"))
+                    });
                 }
             }
         }
@@ -133,13 +137,21 @@ impl Checker<'_> {
             PatternError::Syntax { span: inner, .. } if regex => {
                 // Past the opening slash.
                 let start = (span.start + 1 + inner.start).min(span.end);
-                (Code::Regex, start..(span.start + 1 + inner.end).clamp(start, span.end), "the syntax is that of the `regex` crate, without look-around")
+                (
+                    Code::Regex,
+                    start..(span.start + 1 + inner.end).clamp(start, span.end),
+                    "the syntax is that of the `regex` crate, without look-around",
+                )
             }
-            PatternError::Unbounded => {
-                (Code::Unbounded, span.clone(), "bound each `*` and `+`, as in `{0,40}`, or declare a maximum: `max 8KiB`")
-            }
+            PatternError::Unbounded => (
+                Code::Unbounded,
+                span.clone(),
+                "bound each `*` and `+`, as in `{0,40}`, or declare a maximum: `max 8KiB`",
+            ),
             PatternError::MatchesEmpty => (Code::MatchesEmpty, span.clone(), "let it need one character at least"),
-            PatternError::TooLong { .. } => (Code::TooLong, span.clone(), "bound it closer, or declare a smaller `max`"),
+            PatternError::TooLong { .. } => {
+                (Code::TooLong, span.clone(), "bound it closer, or declare a smaller `max`")
+            }
             PatternError::NoWords => (Code::Words, span.clone(), "give at least one word"),
             _ => (Code::Regex, span.clone(), "write it with ASCII classes, such as `[a-z]` and `\\b`"),
         };

@@ -204,7 +204,9 @@ impl Test {
             FieldId::Target => return text(Some(&session.target)),
             FieldId::UserId => return text(Some(&session.user_id)),
             FieldId::UserEmail => return text(session.user_email.as_ref()),
-            FieldId::UserGroup => return Values::Texts(session.user_groups.iter().map(|g| g.as_str().into()).collect()),
+            FieldId::UserGroup => {
+                return Values::Texts(session.user_groups.iter().map(|g| g.as_str().into()).collect());
+            }
             FieldId::SessionPurpose => return text(session.purpose.as_ref()),
             FieldId::SessionClient => return text(session.client.as_ref()),
             FieldId::SessionIp => return text(session.ip.as_ref()),
@@ -215,7 +217,8 @@ impl Test {
             _ => {}
         }
         let Some(view) = facts.request else { return Values::Later };
-        let optional = |value: Option<&'a String>| value.map_or(Values::NotApplicable, |v| Values::Texts(vec![v.as_str().into()]));
+        let optional =
+            |value: Option<&'a String>| value.map_or(Values::NotApplicable, |v| Values::Texts(vec![v.as_str().into()]));
         let request = view.facts;
         match self.field {
             FieldId::McpMethod => optional(request.mcp_method.as_ref()),
@@ -252,7 +255,8 @@ impl Test {
         let name = self.field.info().name;
         match self.values(facts) {
             Values::Words(words) => {
-                let words: Vec<_> = words.iter().filter(|w| self.how.holds(w) != self.negated).map(String::as_str).collect();
+                let words: Vec<_> =
+                    words.iter().filter(|w| self.how.holds(w) != self.negated).map(String::as_str).collect();
                 format!("{name} = {}", words.join(", "))
             }
             Values::Flag(flag) => format!("{name} = {flag}"),

@@ -271,7 +271,13 @@ impl SessionPolicy {
     }
 
     /// The first view of the request, one for each of its SQL texts, for which the rule holds.
-    fn first<'a>(&self, rule: &Lowered, facts: &'a RequestFacts, sql: &'a Sql, now: &'a jiff::ZonedDateTime) -> Option<View<'a>> {
+    fn first<'a>(
+        &self,
+        rule: &Lowered,
+        facts: &'a RequestFacts,
+        sql: &'a Sql,
+        now: &'a jiff::ZonedDateTime,
+    ) -> Option<View<'a>> {
         let without = std::iter::once(None).filter(|_| sql.texts.is_empty());
         let with = sql.texts.iter().map(|text| Some(text.as_ref().map_err(|error| *error)));
         without.chain(with).map(|sql| View { facts, sql, now }).find(|view| {
@@ -298,7 +304,11 @@ impl SessionPolicy {
 }
 
 /// The texts in a value; what is neither text nor a list of texts is SQL that can't be parsed.
-fn collect(value: &serde_json::Value, out: &mut Vec<Result<SqlFacts, ()>>, parse: &dyn Fn(&str) -> Result<SqlFacts, ()>) {
+fn collect(
+    value: &serde_json::Value,
+    out: &mut Vec<Result<SqlFacts, ()>>,
+    parse: &dyn Fn(&str) -> Result<SqlFacts, ()>,
+) {
     match value {
         serde_json::Value::String(text) => out.push(parse(text)),
         serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, out, parse)),

@@ -170,9 +170,13 @@ fn characters(source: &Source) -> Vec<Diagnostic> {
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' => {
             Some("a bidirectional control character")
         }
-        '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{ad}' | '\u{180e}' | '\u{3164}' | '\u{ffa0}' => {
-            Some("an invisible character")
-        }
+        '\u{200b}'..='\u{200d}'
+        | '\u{2060}'..='\u{2064}'
+        | '\u{feff}'
+        | '\u{ad}'
+        | '\u{180e}'
+        | '\u{3164}'
+        | '\u{ffa0}' => Some("an invisible character"),
         '\u{e0000}'..='\u{e007f}' => Some("an invisible tag character"),
         _ => None,
     };
@@ -198,10 +202,14 @@ fn syntax(source: &Source, start: usize, next: usize, error: &pest::error::Error
     let end = if at >= next { at } else { at + found.as_ref().map_or(0, |t| t.span.end) };
     let shown = &source.text[at..end];
     if shown == "\"" {
-        return Diagnostic::new(source, at..end, Code::Syntax, "the string is not closed").label("opens here").help("close it with `\"`");
+        return Diagnostic::new(source, at..end, Code::Syntax, "the string is not closed")
+            .label("opens here")
+            .help("close it with `\"`");
     }
     let mut expected: Vec<&str> = match &error.variant {
-        pest::error::ErrorVariant::ParsingError { positives, .. } => positives.iter().map(|rule| words(*rule)).collect(),
+        pest::error::ErrorVariant::ParsingError { positives, .. } => {
+            positives.iter().map(|rule| words(*rule)).collect()
+        }
         pest::error::ErrorVariant::CustomError { .. } => Vec::new(),
     };
     expected.retain(|word| !word.is_empty());
@@ -216,7 +224,10 @@ fn syntax(source: &Source, start: usize, next: usize, error: &pest::error::Error
     let diagnostic = Diagnostic::new(source, at..end, Code::Syntax, what);
     if at == start && !KEYWORDS.contains(&shown) {
         let near = crate::fields::nearest(shown.trim(), KEYWORDS.iter().copied());
-        let help = near.map_or_else(|| format!("an item starts with one of: {}", KEYWORDS.join(", ")), |n| format!("did you mean `{n}`?"));
+        let help = near.map_or_else(
+            || format!("an item starts with one of: {}", KEYWORDS.join(", ")),
+            |n| format!("did you mean `{n}`?"),
+        );
         return diagnostic.help(help);
     }
     let word = shown.trim();

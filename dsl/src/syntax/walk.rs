@@ -2,9 +2,9 @@
 
 use super::parse::GrammarRule as Rule;
 use super::tree::{
-    Action, ActionKind, Condition, Decode, Defaults, Direction, Except, Expect, Field, Import, ImportSource, Item, ItemKind,
-    Limit, List, Match, Meta, Mode, Name, Near, Operator, Pack, Pattern, PatternBody, Scope, Span, Spanned, Test, Text,
-    Validate, Value,
+    Action, ActionKind, Condition, Decode, Defaults, Direction, Except, Expect, Field, Import, ImportSource, Item,
+    ItemKind, Limit, List, Match, Meta, Mode, Name, Near, Operator, Pack, Pattern, PatternBody, Scope, Span, Spanned,
+    Test, Text, Validate, Value,
 };
 use crate::codes::Code;
 use crate::diagnostic::{Diagnostic, Source};
@@ -537,7 +537,8 @@ fn unescape(raw: &str) -> Result<String, (usize, String)> {
             Some('u') => {
                 let rest = chars.as_str();
                 let hex = rest.strip_prefix('{').and_then(|r| r.split_once('}')).map(|(hex, _)| hex);
-                let code = hex.filter(|h| h.len() <= 6).and_then(|h| u32::from_str_radix(h, 16).ok()).and_then(char::from_u32);
+                let code =
+                    hex.filter(|h| h.len() <= 6).and_then(|h| u32::from_str_radix(h, 16).ok()).and_then(char::from_u32);
                 let Some((hex, code)) = hex.zip(code) else {
                     return Err((at, "the escape `\\u` needs a Unicode scalar value in braces".into()));
                 };

@@ -101,7 +101,6 @@ impl Place {
                 dev: None,
             },
             authenticator: Authenticator::new(&[issuer]),
-            dev_issuer: None,
             evidence: evidence.clone(),
             sessions: Sessions::new(evidence.clone()),
             policy: ArcSwap::from_pointee(compiled.policy.expect(&rendered)),
