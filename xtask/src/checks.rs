@@ -58,8 +58,11 @@ pub(crate) fn fuzz(seconds: Option<&str>) -> Outcome {
     if !root().join("fuzz/Cargo.toml").is_file() {
         return skipped("fuzzing", "there is no fuzz/ folder");
     }
-    if !Step::new("cargo").args(["+nightly", "fuzz", "--version"]).succeeds() {
-        return skipped("fuzzing", "it needs the nightly toolchain and cargo-fuzz");
+    if !Step::new("cargo").args(["+nightly", "--version"]).succeeds() {
+        return skipped("fuzzing", "it needs the nightly toolchain");
+    }
+    if !have("cargo-fuzz") {
+        Step::cargo("install").args(["cargo-fuzz", "--locked", "--quiet"]).run()?;
     }
     let targets = Step::new("cargo").args(["+nightly", "fuzz", "list"]).output().unwrap_or_default();
     if targets.trim().is_empty() {
@@ -92,8 +95,9 @@ fn rules() -> Outcome {
     if !root().join("rules").is_dir() {
         return skipped("rules", "there is no rules/ folder");
     }
-    rulec(&["check", "rules"])?;
-    rulec(&["test", "rules"])
+    rulec(&["fmt", "--check", "rules", "examples"])?;
+    rulec(&["check", "rules", "examples"])?;
+    rulec(&["test", "rules", "examples"])
 }
 
 fn rulec(args: &[&str]) -> Outcome {
