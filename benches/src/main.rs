@@ -26,8 +26,31 @@ const ROUNDS: usize = 7;
 /// Realistic text: words of a log and a support desk, with a value in one of `every` lines; 0 for none.
 fn corpus(every: usize) -> Bytes {
     const WORDS: &[&str] = &[
-        "the", "request", "for", "order", "was", "received", "from", "customer", "and", "forwarded", "to", "billing", "status",
-        "pending", "retry", "in", "minutes", "invoice", "total", "amount", "delivered", "warehouse", "error", "timeout", "user",
+        "the",
+        "request",
+        "for",
+        "order",
+        "was",
+        "received",
+        "from",
+        "customer",
+        "and",
+        "forwarded",
+        "to",
+        "billing",
+        "status",
+        "pending",
+        "retry",
+        "in",
+        "minutes",
+        "invoice",
+        "total",
+        "amount",
+        "delivered",
+        "warehouse",
+        "error",
+        "timeout",
+        "user",
     ];
     const VALUES: &[&str] = &["bob.miller@example.com", "4111 1111 1111 1111", "536-90-4399", "DE89370400440532013000"];
     let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
@@ -127,7 +150,10 @@ fn main() {
             let (_, speed, _) = median(ours);
             let (low, mid, high) = median(against_meta);
             let (_, share, _) = median(against_memchr);
-            println!("| {label} | {chunk} B | {speed:.0} | {mid:.2}x ({low:.2} to {high:.2}) | {:.2} % | {found} |", share * 100.0);
+            println!(
+                "| {label} | {chunk} B | {speed:.0} | {mid:.2}x ({low:.2} to {high:.2}) | {:.2} % | {found} |",
+                share * 100.0
+            );
         }
     }
 }

@@ -262,14 +262,17 @@ impl Reader<'_> {
             }
             let Some(table) = self.table(value, "connection") else { continue };
             self.known(table, CONNECTION, &format!("`[connection.{named}]`"));
-            let Some(upstream) = self.upstream(table, value.span()) else { continue };
-            let mut connection = ConnectionConfig::new(upstream);
-            connection.require_purpose = self.bool_of(table, "require_purpose").unwrap_or(false);
-            connection.groups = self.list_of(table, "groups").into_iter().map(|(text, _)| text).collect();
-            if let Some((idle, span)) = self.duration_of(table, "idle") {
-                if idle < Duration::from_secs(1) {
-                    self.problem(span, "`idle` is at least \"1s\"");
-                }
+            // Everything is read before anything is given up, so that one run says all that is wrong.
+            let upstream = self.upstream(table, value.span());
+            let require_purpose = self.bool_of(table, "require_purpose").unwrap_or(false);
+            let groups = self.list_of(table, "groups").into_iter().map(|(text, _)| text).collect();
+            let idle = self.duration_of(table, "idle");
+            if let Some((_, span)) = idle.clone().filter(|(idle, _)| *idle < Duration::from_secs(1)) {
+                self.problem(span, "`idle` is at least \"1s\"");
+            }
+            let Some(upstream) = upstream else { continue };
+            let mut connection = ConnectionConfig { require_purpose, groups, ..ConnectionConfig::new(upstream) };
+            if let Some((idle, _)) = idle {
                 connection.idle = idle;
             }
             connections.insert(named.to_string(), connection);
