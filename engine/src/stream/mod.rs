@@ -19,7 +19,7 @@ use crate::program::{PatternId, Program, RuleSet};
 use crate::sink::{Decision, Sink};
 use bytes::Bytes;
 use inspect::Inspector;
-use json::{Json, Kind};
+use json::{Json, Kind, Step};
 use path::PathSet;
 use sse::{Part, Sse};
 use thiserror::Error;
@@ -142,6 +142,21 @@ impl Document {
     fn new(inspector: &Inspector, exempt: &PathSet, roots: &'static [&'static str]) -> Self {
         let exempting = (!exempt.is_empty()).then(|| Json::new(exempt, &[]));
         Self { json: Json::new(&inspector.plan.paths, roots), exempt: false, exempting }
+    }
+
+    /// Reads a byte of structure; a number that ended before it is closed.
+    fn step(&mut self, byte: u8, place: u64, inspector: &mut Inspector, exempt: &PathSet) -> Result<Step, Stop> {
+        let plan = inspector.plan.clone();
+        let step = self.json.step(byte, &plan.paths).map_err(|reason| undecodable(inspector, place, reason))?;
+        if let Some(exempting) = &mut self.exempting {
+            // The same bytes, without the strings' plain insides: the same structure.
+            let _ = exempting.step(byte, exempt);
+        }
+        if step.scalar_ended {
+            inspector.output.close_scalar(place);
+            inspector.close(place, false);
+        }
+        Ok(step)
     }
 }
 
@@ -289,16 +304,7 @@ fn read_json(
         }
         let byte = &bytes[at..=at];
         let plan = inspector.plan.clone();
-        let step =
-            document.json.step(bytes[at], &plan.paths).map_err(|reason| undecodable(inspector, place, reason))?;
-        if let Some(exempting) = &mut document.exempting {
-            // The same bytes, without the strings' plain insides: the same structure.
-            let _ = exempting.step(bytes[at], exempt);
-        }
-        if step.scalar_ended {
-            inspector.output.close_scalar(place);
-            inspector.close(place, false);
-        }
+        let step = document.step(bytes[at], place, inspector, exempt)?;
         match step.kind {
             Kind::Structure => inspector.structure(byte),
             Kind::Open => {
@@ -382,18 +388,7 @@ fn read_events(
                 Data::None => {}
                 // The data goes on with a line feed, which JSON allows between tokens alone.
                 Data::Json => {
-                    let plan = inspector.plan.clone();
-                    let step = document
-                        .json
-                        .step(b'\n', &plan.paths)
-                        .map_err(|reason| undecodable(inspector, place, reason))?;
-                    if step.scalar_ended {
-                        inspector.output.close_scalar(place);
-                        inspector.close(place, false);
-                    }
-                    if let Some(exempting) = &mut document.exempting {
-                        let _ = exempting.step(b'\n', exempt);
-                    }
+                    document.step(b'\n', place, inspector, exempt)?;
                 }
                 Data::Text => {
                     inspector.close(place, false);
