@@ -33,14 +33,22 @@ pub(crate) struct Caller {
     pub(crate) ip: Option<String>,
 }
 
-/// A refusal before the exchange has a record of its response.
+/// A refusal before anything went upstream.
 struct Refused {
     status: StatusCode,
     refusal: Refusal,
+    /// The exchange that it ends, where the request is on record.
+    recorded: Option<Box<Ready>>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, refusal: Refusal) -> Self {
+        Self { status, refusal, recorded: None }
+    }
 }
 
 fn refused(status: StatusCode, code: i64, message: impl Into<String>) -> Refused {
-    Refused { status, refusal: Refusal::new(code, message) }
+    Refused::new(status, Refusal::new(code, message))
 }
 
 impl From<HeaderError> for Refused {
@@ -63,11 +71,14 @@ pub(crate) fn post(shared: Arc<Shared>, caller: Caller, body: Bytes) -> Upcoming
         let ids: Vec<Id> = body.request_ids().cloned().collect();
         match prepare(&shared, &caller, &body).await {
             Ok(ready) => ready.run(shared, caller, body, ids, downstream).await,
-            Err(Refused { status, refusal }) => {
+            Err(Refused { status, refusal, recorded }) => {
                 // A refusal that answers no request can't be told as an answer.
                 let silent = ids.is_empty() && status == StatusCode::OK;
                 let status = if silent { StatusCode::FORBIDDEN } else { status };
-                downstream.start(refuse(status, &refusal, &ids, body.is_batch()));
+                match recorded {
+                    Some(ready) => ready.refuse(&shared, ids, body.is_batch(), downstream, (status, refusal)).await,
+                    None => downstream.start(refuse(status, &refusal, &ids, body.is_batch())),
+                }
             }
         }
     })
@@ -181,6 +192,23 @@ struct Ready {
 }
 
 impl Ready {
+    /// Answers a request that does not go upstream, and records the answer as the client sees it.
+    async fn refuse(
+        self,
+        shared: &Arc<Shared>,
+        ids: Vec<Id>,
+        batch: bool,
+        downstream: Downstream,
+        (status, refusal): (StatusCode, Refusal),
+    ) {
+        let mut exchange = begin(shared, &self.session, self.exchange, self.rules, downstream);
+        (exchange.ids, exchange.batch) = (ids, batch);
+        if self.initialize {
+            exchange.over = Some("refused");
+        }
+        exchange.run(async |_: &mut Exchange| Done::refused(status, refusal)).await;
+    }
+
     async fn run(self, shared: Arc<Shared>, caller: Caller, body: Body, ids: Vec<Id>, downstream: Downstream) {
         let running = self.session.enter();
         let mut exchange = begin(&shared, &self.session, self.exchange, self.rules, downstream);
@@ -215,8 +243,14 @@ fn accepts_events(headers: &HeaderMap) -> bool {
 async fn prepare(shared: &Arc<Shared>, caller: &Caller, body: &Body) -> Result<Ready, Refused> {
     let first = &body.messages()[0];
     let revision = headers::revision(&caller.headers, Some(first))?;
+    // `initialize` negotiates: a revision that is not known is answered with one that is.
+    let negotiates = first.method() == Some("initialize");
+    let stdio = matches!(caller.config.upstream, UpstreamConfig::Stdio { .. });
+    if stdio && !negotiates && !headers::is_known(&revision) {
+        return Err(HeaderError::Revision.into());
+    }
     // A stdio upstream reads no headers, so nobody but the gateway can ask for them.
-    let required = headers::is_stateless(&revision) && matches!(caller.config.upstream, UpstreamConfig::Stdio { .. });
+    let required = stdio && headers::is_stateless(&revision);
     for message in body.messages() {
         headers::agree(&caller.headers, message, required && message.request_id().is_some())?;
         headers::revision(&caller.headers, Some(message))?;
@@ -267,12 +301,7 @@ async fn prepare(shared: &Arc<Shared>, caller: &Caller, body: &Body) -> Result<R
     }
     match refusal {
         None => Ok(ready),
-        Some(error) => {
-            if ready.initialize {
-                shared.end(&ready.session, "refused").await;
-            }
-            Err(error)
-        }
+        Some(error) => Err(Refused { recorded: Some(Box::new(ready)), ..error }),
     }
 }
 
@@ -316,7 +345,7 @@ fn judge(
             HitAction::Alert => (if hit.rule.audit { "audit" } else { "alert" }, None),
         };
         if let (None, Some(by_rule)) = (&refusal, by_rule) {
-            refusal = Some(Refused { status: StatusCode::OK, refusal: by_rule });
+            refusal = Some(Refused::new(StatusCode::OK, by_rule));
         }
         hits.push(HitRecord {
             rule: name.clone(),
@@ -337,7 +366,7 @@ fn judge(
         // What led to a match is not kept either: the record of a refused body holds no part of it.
         body = Bytes::new();
         let (_, status, by_stop) = stop_refusal(stop, session.rules());
-        refusal.get_or_insert(Refused { status, refusal: by_stop });
+        refusal.get_or_insert(Refused::new(status, by_stop));
     }
     if refusal.is_none()
         && let Err(error) = mask_headers(shared, ready, &rules, released.masked.then_some(&body))
@@ -389,7 +418,7 @@ fn mask_headers(shared: &Shared, ready: &mut Ready, rules: &RuleSet, masked: Opt
         let released = inspector.whole(Bytes::copy_from_slice(text.as_bytes()));
         if let Some(stop) = &released.stop {
             let (_, status, refusal) = stop_refusal(stop, session.rules());
-            return Err(Refused { status, refusal });
+            return Err(Refused::new(status, refusal));
         }
         if released.masked {
             set(&mut ready.headers, name, &String::from_utf8_lossy(&released.bytes));

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use sluice_engine::{RuleSet, Stop};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// One exchange on its way back.
 pub(crate) struct Exchange {
@@ -119,12 +121,13 @@ impl Exchange {
         let gone = self.downstream.gone();
         let closed = self.session.closed.clone();
         let shutdown = self.shared.shutdown.clone();
+        let awaited = !self.ids.is_empty();
         let done = tokio::select! {
             biased;
             done = relay(&mut self) => done,
             () = gone => Done::cancelled(),
             () = closed.cancelled() => Done::closed("the session has ended"),
-            () = shutdown.cancelled() => Done::closed("the gateway is stopping"),
+            () = stopped(&shutdown, awaited) => Done::closed("the gateway is stopping"),
         };
         self.end(done).await;
     }
@@ -208,6 +211,18 @@ impl Exchange {
     pub(crate) fn stopped(&self, stop: &Stop) -> Done {
         let (outcome, status, refusal) = stop_refusal(stop, self.session.rules());
         Done { outcome, reason: Some(refusal.message.clone()), last: Last::Failed(status, Box::new(refusal)) }
+    }
+}
+
+/// How long requests under way may go on once the gateway stops; less than the whole drain, so that their end is
+/// recorded.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// The gateway stops, and what waits for an answer has had its time.
+async fn stopped(shutdown: &CancellationToken, awaited: bool) {
+    shutdown.cancelled().await;
+    if awaited {
+        tokio::time::sleep(GRACE).await;
     }
 }
 

@@ -72,13 +72,17 @@ pub fn single(headers: &HeaderMap, name: &'static str) -> Result<Option<String>,
     decode(text).map(|text| Some(text.into_owned())).ok_or(HeaderError::Unreadable(name))
 }
 
-/// The revision of a request: the header's, then the body's, then 2025-03-26 as the specification says.
+/// The revision of a request: the header's, then the body's, then 2025-03-26 as the specification says. A revision that
+/// nobody here knows is for the server to refuse, which knows what it speaks; but never together with a session, whose
+/// binding depends on the revision.
 ///
 /// # Errors
-/// [`HeaderError::Revision`] for a header that names an unknown one, [`HeaderError::Mismatch`] where both differ.
+/// [`HeaderError::Revision`] for a header that names no revision, or an unknown one together with a session,
+/// [`HeaderError::Mismatch`] where header and body differ.
 pub fn revision(headers: &HeaderMap, message: Option<&Message>) -> Result<String, HeaderError> {
     let header = single(headers, PROTOCOL_VERSION)?;
-    if header.as_deref().is_some_and(|revision| !is_date(revision)) {
+    let odd = |revision: &str| !is_date(revision) && (headers.contains_key(SESSION_ID) || !is_word(revision));
+    if header.as_deref().is_some_and(odd) {
         return Err(HeaderError::Revision);
     }
     let body = message.and_then(Message::revision);
@@ -95,6 +99,16 @@ pub fn revision(headers: &HeaderMap, message: Option<&Message>) -> Result<String
 #[must_use]
 pub fn is_stateless(revision: &str) -> bool {
     revision >= STATELESS
+}
+
+/// True for the revisions that the specification has so far.
+#[must_use]
+pub fn is_known(revision: &str) -> bool {
+    REVISIONS.contains(&revision)
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 }
 
 fn is_date(text: &str) -> bool {
@@ -159,8 +173,15 @@ mod tests {
     #[test]
     fn the_revision_of_an_older_client_is_the_one_the_specification_assumes() {
         assert_eq!(revision(&HeaderMap::new(), Some(&call())).unwrap(), "2025-03-26");
-        assert_eq!(revision(&headers(&[(PROTOCOL_VERSION, "junk")]), None), Err(HeaderError::Revision));
+        assert_eq!(revision(&headers(&[(PROTOCOL_VERSION, "no word")]), None), Err(HeaderError::Revision));
         assert!(is_stateless("2026-07-28") && !is_stateless("2025-11-25"));
+    }
+
+    #[test]
+    fn an_unknown_revision_is_the_servers_to_refuse_but_not_within_a_session() {
+        assert_eq!(revision(&headers(&[(PROTOCOL_VERSION, "v999.0.0")]), None).unwrap(), "v999.0.0");
+        let carried = headers(&[(PROTOCOL_VERSION, "v999.0.0"), (SESSION_ID, "1")]);
+        assert_eq!(revision(&carried, None), Err(HeaderError::Revision));
     }
 
     proptest! {
