@@ -35,6 +35,7 @@
 //! 7. **Linear**: time is linear in the bytes, whatever the bytes.
 
 mod budget;
+mod filter;
 mod mask;
 mod pattern;
 mod program;
@@ -43,6 +44,7 @@ mod stream;
 mod validate;
 
 pub use budget::Budget;
+pub use filter::Vectors;
 pub use mask::{Keyring, Mask, Strategy};
 pub use pattern::{HoldBack, JsonPath, Matcher, Near, PathStep, PatternError, PatternSpec};
 pub use program::{Action, BuildError, PatternId, Program, ProgramBuilder, RuleId, RuleSet, RuleSpec};

@@ -1,5 +1,7 @@
 //! The compiled program: patterns and the rules that claim them. Immutable, shared by all streams.
 
+use crate::filter::Vectors;
+use crate::filter::probe::Probes;
 use crate::mask::{Keyring, Mask};
 use crate::pattern::{HoldBack, PatternError, PatternSpec};
 use crate::sink::ActionKind;
@@ -147,6 +149,7 @@ pub(crate) struct Inner {
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) rules: Vec<RuleSpec>,
     pub(crate) keys: Keyring,
+    pub(crate) vectors: Vectors,
     /// Specialisations that streams have asked for, by their rules.
     plans: Mutex<HashMap<RuleSet, Arc<Plan>>>,
 }
@@ -157,13 +160,20 @@ pub(crate) struct Pattern {
     pub(crate) hold: HoldBack,
     /// None for JSON members and columns, which have no text to search for.
     pub(crate) automaton: Option<Automaton>,
+    /// What every match contains; without any the pattern is not filtered.
+    pub(crate) probes: Probes,
 }
 
 impl Program {
     /// An empty builder.
     #[must_use]
     pub fn builder() -> ProgramBuilder {
-        ProgramBuilder { patterns: Vec::new(), rules: Vec::new(), keys: Keyring::for_tests() }
+        ProgramBuilder {
+            patterns: Vec::new(),
+            rules: Vec::new(),
+            keys: Keyring::for_tests(),
+            vectors: Vectors::default(),
+        }
     }
 
     /// The name of a pattern.
@@ -221,6 +231,7 @@ pub struct ProgramBuilder {
     patterns: Vec<Pattern>,
     rules: Vec<RuleSpec>,
     keys: Keyring,
+    vectors: Vectors,
 }
 
 impl ProgramBuilder {
@@ -230,12 +241,15 @@ impl ProgramBuilder {
     /// [`BuildError::Pattern`] says what is wrong with it.
     pub fn pattern(&mut self, spec: PatternSpec) -> Result<PatternId, BuildError> {
         let compiled = spec.check().and_then(|hold| {
-            let automaton = spec.hir()?.map(|hir| Automaton::new(&hir, hold.longest, &spec)).transpose()?;
-            Ok((hold, automaton))
+            let Some(hir) = spec.hir()? else { return Ok((hold, None, Probes::default())) };
+            let automaton = Automaton::new(&hir, hold.longest, &spec)?;
+            let probes = Probes::of(&spec, &hir, &automaton);
+            Ok((hold, Some(automaton), probes))
         });
-        let (hold, automaton) = compiled.map_err(|error| BuildError::Pattern { name: spec.name.clone(), error })?;
+        let (hold, automaton, probes) =
+            compiled.map_err(|error| BuildError::Pattern { name: spec.name.clone(), error })?;
         let id = PatternId(self.patterns.len() as u32);
-        self.patterns.push(Pattern { spec, hold, automaton });
+        self.patterns.push(Pattern { spec, hold, automaton, probes });
         Ok(id)
     }
 
@@ -251,6 +265,12 @@ impl ProgramBuilder {
         self.keys = keys;
     }
 
+    /// Sets the vector instructions that streams use; without this the widest that the machine has. What the machine
+    /// doesn't have is replaced by portable code. All give the same results: this is for tests and for measuring.
+    pub fn vectors(&mut self, vectors: Vectors) {
+        self.vectors = vectors.or_portable();
+    }
+
     /// The program.
     ///
     /// # Errors
@@ -261,6 +281,7 @@ impl ProgramBuilder {
                 patterns: self.patterns,
                 rules: self.rules,
                 keys: self.keys,
+                vectors: self.vectors,
                 plans: Mutex::default(),
             }),
         })

@@ -76,6 +76,16 @@ impl Automaton {
         self.table[state as usize * self.stride + usize::from(self.classes[usize::from(byte)])]
     }
 
+    /// The number of states.
+    pub(crate) fn states(&self) -> usize {
+        self.flags.len()
+    }
+
+    /// The class of a byte: bytes of one class lead everywhere to the same state.
+    pub(crate) fn class(&self, byte: u8) -> usize {
+        usize::from(self.classes[usize::from(byte)])
+    }
+
     /// A match ended before the byte that led to this state.
     pub(crate) fn matched(&self, state: u32) -> bool {
         self.flags[state as usize] & MATCH != 0

@@ -2,10 +2,11 @@
 
 use super::escape::{Decoded, Unescape, Wire};
 use super::json::{Json, Kind};
-use super::lane::{Lane, Shared};
+use super::lane::{Block, Lane, Shared};
 use super::plan::Plan;
 use super::resolve::Output;
 use crate::program::{Inner, PatternId, Program};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// Levels of text: as JSON has it, and JSON in a JSON string twice more.
@@ -20,6 +21,9 @@ pub(crate) struct Inspector {
     lanes: Vec<Lane>,
     /// The decoder that feeds the lane of the same place.
     decoders: [Unescape; LEVELS],
+    block: Block,
+    /// Where the current text ends on the wire, once that is known.
+    ends_at: Option<u64>,
     open: bool,
     /// The current text is a JSON string: it is decoded, and JSON in it too.
     escaped: bool,
@@ -46,6 +50,8 @@ impl Inspector {
             output: Output::new(),
             lanes: vec![Lane::new(0)],
             decoders: Default::default(),
+            block: Block::default(),
+            ends_at: None,
             open: false,
             escaped: false,
             nested: Nested::No,
@@ -67,8 +73,21 @@ impl Inspector {
 
     fn with<R>(&mut self, lane: usize, act: impl FnOnce(&mut Lane, &mut Shared<'_>) -> R) -> R {
         let program: &Inner = &self.program.inner;
-        let mut shared = Shared { program, plan: &self.plan, output: &mut self.output };
+        let mut shared = Shared { program, plan: &self.plan, output: &mut self.output, block: &mut self.block };
         act(&mut self.lanes[lane], &mut shared)
+    }
+
+    /// Takes the next bytes, as many as are read in one go; their number is given back.
+    pub(crate) fn begin(&mut self, bytes: Bytes, wire: u64) -> usize {
+        self.block.read(bytes, wire, &self.plan)
+    }
+
+    /// The bytes taken are read: what is still needed of them is kept.
+    pub(crate) fn end(&mut self) {
+        for level in 0..self.lanes.len() {
+            self.with(level, |lane, shared| lane.leave(shared));
+        }
+        self.block.bytes = Bytes::new();
     }
 
     /// A text begins at this place; `escaped` where it is the inside of a JSON string. `selected` claim the whole of it.
@@ -91,11 +110,12 @@ impl Inspector {
         self.escaped && self.decoders[0].is_inside()
     }
 
-    /// Text.
+    /// Text; `ends` where the text ends after it.
     ///
     /// # Errors
     /// The place on the wire of a byte that is no JSON escape.
-    pub(crate) fn text(&mut self, run: &[u8], wire: u64) -> Result<(), u64> {
+    pub(crate) fn text(&mut self, run: &[u8], wire: u64, ends: bool) -> Result<(), u64> {
+        self.ends_at = ends.then_some(wire + run.len() as u64);
         if !self.escaped {
             self.feed(0, run, Wire::Linear(wire));
             return Ok(());
@@ -107,8 +127,8 @@ impl Inspector {
     }
 
     /// Bytes around texts.
-    pub(crate) fn structure(&mut self, bytes: &[u8]) {
-        self.with(0, |lane, shared| lane.context(bytes, shared));
+    pub(crate) fn structure(&mut self, bytes: &[u8], wire: u64) {
+        self.with(0, |lane, shared| lane.context(bytes, wire, shared));
     }
 
     /// The text ends at this place on the wire; `last` where nothing follows it.
@@ -177,8 +197,13 @@ impl Inspector {
         if level == 0 {
             self.watch(run, wire);
         } else {
-            self.with(level, |lane, shared| lane.scan(run, wire, shared));
+            self.scan(level, run, wire);
         }
+    }
+
+    fn scan(&mut self, level: usize, run: &[u8], wire: Wire) {
+        let ends = self.ends_at.is_some() && run.len().checked_sub(1).map(|last| wire.end(last)) == self.ends_at;
+        self.with(level, |lane, shared| lane.scan(run, wire, ends, shared));
     }
 
     /// Scans the first lane, and follows the structure of a document that stands in it.
@@ -201,7 +226,7 @@ impl Inspector {
                 }
                 Nested::Document(json) => {
                     let was_in_string = json.in_string();
-                    let plain = json.plain(&run[at..]);
+                    let plain = json.take_plain(&run[at..]);
                     if plain > 0 {
                         at += plain;
                         continue;
@@ -215,9 +240,12 @@ impl Inspector {
                         self.output.close_scalar(place);
                         continue;
                     };
+                    let closes = self.lanes[0].has_whole();
                     if step.scalar_ended {
-                        self.scan_part(run, wire, &mut begin, at);
                         self.output.close_scalar(place);
+                    }
+                    if closes && (step.scalar_ended || (step.kind == Kind::Close && was_in_string)) {
+                        self.scan_part(run, wire, &mut begin, at);
                         self.close_selected();
                     }
                     match step.kind {
@@ -225,14 +253,12 @@ impl Inspector {
                             self.scan_part(run, wire, &mut begin, at + 1);
                             self.lanes[0].open_whole(wire.end(at), &selected);
                         }
-                        Kind::Close if was_in_string => {
-                            self.scan_part(run, wire, &mut begin, at);
-                            self.close_selected();
-                        }
                         Kind::ScalarStart => {
-                            self.scan_part(run, wire, &mut begin, at);
                             self.output.open_scalar(place, self.lanes[0].depth);
-                            self.lanes[0].open_whole(place, &selected);
+                            if !selected.is_empty() {
+                                self.scan_part(run, wire, &mut begin, at);
+                                self.lanes[0].open_whole(place, &selected);
+                            }
                         }
                         _ => {}
                     }
@@ -250,7 +276,7 @@ impl Inspector {
     fn scan_part(&mut self, run: &[u8], wire: Wire, begin: &mut usize, end: usize) {
         if end > *begin {
             let (part, wire) = (&run[*begin..end], wire.skip(*begin));
-            self.with(0, |lane, shared| lane.scan(part, wire, shared));
+            self.scan(0, part, wire);
             *begin = end;
         }
     }

@@ -131,13 +131,24 @@ impl Json {
         matches!(self.state, State::String { .. })
     }
 
-    /// How many of these bytes are plainly inside the string, without a quote, a backslash or a control character.
-    pub(crate) fn plain(&self, bytes: &[u8]) -> usize {
+    /// Reads as many of these bytes as are plainly inside the string, without a quote, a backslash or a control character.
+    pub(crate) fn take_plain(&mut self, bytes: &[u8]) -> usize {
+        let State::String { escaped: false, name } = self.state else { return 0 };
+        let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+        let plain = first_control(&bytes[..end]).unwrap_or(end);
+        if let (true, Some(tracked)) = (name, &mut self.tracked) {
+            tracked.extend_name(&bytes[..plain]);
+        }
+        plain
+    }
+
+    /// How many of these bytes go on with the number or literal that is being read.
+    pub(crate) fn scalar_len(&self, bytes: &[u8]) -> usize {
         match self.state {
-            State::String { escaped: false, name } if !(name && self.tracked.is_some()) => {
-                let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
-                bytes[..end].iter().position(|b| *b < 0x20).unwrap_or(end)
+            State::Number(_) => {
+                bytes.iter().take_while(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E')).count()
             }
+            State::Literal { .. } => bytes.iter().take_while(|b| b.is_ascii_lowercase()).count(),
             _ => 0,
         }
     }
@@ -194,10 +205,7 @@ impl Json {
                     _ => self.state = State::String { name, escaped: byte == b'\\' && !escaped },
                 }
                 if let (true, Some(tracked)) = (name, &mut self.tracked) {
-                    tracked.name_too_long |= tracked.name.len() >= MAX_KEY;
-                    if !tracked.name_too_long {
-                        tracked.name.push(byte);
-                    }
+                    tracked.extend_name(&[byte]);
                 }
                 Ok(Kind::Inside)
             }
@@ -328,6 +336,23 @@ impl Json {
             paths.add_roots(&mut tracked.value);
         }
     }
+}
+
+impl Tracked {
+    fn extend_name(&mut self, bytes: &[u8]) {
+        self.name_too_long |= self.name.len() + bytes.len() > MAX_KEY;
+        if !self.name_too_long {
+            self.name.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// The place of the first control character. Looked for in groups, which the compiler turns into vector instructions.
+fn first_control(bytes: &[u8]) -> Option<usize> {
+    let (groups, rest) = bytes.as_chunks::<32>();
+    let in_groups = groups.iter().position(|group| group.iter().fold(false, |found, byte| found | (*byte < 0x20)));
+    let from = in_groups.map_or(bytes.len() - rest.len(), |group| group * 32);
+    bytes[from..].iter().position(|byte| *byte < 0x20).map(|at| from + at)
 }
 
 fn unescaped(name: &[u8]) -> Vec<u8> {

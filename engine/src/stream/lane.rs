@@ -4,9 +4,11 @@ use super::automaton::DEAD;
 use super::escape::Wire;
 use super::plan::Plan;
 use super::resolve::{Claim, Output};
+use crate::filter::{Starts, tidy};
 use crate::mask::{REDACTED, Strategy};
 use crate::program::{Action, Inner, PatternId};
 use crate::sink::ActionKind;
+use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
@@ -15,6 +17,64 @@ pub(crate) struct Shared<'a> {
     pub(crate) program: &'a Inner,
     pub(crate) plan: &'a Plan,
     pub(crate) output: &'a mut Output,
+    pub(crate) block: &'a mut Block,
+}
+
+/// The bytes that are being read, and where candidates may begin in them.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    pub(crate) bytes: Bytes,
+    /// Where they stand on the wire.
+    pub(crate) wire: u64,
+    /// Sorted by their first place.
+    pub(crate) found: Vec<Starts>,
+    /// All starts before this one are over at this place on the wire.
+    cursor: (usize, u64),
+}
+
+impl Block {
+    /// The part of this many bytes that stands here on the wire, if all of it does.
+    fn part(&self, wire: u64, len: usize) -> Option<std::ops::Range<usize>> {
+        let from = usize::try_from(wire.checked_sub(self.wire)?).ok()?;
+        (from + len <= self.bytes.len()).then_some(from..from + len)
+    }
+
+    /// Reads the next bytes. The number of them is given back.
+    pub(crate) fn read(&mut self, bytes: Bytes, wire: u64, plan: &Plan) -> usize {
+        let len = plan.filter.look(&bytes, &mut self.found);
+        self.cursor = (0, wire);
+        self.wire = wire;
+        self.bytes = bytes;
+        self.bytes.truncate(len);
+        len
+    }
+
+    /// The starts in a part, counted from its beginning.
+    fn starts(&mut self, part: &std::ops::Range<usize>, starts: &mut Vec<Starts>) {
+        if self.found.is_empty() {
+            return;
+        }
+        let wire = self.wire + part.start as u64;
+        if wire < self.cursor.1 {
+            self.cursor.0 = 0;
+        }
+        self.cursor.1 = wire;
+        while self.found.get(self.cursor.0).is_some_and(|starts| (starts.to as usize) < part.start) {
+            self.cursor.0 += 1;
+        }
+        for found in &self.found[self.cursor.0..] {
+            if found.from as usize >= part.end {
+                break;
+            }
+            if found.to as usize >= part.start {
+                starts.push(Starts {
+                    from: (found.from as usize).saturating_sub(part.start) as u32,
+                    to: ((found.to as usize).min(part.end - 1) - part.start) as u32,
+                    pattern: found.pattern,
+                });
+            }
+        }
+    }
 }
 
 /// A place in a lane: in its text, and on the wire.
@@ -65,8 +125,14 @@ pub(crate) struct Lane {
     whole: Vec<Whole>,
     /// A value too long to mask is being dropped: what has been dropped so far ends here on the wire.
     dropping: Option<u64>,
-    /// The text before the current run that candidates, matches and contexts still need.
+    /// The text before the current section that candidates, matches and contexts still need.
     saved: Vec<u8>,
+    /// The text that stands in the block as it is, with what stands around it: since this place.
+    section: Option<Mark>,
+    /// Where candidates may begin in the current run.
+    starts: Vec<Starts>,
+    /// Patterns of which a candidate may begin here, and the last place of the text where one may.
+    spawning: Vec<(u32, u64)>,
     /// The number of bytes of text so far.
     pos: u64,
     /// The byte before, None at the start of a text.
@@ -100,6 +166,12 @@ impl<'a> Text<'a> {
     }
 }
 
+/// Where a section stands in the block, up to this place of the text.
+fn part_of(section: Option<Mark>, to: u64, block: &Block) -> Option<std::ops::Range<usize>> {
+    let section = section?;
+    block.part(section.wire, (to - section.text) as usize)
+}
+
 impl Lane {
     pub(crate) fn new(depth: usize) -> Self {
         Self {
@@ -111,6 +183,9 @@ impl Lane {
             whole: Vec::new(),
             dropping: None,
             saved: Vec::new(),
+            section: None,
+            starts: Vec::new(),
+            spawning: Vec::new(),
             pos: 0,
             before: None,
             end: 0,
@@ -119,7 +194,7 @@ impl Lane {
 
     /// The same candidates, one level of escapes further.
     pub(crate) fn deeper(&self) -> Self {
-        Self { depth: self.depth + 1, whole: Vec::new(), dropping: None, ..self.clone() }
+        Self { depth: self.depth + 1, whole: Vec::new(), dropping: None, spawning: Vec::new(), ..self.clone() }
     }
 
     /// Where on the wire the earliest undecided candidate starts.
@@ -144,21 +219,67 @@ impl Lane {
         self.dropping.is_some()
     }
 
-    /// Reads a run of text.
-    pub(crate) fn scan(&mut self, run: &[u8], wire: Wire, shared: &mut Shared<'_>) {
+    /// Reads a run of text; `ends` where nothing follows it in this text.
+    pub(crate) fn scan(&mut self, run: &[u8], wire: Wire, ends: bool, shared: &mut Shared<'_>) {
         if run.is_empty() {
             return;
         }
         if self.dropping.is_some() {
             return self.drop_run(run, wire, shared);
         }
+        self.starts.clear();
+        let part = match wire {
+            Wire::Linear(base) => shared.block.part(base, run.len()),
+            Wire::Span(..) => None,
+        };
+        match part {
+            Some(part) => {
+                shared.block.starts(&part, &mut self.starts);
+                if !ends {
+                    shared.plan.filter.tail(run, &mut self.starts);
+                    tidy(&mut self.starts);
+                }
+                self.enter(wire.start(0), shared);
+            }
+            None => {
+                shared.plan.filter.everywhere(run, &mut self.starts);
+                self.leave(shared);
+            }
+        }
+        let idle =
+            self.threads.is_empty() && self.starts.is_empty() && self.waiting.is_empty() && self.whole.is_empty();
+        if idle && self.section.is_some() && shared.plan.skip(self.before, run) == run.len() {
+            self.before = run.last().copied();
+            self.end = wire.end(run.len() - 1);
+            self.pos += run.len() as u64;
+            return;
+        }
+        // The block is shared: a reference to it costs no copy, and lets the rest of `shared` change.
+        let bytes = shared.block.bytes.clone();
         let saved = std::mem::take(&mut self.saved);
+        let text = match (part_of(self.section, self.pos + run.len() as u64, shared.block), self.section) {
+            (Some(part), Some(section)) => Text { saved: &saved, run: &bytes[part], at: section.text },
+            _ => Text { saved: &saved, run, at: self.pos },
+        };
         let run_at = self.pos;
-        let text = Text { saved: &saved, run, at: run_at };
+        self.follow(run, wire, text, shared);
+        self.promote_waiting(text, false, shared);
+        self.saved = saved;
+        if self.section.is_none() {
+            let saved = std::mem::take(&mut self.saved);
+            self.save(saved, run, run_at, shared.plan.window);
+        }
+        self.check_length(wire, run.len(), shared);
+    }
+
+    /// Follows candidates through a run.
+    fn follow(&mut self, run: &[u8], wire: Wire, text: Text<'_>, shared: &mut Shared<'_>) {
+        let mut next = 0;
         let mut at = 0;
         while at < run.len() {
-            if self.threads.is_empty() {
-                let clean = shared.plan.skip(self.before, &run[at..]);
+            if self.threads.is_empty() && self.spawning.is_empty() {
+                let to = self.starts.get(next).map_or(run.len(), |starts| starts.from as usize);
+                let clean = shared.plan.skip(self.before, &run[at..to]);
                 if clean > 0 {
                     at += clean;
                     self.before = Some(run[at - 1]);
@@ -167,12 +288,48 @@ impl Lane {
                     continue;
                 }
             }
+            while let Some(starts) = self.starts.get(next).filter(|starts| starts.from as usize <= at) {
+                self.spawning.push((starts.pattern, self.pos + u64::from(starts.to) - at as u64));
+                next += 1;
+            }
             self.byte(run[at], wire.start(at), wire.end(at), text, shared);
             at += 1;
         }
-        self.promote_waiting(text, false, shared);
-        self.save(saved, run, run_at, shared.plan.window);
-        self.check_length(wire, run.len(), shared);
+    }
+
+    /// The text goes on in the block at this place on the wire.
+    fn enter(&mut self, wire: u64, shared: &Shared<'_>) {
+        if self.section.is_some_and(|section| section.wire + (self.pos - section.text) == wire) {
+            return;
+        }
+        self.leave(shared);
+        self.section = Some(Mark { text: self.pos, wire });
+    }
+
+    /// What is still needed of the text in the block is kept: the text goes on elsewhere.
+    pub(crate) fn leave(&mut self, shared: &Shared<'_>) {
+        if let Some(section) = self.section.take() {
+            let part = part_of(Some(section), self.pos, shared.block).unwrap_or_default();
+            let saved = std::mem::take(&mut self.saved);
+            self.save(saved, &shared.block.bytes[part], section.text, shared.plan.window);
+        }
+    }
+
+    /// Acts on the text so far.
+    fn with_text<R>(
+        &mut self,
+        shared: &mut Shared<'_>,
+        act: impl FnOnce(&mut Self, Text<'_>, &mut Shared<'_>) -> R,
+    ) -> R {
+        let bytes = shared.block.bytes.clone();
+        let saved = std::mem::take(&mut self.saved);
+        let text = match (part_of(self.section, self.pos, shared.block), self.section) {
+            (Some(part), Some(section)) => Text { saved: &saved, run: &bytes[part], at: section.text },
+            _ => Text { saved: &saved, run: &[], at: self.pos },
+        };
+        let result = act(self, text, shared);
+        self.saved = saved;
+        result
     }
 
     fn byte(&mut self, byte: u8, start: u64, end: u64, text: Text<'_>, shared: &mut Shared<'_>) {
@@ -203,6 +360,9 @@ impl Lane {
                 last: None,
             });
         }
+        if !self.spawning.is_empty() {
+            self.spawn(byte, start, shared);
+        }
         self.before = Some(byte);
         self.end = end;
         self.pos += 1;
@@ -210,6 +370,20 @@ impl Lane {
         if self.threads.len() > self.merge_at {
             self.merge();
         }
+    }
+
+    /// Begins the candidates that the filter found.
+    fn spawn(&mut self, byte: u8, wire: u64, shared: &Shared<'_>) {
+        for (pattern, _) in &self.spawning {
+            let Some(automaton) = &shared.program.patterns[*pattern as usize].automaton else { continue };
+            let state = automaton.step(automaton.start(self.before), byte);
+            if state != DEAD && automaton.live(state) {
+                let first = Mark { text: self.pos, wire };
+                self.threads.push(Thread { pattern: *pattern, state, first, more: VecDeque::new(), last: None });
+            }
+        }
+        let here = self.pos;
+        self.spawning.retain(|(_, last)| *last > here);
     }
 
     /// A candidate that is still live at its declared maximum counts as a match.
@@ -316,6 +490,9 @@ impl Lane {
     }
 
     fn promote_waiting(&mut self, text: Text<'_>, last: bool, shared: &mut Shared<'_>) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let mut patterns: Vec<u32> = self.waiting.iter().map(|found| found.pattern).collect();
         patterns.sort_unstable();
         patterns.dedup();
@@ -369,17 +546,25 @@ impl Lane {
     }
 
     /// Reads bytes that are no text of this lane but stand around it: they give context.
-    pub(crate) fn context(&mut self, bytes: &[u8], shared: &mut Shared<'_>) {
-        if shared.plan.window == 0 || self.dropping.is_some() {
+    pub(crate) fn context(&mut self, bytes: &[u8], wire: u64, shared: &mut Shared<'_>) {
+        if self.dropping.is_some() {
             self.pos += bytes.len() as u64;
             return;
         }
-        let saved = std::mem::take(&mut self.saved);
-        let run_at = self.pos;
-        let text = Text { saved: &saved, run: bytes, at: run_at };
+        if shared.block.part(wire, bytes.len()).is_none() {
+            self.leave(shared);
+            let saved = std::mem::take(&mut self.saved);
+            let run_at = self.pos;
+            let text = Text { saved: &saved, run: bytes, at: run_at };
+            self.pos += bytes.len() as u64;
+            self.promote_waiting(text, false, shared);
+            return self.save(saved, bytes, run_at, shared.plan.window);
+        }
+        self.enter(wire, shared);
         self.pos += bytes.len() as u64;
-        self.promote_waiting(text, false, shared);
-        self.save(saved, bytes, run_at, shared.plan.window);
+        if !self.waiting.is_empty() {
+            self.with_text(shared, |lane, text, shared| lane.promote_waiting(text, false, shared));
+        }
     }
 
     /// Keeps what is still needed of the text so far.
@@ -415,39 +600,50 @@ impl Lane {
         self.whole.extend(selected.iter().map(|pattern| Whole { pattern: *pattern, start }));
     }
 
+    /// A selected value is open.
+    pub(crate) fn has_whole(&self) -> bool {
+        !self.whole.is_empty()
+    }
+
     /// The selected values that are open end here.
     pub(crate) fn close_whole(&mut self, shared: &mut Shared<'_>) {
         self.dropping = None;
-        for whole in std::mem::take(&mut self.whole) {
-            let saved = std::mem::take(&mut self.saved);
-            let text = Text { saved: &saved, run: &[], at: self.pos };
-            let value = text.slice(whole.start.text, self.pos);
-            let validators = &shared.program.patterns[whole.pattern.index()].spec.validators;
-            if validators.iter().all(|validator| validator.accepts(&value)) {
-                self.claim(whole.pattern, (whole.start.wire, self.end), &value, shared);
-            }
-            self.saved = saved;
+        if self.whole.is_empty() {
+            return;
         }
+        self.with_text(shared, |lane, text, shared| {
+            for whole in std::mem::take(&mut lane.whole) {
+                let value = text.slice(whole.start.text, lane.pos);
+                let validators = &shared.program.patterns[whole.pattern.index()].spec.validators;
+                if validators.iter().all(|validator| validator.accepts(&value)) {
+                    lane.claim(whole.pattern, (whole.start.wire, lane.end), &value, shared);
+                }
+            }
+        });
     }
 
     /// The text ends: what matches at its end matches. Contexts may still come after it, unless this is the `last` of it.
     pub(crate) fn close(&mut self, last: bool, shared: &mut Shared<'_>) {
-        let saved = std::mem::take(&mut self.saved);
-        let text = Text { saved: &saved, run: &[], at: self.pos };
-        let here = Mark { text: self.pos, wire: self.end };
-        for thread in &mut self.threads {
-            let automaton = shared.program.patterns[thread.pattern as usize].automaton.as_ref();
-            if automaton.is_some_and(|automaton| automaton.matched_at_end(thread.state)) {
-                thread.last = Some(here);
-            }
-            thread.state = DEAD;
+        self.spawning.clear();
+        if !self.threads.is_empty() || !self.waiting.is_empty() {
+            self.with_text(shared, |lane, text, shared| {
+                let here = Mark { text: lane.pos, wire: lane.end };
+                for thread in &mut lane.threads {
+                    let automaton = shared.program.patterns[thread.pattern as usize].automaton.as_ref();
+                    if automaton.is_some_and(|automaton| automaton.matched_at_end(thread.state)) {
+                        thread.last = Some(here);
+                    }
+                    thread.state = DEAD;
+                }
+                lane.settle_dead(text, shared);
+                lane.promote_waiting(text, last, shared);
+            });
         }
-        self.settle_dead(text, shared);
-        self.promote_waiting(text, last, shared);
-        self.saved = saved;
         self.close_whole(shared);
-        let saved = std::mem::take(&mut self.saved);
-        self.save(saved, &[], self.pos, shared.plan.window);
+        if self.section.is_none() {
+            let saved = std::mem::take(&mut self.saved);
+            self.save(saved, &[], self.pos, shared.plan.window);
+        }
         self.before = None;
     }
 

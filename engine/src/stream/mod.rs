@@ -144,10 +144,15 @@ impl Document {
         Self { json: Json::new(&inspector.plan.paths, roots), exempt: false, exempting }
     }
 
+    /// The value that begins now passes unread.
+    fn is_exempt(&self, exempt: &PathSet) -> bool {
+        self.exempting.as_ref().is_some_and(|json| !json.selected(exempt).is_empty())
+    }
+
     /// Reads a byte of structure; a number that ended before it is closed.
     fn step(&mut self, byte: u8, place: u64, inspector: &mut Inspector, exempt: &PathSet) -> Result<Step, Stop> {
-        let plan = inspector.plan.clone();
-        let step = self.json.step(byte, &plan.paths).map_err(|reason| undecodable(inspector, place, reason))?;
+        let step =
+            self.json.step(byte, &inspector.plan.paths).map_err(|reason| undecodable(inspector, place, reason))?;
         if let Some(exempting) = &mut self.exempting {
             // The same bytes, without the strings' plain insides: the same structure.
             let _ = exempting.step(byte, exempt);
@@ -193,7 +198,15 @@ impl Stream {
         }
         let wire = self.inspector.output.end();
         self.inspector.output.append(bytes.clone());
-        let read = self.read(&bytes, wire);
+        let mut at = 0;
+        let mut read = Ok(());
+        while at < bytes.len() && read.is_ok() {
+            let wire = wire + at as u64;
+            let len = self.inspector.begin(bytes.slice(at..), wire);
+            read = self.read(&bytes[at..at + len], wire);
+            self.inspector.end();
+            at += len;
+        }
         self.settle(read, sink)
     }
 
@@ -231,7 +244,7 @@ impl Stream {
         match &mut self.framing {
             Framing::Raw => {
                 // Raw text has no escapes that could be wrong.
-                let _ = inspector.text(bytes, wire);
+                let _ = inspector.text(bytes, wire, false);
             }
             Framing::Json(document) => read_json(document, inspector, &self.exempt, bytes, wire)?,
             Framing::Sse { lines, data, document } => {
@@ -290,53 +303,85 @@ fn read_json(
         let place = wire + at as u64;
         inspector.read = place;
         let rest = &bytes[at..];
-        let plain =
-            document.json.plain(rest).min(document.exempting.as_ref().map_or(usize::MAX, |json| json.plain(rest)));
+        let plain = document.json.take_plain(rest);
         if plain > 0 {
-            let run = &bytes[at..at + plain];
+            if let Some(exempting) = &mut document.exempting {
+                exempting.take_plain(rest);
+            }
+            let run = &rest[..plain];
             if document.exempt {
-                inspector.structure(run);
+                inspector.structure(run, place);
             } else {
-                inspector.text(run, place).map_err(|at| undecodable(inspector, at, NO_ESCAPE))?;
+                let ends = rest.get(plain) == Some(&b'"');
+                inspector.text(run, place, ends).map_err(|at| undecodable(inspector, at, NO_ESCAPE))?;
             }
             at += plain;
             continue;
         }
         let byte = &bytes[at..=at];
-        let plan = inspector.plan.clone();
         let step = document.step(bytes[at], place, inspector, exempt)?;
         match step.kind {
-            Kind::Structure => inspector.structure(byte),
+            Kind::Structure => inspector.structure(byte, place),
             Kind::Open => {
-                inspector.structure(byte);
-                document.exempt = document.exempting.as_ref().is_some_and(|json| !json.selected(exempt).is_empty());
-                inspector.open(place + 1, true, &document.json.selected(&plan.paths));
+                inspector.structure(byte, place);
+                document.exempt = document.is_exempt(exempt);
+                inspector.open(place + 1, true, &document.json.selected(&inspector.plan.paths));
             }
             Kind::ScalarStart => {
-                document.exempt = document.exempting.as_ref().is_some_and(|json| !json.selected(exempt).is_empty());
+                document.exempt = document.is_exempt(exempt);
                 inspector.output.open_scalar(place, 0);
-                inspector.open(place, false, &document.json.selected(&plan.paths));
+                inspector.open(place, false, &document.json.selected(&inspector.plan.paths));
+                at += read_scalar(document, inspector, exempt, rest, place)?;
+                continue;
+            }
+            Kind::Scalar => {
+                at += read_scalar(document, inspector, exempt, rest, place)?;
+                continue;
             }
             Kind::Close if inspector.is_inside_escape() => return Err(undecodable(inspector, place, NO_ESCAPE)),
             Kind::Close => {
                 inspector.close(place, false);
-                inspector.structure(byte);
+                inspector.structure(byte, place);
             }
-            Kind::Inside | Kind::Scalar => {}
-        }
-        if matches!(step.kind, Kind::Inside | Kind::Scalar | Kind::ScalarStart) {
-            if document.exempt {
-                inspector.structure(byte);
-            } else {
-                inspector.text(byte, place).map_err(|at| undecodable(inspector, at, NO_ESCAPE))?;
+            Kind::Inside if document.exempt => inspector.structure(byte, place),
+            Kind::Inside => {
+                inspector.text(byte, place, false).map_err(|at| undecodable(inspector, at, NO_ESCAPE))?;
             }
-        }
-        if inspector.output.open_scalar_start().is_some_and(|start| place - start > MAX_NUMBER) {
-            return Err(undecodable(inspector, place, "a number is too long"));
         }
         at += 1;
     }
     Ok(())
+}
+
+/// Reads the rest of a number or literal, whose first byte here has been stepped over. The bytes read are given back.
+fn read_scalar(
+    document: &mut Document,
+    inspector: &mut Inspector,
+    exempt: &PathSet,
+    rest: &[u8],
+    place: u64,
+) -> Result<usize, Stop> {
+    let more = document.json.scalar_len(&rest[1..]);
+    let mut len = 1;
+    let mut read = Ok(());
+    while len <= more && read.is_ok() {
+        match document.step(rest[len], place + len as u64, inspector, exempt) {
+            Ok(_) => len += 1,
+            Err(stop) => read = Err(stop),
+        }
+    }
+    let run = &rest[..len];
+    if document.exempt {
+        inspector.structure(run, place);
+    } else {
+        // A number has no escapes that could be wrong.
+        let _ = inspector.text(run, place, read.is_ok() && len < rest.len());
+    }
+    let too_long = |start: u64| place + len as u64 - start > MAX_NUMBER;
+    if let Some(start) = inspector.output.open_scalar_start().filter(|start| too_long(*start)) {
+        return Err(undecodable(inspector, start + MAX_NUMBER, "a number is too long"));
+    }
+    read.map(|()| len)
 }
 
 fn end_document(document: &mut Document, inspector: &mut Inspector, end: u64) -> Result<(), Stop> {
@@ -362,7 +407,7 @@ fn read_events(
         inspector.read = place;
         match lines.next(&bytes[at..]) {
             Part::Structure(len) => {
-                inspector.structure(&bytes[at..at + len]);
+                inspector.structure(&bytes[at..at + len], place);
                 at += len;
             }
             Part::Data(len) => {
@@ -376,10 +421,10 @@ fn read_events(
                     }
                 }
                 match data {
-                    Data::None => inspector.structure(run),
+                    Data::None => inspector.structure(run, place),
                     Data::Json => read_json(document, inspector, exempt, run, place)?,
                     Data::Text => {
-                        let _ = inspector.text(run, place);
+                        let _ = inspector.text(run, place, at + len < bytes.len());
                     }
                 }
                 at += len;
@@ -397,19 +442,19 @@ fn read_events(
             },
             Part::Name(name) => {
                 inspector.open(place - name.len() as u64, false, &[]);
-                let _ = inspector.text(name, place - name.len() as u64);
+                let _ = inspector.text(name, place - name.len() as u64, false);
             }
             Part::Text(len) => {
                 if !inspector.is_open() {
                     inspector.open(place, false, &[]);
                 }
-                let _ = inspector.text(&bytes[at..at + len], place);
+                let _ = inspector.text(&bytes[at..at + len], place, at + len < bytes.len());
                 at += len;
             }
             Part::TextEnded => inspector.close(place, false),
             Part::EventEnded => {
                 end_event(data, document, inspector, place)?;
-                inspector.structure(&bytes[at..=at]);
+                inspector.structure(&bytes[at..=at], place);
                 at += 1;
             }
         }

@@ -2,6 +2,7 @@
 
 use super::automaton::DEAD;
 use super::path::PathSet;
+use crate::filter::Filter;
 use crate::pattern::Matcher;
 use crate::program::{Inner, PatternId, RuleId, RuleSet};
 use std::collections::HashMap;
@@ -11,7 +12,10 @@ use std::collections::HashMap;
 pub(crate) struct Plan {
     /// The class of the byte before, by byte; the last entry stands for the start of a text.
     classes: [u8; 257],
-    /// By class of the byte before and by byte: which list of `spawns` begins here; 0 is none.
+    /// Tells where candidates of most patterns may begin.
+    pub(crate) filter: Filter,
+    /// For the patterns that are not filtered, by class of the byte before and by byte: which list of `spawns` begins
+    /// here; 0 is none.
     first: Vec<u16>,
     spawns: Vec<Vec<Spawn>>,
     /// Rules in force that claim a pattern, by pattern.
@@ -39,8 +43,12 @@ impl Plan {
         }
         claims.iter_mut().for_each(|rules| rules.dedup());
         let active: Vec<usize> = (0..claims.len()).filter(|pattern| !claims[*pattern].is_empty()).collect();
-        let (classes, behind) = classes(program, &active);
-        let (first, spawns) = spawns(program, &active, &behind);
+        let probes = |pattern: usize| &program.patterns[pattern].probes;
+        let (filtered, others): (Vec<usize>, Vec<usize>) =
+            active.iter().partition(|pattern| !probes(**pattern).any.is_empty());
+        let filter = Filter::new(filtered.iter().map(|pattern| (*pattern as u32, probes(*pattern))), program.vectors);
+        let (classes, behind) = classes(program, &others);
+        let (first, spawns) = spawns(program, &others, &behind);
         let window = active.iter().map(|pattern| program.patterns[*pattern].hold.window as u64).max().unwrap_or(0);
         let paths = PathSet::new(active.iter().filter_map(|pattern| {
             let id = PatternId(*pattern as u32);
@@ -50,7 +58,7 @@ impl Plan {
                 Matcher::Regex(_) | Matcher::Words { .. } => None,
             }
         }));
-        Self { classes, first, spawns, claims, window, paths }
+        Self { classes, filter, first, spawns, claims, window, paths }
     }
 
     /// The class of the byte before a candidate.
@@ -58,12 +66,14 @@ impl Plan {
         usize::from(self.classes[before.map_or(256, usize::from)])
     }
 
-    /// The candidates that begin with this byte after a byte of this class; empty for most.
+    /// The candidates of patterns that are not filtered that begin with this byte after a byte of this class; empty for
+    /// most.
     pub(crate) fn spawns(&self, class: usize, byte: u8) -> &[Spawn] {
         &self.spawns[usize::from(self.first[class << 8 | usize::from(byte)])]
     }
 
-    /// The place of the first byte of `text` where a candidate begins, its length where none does.
+    /// The place of the first byte of `text` where a candidate of a pattern that is not filtered begins, its length where
+    /// none does.
     pub(crate) fn skip(&self, before: Option<u8>, text: &[u8]) -> usize {
         if self.spawns.len() == 1 {
             return text.len();

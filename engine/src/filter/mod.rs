@@ -1,0 +1,164 @@
+//! The candidate pass: one look at the bytes for all patterns, which tells where a candidate may begin.
+//!
+//! Each pattern's [`probe`]s say what its matches must contain. Windows that can be listed as a few four-byte words go to
+//! [`words`], one table for all of them, however many; the others go to [`windows`], which turn classes of bytes into
+//! bitmaps, 64 bytes at a time ([`bitmap`], by the widest vectors that the processor has), and combine them by shifts. A
+//! hit is confirmed byte by byte here, and followed by the pattern's automaton in the lane.
+
+mod bitmap;
+mod bytes;
+pub(crate) mod probe;
+mod windows;
+mod words;
+
+pub use bitmap::Vectors;
+use bytes::ByteSet;
+use probe::{Probe, Probes};
+use windows::Windows;
+use words::Words;
+
+/// Places where candidates of a pattern may begin, in bytes of the text that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Starts {
+    /// The first one.
+    pub(crate) from: u32,
+    /// The last one.
+    pub(crate) to: u32,
+    pub(crate) pattern: u32,
+}
+
+/// Bytes that are looked at in one go: what is found in them waits in memory until it is used.
+pub(crate) const BLOCK: usize = 64 << 10;
+
+/// Hits after which a look is cut short.
+const MAX_HITS: usize = 4096;
+
+/// The candidate pass of one set of patterns.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    probes: Vec<(u32, Probe)>,
+    windows: Windows,
+    words: Words,
+    tails: Vec<Tail>,
+}
+
+/// How a pattern's matches may begin before a window of it is whole.
+#[derive(Debug)]
+struct Tail {
+    pattern: u32,
+    reach: usize,
+    bytes: ByteSet,
+}
+
+impl Filter {
+    /// The pass for these patterns, all of which have probes.
+    pub(crate) fn new<'a>(patterns: impl Iterator<Item = (u32, &'a Probes)>, vectors: Vectors) -> Self {
+        let mut filter = Self { windows: Windows::new(vectors), ..Self::default() };
+        for (pattern, probes) in patterns {
+            for probe in &probes.any {
+                let id = filter.probes.len() as u32;
+                if !filter.words.add(id, &probe.window) {
+                    filter.windows.add(id, &probe.window);
+                }
+                filter.probes.push((pattern, probe.clone()));
+            }
+            filter.tails.push(Tail { pattern, reach: probes.reach, bytes: probes.bytes });
+        }
+        filter.words.finish();
+        filter
+    }
+
+    /// True where there is nothing to look for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.probes.is_empty()
+    }
+
+    /// Looks for windows that lie whole in the first bytes of `text`, at most [`BLOCK`] of them. The number of bytes that
+    /// were looked at is given back; `found` is replaced by the starts, sorted, none twice.
+    pub(crate) fn look(&self, text: &[u8], found: &mut Vec<Starts>) -> usize {
+        found.clear();
+        let mut len = text.len().min(BLOCK);
+        if self.is_empty() {
+            return len;
+        }
+        loop {
+            let block = &text[..len];
+            let mut hit = |probe: u32, at: usize| {
+                self.confirm(block, probe, at, found);
+                found.len() < MAX_HITS
+            };
+            if self.words.look(block, &mut hit) && self.windows.look(block, &mut hit) {
+                break;
+            }
+            // Too many: a shorter look. What stands in 256 bytes is always taken.
+            if len <= 256 {
+                let mut all = |probe: u32, at: usize| {
+                    self.confirm(block, probe, at, found);
+                    true
+                };
+                self.windows.look(block, &mut all);
+                break;
+            }
+            len /= 4;
+            found.clear();
+        }
+        tidy(found);
+        len
+    }
+
+    /// Adds the places at the end of `text` where a match may begin whose window isn't whole yet.
+    pub(crate) fn tail(&self, text: &[u8], found: &mut Vec<Starts>) {
+        let Some(last) = text.last() else { return };
+        for tail in &self.tails {
+            if tail.reach == 0 || !tail.bytes.contains(*last) {
+                continue;
+            }
+            let near = &text[text.len().saturating_sub(tail.reach)..];
+            let run = near.iter().rev().take_while(|byte| tail.bytes.contains(**byte)).count();
+            let (from, to) = ((text.len() - run) as u32, text.len() as u32 - 1);
+            found.push(Starts { from, to, pattern: tail.pattern });
+        }
+    }
+
+    /// Adds every place of a few bytes where a match may begin, whatever stands around them.
+    pub(crate) fn everywhere(&self, text: &[u8], found: &mut Vec<Starts>) {
+        let to = text.len() as u32 - 1;
+        let may = |tail: &&Tail| text.iter().any(|byte| tail.bytes.contains(*byte));
+        found.extend(self.tails.iter().filter(may).map(|tail| Starts { from: 0, to, pattern: tail.pattern }));
+    }
+
+    /// Checks the whole window of a probe at a place, and what stands before it.
+    fn confirm(&self, text: &[u8], probe: u32, at: usize, found: &mut Vec<Starts>) {
+        let (pattern, probe) = &self.probes[probe as usize];
+        let Some(window) = text.get(at..at + probe.window.len()) else { return };
+        if !window.iter().zip(&probe.window).all(|(byte, class)| class.contains(*byte)) {
+            return;
+        }
+        let lead = &probe.lead;
+        let anchor = at + lead.anchor;
+        let near = &text[anchor.saturating_sub(lead.max)..anchor];
+        let run = near.iter().rev().take_while(|byte| lead.bytes.contains(**byte)).count();
+        // Candidates that begin before this text are followed already.
+        if run >= lead.min || run == anchor {
+            let to = anchor.saturating_sub(lead.min);
+            if anchor - run <= to && anchor >= lead.min {
+                found.push(Starts { from: (anchor - run) as u32, to: to as u32, pattern: *pattern });
+            }
+        }
+    }
+}
+
+/// Sorts starts by their place; those of one pattern that touch become one.
+pub(crate) fn tidy(found: &mut Vec<Starts>) {
+    if found.len() > 1 {
+        found.sort_unstable_by_key(|starts| (starts.pattern, starts.from));
+        found.dedup_by(|later, first| {
+            let same = later.pattern == first.pattern && later.from <= first.to.saturating_add(1);
+            if same {
+                first.to = first.to.max(later.to);
+            }
+            same
+        });
+        found.sort_unstable();
+    }
+}

@@ -1,0 +1,399 @@
+//! What every match of a pattern must contain, derived from its automaton: a short run of byte classes at a known place.
+//!
+//! A probe is a necessary condition, never a sufficient one: it tells where a candidate may begin, and the automaton
+//! decides. It is derived from the language of the pattern, not from how the expression is written, in three ways, of
+//! which the rarest in ordinary text wins:
+//!
+//! - **from the start**: the classes of the first bytes of all matches, position by position;
+//! - **around a byte that no match can do without**, such as the `@` of an address, with what may stand before it;
+//! - **from its words**, where a pattern is a choice of words, a probe for each of them.
+
+use super::bytes::ByteSet;
+use crate::pattern::{Matcher, PatternSpec};
+use crate::stream::automaton::{Automaton, DEAD};
+use regex_syntax::hir::Hir;
+use regex_syntax::hir::literal::{ExtractKind, Extractor};
+
+/// The longest window, in bytes.
+pub(crate) const WINDOW: usize = 8;
+
+/// How far from the start of a match its fixed window is looked for, in bytes.
+const REACH: usize = 24;
+
+/// The bytes before an indispensable one that may become part of the window.
+const BACK: usize = 3;
+
+/// The most states that are searched for an indispensable byte.
+const MAX_STATES: usize = 60_000;
+
+/// The most words of a pattern that get a probe each.
+const MAX_WORDS: usize = 8192;
+
+/// A pattern whose probes hit more often than this, by the estimate, is not filtered: it is cheaper to begin a candidate
+/// at each byte that can start one.
+const TOO_OFTEN: f64 = 0.02;
+
+/// A necessary condition for a match.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Probe {
+    /// Classes of consecutive bytes, at most [`WINDOW`] of them, never empty.
+    pub(crate) window: Vec<ByteSet>,
+    /// Where the match begins, counted back from the byte `anchor` of the window.
+    pub(crate) lead: Lead,
+}
+
+/// What stands between the start of a match and a place in the window.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Lead {
+    /// The byte of the window from which is counted.
+    pub(crate) anchor: usize,
+    /// The fewest bytes before it.
+    pub(crate) min: usize,
+    /// The most bytes before it.
+    pub(crate) max: usize,
+    /// What these bytes may be.
+    pub(crate) bytes: ByteSet,
+}
+
+/// All that is known of the beginnings of a pattern's matches.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Probes {
+    /// Every match contains one of these; empty where the pattern is not filtered.
+    pub(crate) any: Vec<Probe>,
+    /// The longest beginning of a match that may hold no whole window yet, in bytes.
+    pub(crate) reach: usize,
+    /// The bytes that such a beginning may consist of.
+    pub(crate) bytes: ByteSet,
+    /// How many hits a byte of ordinary text brings, estimated.
+    pub(crate) rate: f64,
+}
+
+impl Probes {
+    fn new(any: Vec<Probe>) -> Self {
+        let rate = any.iter().map(Probe::rate).sum();
+        let reach = any.iter().map(|probe| probe.lead.max + probe.window.len() - probe.lead.anchor - 1);
+        let mut bytes = ByteSet::default();
+        for probe in &any {
+            bytes.add(&probe.lead.bytes);
+            probe.window.iter().for_each(|class| bytes.add(class));
+        }
+        Self { reach: reach.max().unwrap_or(0), any, bytes, rate }
+    }
+
+    /// The probes of a pattern; none where nothing rare enough is found.
+    pub(crate) fn of(spec: &PatternSpec, hir: &Hir, automaton: &Automaton) -> Self {
+        let words = words(spec, hir).map(|words| Self::new(words.iter().map(|word| of_word(word, spec)).collect()));
+        let graph = Graph::new(automaton);
+        let start = graph.at_start().map(|probe| Self::new(vec![probe]));
+        let indispensable = graph.indispensable().into_iter().map(|probe| Self::new(vec![probe]));
+        words
+            .into_iter()
+            .chain(start)
+            .chain(indispensable)
+            .min_by(|a, b| a.rate.total_cmp(&b.rate))
+            .filter(|probes| probes.rate <= TOO_OFTEN)
+            .unwrap_or_default()
+    }
+}
+
+impl Probe {
+    /// How often the window stands at a byte of ordinary text, estimated. Equal classes side by side make each other
+    /// likely: a digit is often followed by a digit.
+    pub(crate) fn rate(&self) -> f64 {
+        rate(&self.window)
+    }
+}
+
+pub(crate) fn rate(window: &[ByteSet]) -> f64 {
+    Chances::of(window).of_part(0, window.len())
+}
+
+/// How likely each class of a row is, alone and after the one before it.
+struct Chances(Vec<(f64, f64)>);
+
+impl Chances {
+    fn of(classes: &[ByteSet]) -> Self {
+        let mut before: Option<(&ByteSet, f64)> = None;
+        let chances = classes.iter().map(|class| {
+            let alone = class.frequency();
+            let given = before.map_or(0.0, |(set, rate)| 0.6 * class.common(set).frequency() / rate.max(1e-9));
+            before = Some((class, alone));
+            (alone, alone.max(given.min(0.9)).min(1.0))
+        });
+        Self(chances.collect())
+    }
+
+    fn of_part(&self, from: usize, to: usize) -> f64 {
+        self.0[from..to].iter().enumerate().map(|(at, (alone, given))| if at == 0 { *alone } else { *given }).product()
+    }
+}
+
+/// The rarest part of a window, and where it begins.
+fn rarest(classes: &[ByteSet], must: Option<usize>) -> Option<(usize, Vec<ByteSet>)> {
+    let chances = Chances::of(classes);
+    let ends = |from: usize| (from + 1..=(from + WINDOW).min(classes.len())).map(move |to| (from, to));
+    (0..classes.len())
+        .flat_map(ends)
+        .filter(|(from, to)| must.is_none_or(|must| (*from..*to).contains(&must)))
+        .min_by(|a, b| chances.of_part(a.0, a.1).total_cmp(&chances.of_part(b.0, b.1)))
+        .map(|(from, to)| (from, classes[from..to].to_vec()))
+}
+
+/// The words that a pattern is a choice of, or begins with.
+fn words(spec: &PatternSpec, hir: &Hir) -> Option<Vec<Vec<u8>>> {
+    let words: Vec<Vec<u8>> = match &spec.matcher {
+        Matcher::Words { words, .. } => words.iter().map(|word| word.clone().into_bytes()).collect(),
+        _ => {
+            let mut extractor = Extractor::new();
+            extractor.kind(ExtractKind::Prefix).limit_total(2048).limit_literal_len(6).limit_repeat(4);
+            let prefixes = extractor.extract(hir);
+            let literals = prefixes.literals()?;
+            let mut folded: Vec<Vec<u8>> = literals.iter().map(|word| word.as_bytes().to_ascii_lowercase()).collect();
+            folded.sort_unstable();
+            folded.dedup();
+            folded
+        }
+    };
+    let capped = spec.max.unwrap_or(usize::MAX);
+    let usable =
+        !words.is_empty() && words.len() <= MAX_WORDS && words.iter().all(|word| (1..=capped).contains(&word.len()));
+    usable.then_some(words)
+}
+
+fn of_word(word: &[u8], spec: &PatternSpec) -> Probe {
+    let exact = matches!(&spec.matcher, Matcher::Words { nocase: false, .. });
+    let classes: Vec<ByteSet> = word
+        .iter()
+        .map(|byte| {
+            let both = [*byte, byte.to_ascii_lowercase(), byte.to_ascii_uppercase()];
+            both.into_iter().take(if exact { 1 } else { 3 }).collect()
+        })
+        .collect();
+    let (from, window) = rarest(&classes, None).unwrap_or((0, classes.clone()));
+    let mut before = ByteSet::default();
+    classes[..from].iter().for_each(|class| before.add(class));
+    Probe { window, lead: Lead { anchor: 0, min: from, max: from, bytes: before } }
+}
+
+/// The automaton as a graph over its classes of bytes.
+struct Graph<'a> {
+    automaton: &'a Automaton,
+    /// The bytes of each class.
+    classes: Vec<ByteSet>,
+    /// One byte of each class.
+    bytes: Vec<u8>,
+    starts: Vec<u32>,
+}
+
+impl<'a> Graph<'a> {
+    fn new(automaton: &'a Automaton) -> Self {
+        let mut classes: Vec<ByteSet> = Vec::new();
+        let mut bytes = Vec::new();
+        for byte in 0..=255u8 {
+            let class = automaton.class(byte);
+            if class >= classes.len() {
+                classes.resize(class + 1, ByteSet::default());
+                bytes.resize(class + 1, byte);
+            }
+            classes[class].insert(byte);
+        }
+        let mut starts: Vec<u32> = (0..=256usize).map(|before| automaton.start(u8::try_from(before).ok())).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        starts.retain(|state| automaton.live(*state));
+        Self { automaton, classes, bytes, starts }
+    }
+
+    fn steps(&self, state: u32) -> impl Iterator<Item = (usize, u32)> + '_ {
+        (0..self.bytes.len()).map(move |class| (class, self.automaton.step(state, self.bytes[class])))
+    }
+
+    /// Whether a match can be over at this state, having taken no further byte.
+    fn ends(&self, state: u32) -> bool {
+        self.automaton.matched_at_end(state) || self.steps(state).any(|(_, to)| self.automaton.matched(to))
+    }
+
+    /// One step further along all matches: the states, and the bytes that lead there.
+    fn advance(&self, states: &[u32]) -> (Vec<u32>, ByteSet) {
+        let mut next = Vec::new();
+        let mut bytes = ByteSet::default();
+        for state in states {
+            for (class, to) in self.steps(*state) {
+                if to != DEAD && self.automaton.live(to) {
+                    bytes.add(&self.classes[class]);
+                    next.push(to);
+                }
+            }
+        }
+        next.sort_unstable();
+        next.dedup();
+        (next, bytes)
+    }
+
+    /// The classes of the bytes that follow these states in every match, as far as every match goes on, `most` at most.
+    fn ahead(&self, states: Vec<u32>, most: usize) -> Vec<ByteSet> {
+        let mut states = states;
+        let mut classes = Vec::new();
+        let most = most.min(self.automaton.cap.unwrap_or(usize::MAX));
+        while classes.len() < most && !states.is_empty() && !states.iter().any(|state| self.ends(*state)) {
+            let (next, bytes) = self.advance(&states);
+            classes.push(bytes);
+            states = next;
+            // A hard pattern has many states a step; what was learned so far has to do.
+            if states.len() > MAX_STATES / 8 {
+                break;
+            }
+        }
+        classes
+    }
+
+    fn at_start(&self) -> Option<Probe> {
+        let classes = self.ahead(self.starts.clone(), REACH);
+        let (from, window) = rarest(&classes, None)?;
+        let mut before = ByteSet::default();
+        classes[..from].iter().for_each(|class| before.add(class));
+        Some(Probe { window, lead: Lead { anchor: 0, min: from, max: from, bytes: before } })
+    }
+
+    /// A probe for each class of bytes that every match contains.
+    fn indispensable(&self) -> Vec<Probe> {
+        if self.automaton.states() > MAX_STATES {
+            return Vec::new();
+        }
+        (0..self.classes.len())
+            .filter(|class| self.classes[*class].len() <= 16)
+            .filter_map(|class| self.around(class))
+            .collect()
+    }
+
+    /// The probe around the first byte of this class in a match; None where a match can do without one, or where it can
+    /// come arbitrarily late.
+    fn around(&self, class: usize) -> Option<Probe> {
+        let region = Region::before(self, class)?;
+        let after: Vec<u32> = {
+            let mut states: Vec<u32> = region
+                .states
+                .iter()
+                .map(|state| self.automaton.step(*state, self.bytes[class]))
+                .filter(|state| *state != DEAD && self.automaton.live(*state))
+                .collect();
+            states.sort_unstable();
+            states.dedup();
+            states
+        };
+        if self.automaton.cap.is_some_and(|cap| region.max + 1 + WINDOW > cap) {
+            return None;
+        }
+        let mut classes = region.back(self, class, BACK.min(region.min));
+        let anchor = classes.len();
+        classes.push(self.classes[class]);
+        classes.extend(self.ahead(after, WINDOW));
+        let (from, window) = rarest(&classes, Some(anchor))?;
+        let lead = Lead { anchor: anchor - from, min: region.min, max: region.max, bytes: region.bytes };
+        Some(Probe { window, lead })
+    }
+}
+
+/// The part of an automaton that is read before the first byte of a class.
+struct Region {
+    /// Its states.
+    states: Vec<u32>,
+    /// The shortest and the longest way through it, in bytes.
+    min: usize,
+    max: usize,
+    bytes: ByteSet,
+}
+
+impl Region {
+    /// None where a match can end inside it, or where there is no longest way.
+    fn before(graph: &Graph<'_>, class: usize) -> Option<Self> {
+        let automaton = graph.automaton;
+        let live = |state: u32| state != DEAD && automaton.live(state);
+        let leaves = |state: u32| live(automaton.step(state, graph.bytes[class]));
+        let mut shortest: Vec<Option<usize>> = vec![None; automaton.states()];
+        let mut states = Vec::new();
+        let mut bytes = ByteSet::default();
+        let mut degree = vec![0u32; automaton.states()];
+        let mut layer = graph.starts.clone();
+        layer.iter().for_each(|state| shortest[*state as usize] = Some(0));
+        let mut depth = 0;
+        while !layer.is_empty() {
+            let mut next = Vec::new();
+            for state in &layer {
+                if graph.ends(*state) {
+                    return None;
+                }
+                states.push(*state);
+                for (edge, to) in graph.steps(*state) {
+                    if edge == class || !live(to) {
+                        continue;
+                    }
+                    bytes.add(&graph.classes[edge]);
+                    degree[to as usize] += 1;
+                    if shortest[to as usize].is_none() {
+                        shortest[to as usize] = Some(depth + 1);
+                        next.push(to);
+                    }
+                }
+            }
+            layer = next;
+            depth += 1;
+        }
+        let longest = longest(graph, class, &mut degree, &states)?;
+        let ways = states.iter().filter(|state| leaves(**state));
+        let max = ways.clone().map(|state| longest[*state as usize]).max()?;
+        let min = ways.filter_map(|state| shortest[*state as usize]).min()?;
+        Some(Self { states, min, max, bytes })
+    }
+
+    /// The classes of the last bytes before the first byte of `class`, `count` of them, nearest last.
+    fn back(&self, graph: &Graph<'_>, class: usize, count: usize) -> Vec<ByteSet> {
+        let live = |state: u32| state != DEAD && graph.automaton.live(state);
+        let mut targets: Vec<u32> =
+            self.states.iter().copied().filter(|s| live(graph.automaton.step(*s, graph.bytes[class]))).collect();
+        targets.sort_unstable();
+        let mut classes = Vec::new();
+        for _ in 0..count {
+            let mut found = ByteSet::default();
+            let mut sources = Vec::new();
+            for state in &self.states {
+                let mut leads = false;
+                for (edge, to) in graph.steps(*state) {
+                    if edge != class && targets.binary_search(&to).is_ok() {
+                        found.add(&graph.classes[edge]);
+                        leads = true;
+                    }
+                }
+                if leads {
+                    sources.push(*state);
+                }
+            }
+            classes.insert(0, found);
+            sources.sort_unstable();
+            targets = sources;
+        }
+        classes
+    }
+}
+
+/// The longest way from a start to each state of a region, in bytes; None where it has a circle.
+fn longest(graph: &Graph<'_>, class: usize, degree: &mut [u32], states: &[u32]) -> Option<Vec<usize>> {
+    let automaton = graph.automaton;
+    let mut longest = vec![0usize; automaton.states()];
+    let mut ready: Vec<u32> = states.iter().copied().filter(|state| degree[*state as usize] == 0).collect();
+    let mut seen = 0;
+    while let Some(state) = ready.pop() {
+        seen += 1;
+        for (edge, to) in graph.steps(state) {
+            if edge == class || to == DEAD || !automaton.live(to) {
+                continue;
+            }
+            longest[to as usize] = longest[to as usize].max(longest[state as usize] + 1);
+            degree[to as usize] -= 1;
+            if degree[to as usize] == 0 {
+                ready.push(to);
+            }
+        }
+    }
+    (seen == states.len()).then_some(longest)
+}
