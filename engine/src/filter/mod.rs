@@ -1,19 +1,19 @@
 //! The candidate pass: one look at the bytes for all patterns, which tells where a candidate may begin.
 //!
-//! Each pattern's [`probe`]s say what its matches must contain. Windows that can be listed as a few four-byte words go to
-//! [`words`], one table for all of them, however many; the others go to [`windows`], which turn classes of bytes into
-//! bitmaps, 64 bytes at a time ([`bitmap`], by the widest vectors that the processor has), and combine them by shifts. A
-//! hit is confirmed byte by byte here, and followed by the pattern's automaton in the lane.
+//! Each pattern's [`probe`]s say what its matches must contain. [`windows`] looks for them at 64 places at a time, by the
+//! widest vectors that the processor has ([`vectors`]); what can be listed as a few four-byte [`words`] shares windows, or,
+//! where there are thousands, a table. A hit is confirmed byte by byte here, and followed by the pattern's automaton in
+//! the lane.
 
-mod bitmap;
 mod bytes;
 pub(crate) mod probe;
+mod vectors;
 mod windows;
 mod words;
 
-pub use bitmap::Vectors;
 use bytes::ByteSet;
 use probe::{Probe, Probes};
+pub use vectors::Vectors;
 use windows::Windows;
 use words::Words;
 
@@ -30,8 +30,9 @@ pub(crate) struct Starts {
 /// Bytes that are looked at in one go: what is found in them waits in memory until it is used.
 pub(crate) const BLOCK: usize = 64 << 10;
 
-/// Hits after which a look is cut short.
+/// Hits after which a look is cut short, and the bytes that it is not cut below.
 const MAX_HITS: usize = 4096;
+const MIN_LOOK: usize = 256;
 
 /// The candidate pass of one set of patterns.
 #[derive(Debug, Default)]
@@ -53,7 +54,7 @@ struct Tail {
 impl Filter {
     /// The pass for these patterns, all of which have probes.
     pub(crate) fn new<'a>(patterns: impl Iterator<Item = (u32, &'a Probes)>, vectors: Vectors) -> Self {
-        let mut filter = Self { windows: Windows::new(vectors), ..Self::default() };
+        let mut filter = Self { windows: Windows::new(vectors), words: Words::new(vectors), ..Self::default() };
         for (pattern, probes) in patterns {
             for probe in &probes.any {
                 let id = filter.probes.len() as u32;
@@ -65,6 +66,7 @@ impl Filter {
             filter.tails.push(Tail { pattern, reach: probes.reach, bytes: probes.bytes });
         }
         filter.words.finish();
+        filter.windows.finish();
         filter
     }
 
@@ -83,23 +85,16 @@ impl Filter {
         }
         loop {
             let block = &text[..len];
+            // What stands in a few bytes is always taken.
+            let most = if len <= MIN_LOOK { usize::MAX } else { MAX_HITS };
             let mut hit = |probe: u32, at: usize| {
                 self.confirm(block, probe, at, found);
-                found.len() < MAX_HITS
+                found.len() < most
             };
             if self.words.look(block, &mut hit) && self.windows.look(block, &mut hit) {
                 break;
             }
-            // Too many: a shorter look. What stands in 256 bytes is always taken.
-            if len <= 256 {
-                let mut all = |probe: u32, at: usize| {
-                    self.confirm(block, probe, at, found);
-                    true
-                };
-                self.windows.look(block, &mut all);
-                break;
-            }
-            len /= 4;
+            len = (len / 4).max(MIN_LOOK);
             found.clear();
         }
         tidy(found);
