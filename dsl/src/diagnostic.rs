@@ -168,6 +168,21 @@ impl Diagnostic {
         self
     }
 
+    /// The same, with the name that was probably meant, offered as a fix of what stands at `span`; without one, with
+    /// another help.
+    #[must_use]
+    pub fn meant(self, near: Option<&str>, span: &Span, otherwise: impl Into<String>) -> Self {
+        match near {
+            Some(near) => self.help(format!("did you mean `{near}`?")).fix(Fix::new(
+                format!("write `{near}`"),
+                Applicability::Suggested,
+                span.clone(),
+                near,
+            )),
+            None => self.help(otherwise),
+        }
+    }
+
     /// The same, with a way to mend it.
     #[must_use]
     pub fn fix(mut self, fix: Fix) -> Self {
