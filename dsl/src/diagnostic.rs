@@ -26,7 +26,69 @@ pub enum Severity {
     Warning,
 }
 
-/// One message. Serialised, it is an object with `code`, `name`, `severity`, `path`, `line`, `column`, `message`, `help`.
+/// Whether a [`Fix`] may be applied unseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, PartialOrd, Ord)]
+#[serde(rename_all = "lowercase")]
+pub enum Applicability {
+    /// It is certainly what is meant, and no decision of rules that are right today changes. `rulec check --fix` applies it.
+    Safe,
+    /// It is probably what is meant; a person looks at it first. `rulec check --fix --suggested` applies it too.
+    Suggested,
+}
+
+/// A change to the file of a message that mends what the message is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fix {
+    /// What it does, as a menu would call it: lower case, no full stop.
+    pub title: String,
+    /// Whether a person must look.
+    pub applicability: Applicability,
+    /// The edits, in the order of their places; none overlaps another. All or none are applied.
+    pub edits: Vec<Edit>,
+}
+
+/// The replacement of one stretch of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Edit {
+    /// What is replaced, in bytes of the file; empty: the text is inserted there. Both ends are on characters.
+    pub span: Span,
+    /// What comes in its place; empty: it is removed.
+    pub text: String,
+}
+
+impl Fix {
+    /// A fix of one edit.
+    #[must_use]
+    pub fn new(title: impl Into<String>, applicability: Applicability, span: Span, text: impl Into<String>) -> Self {
+        Self { title: title.into(), applicability, edits: vec![Edit { span, text: text.into() }] }
+    }
+
+    /// The same, with one edit more, wherever it stands.
+    #[must_use]
+    pub fn and(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.edits.push(Edit { span, text: text.into() });
+        self.edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
+        self
+    }
+}
+
+/// Another place that a message is about: the first of two definitions, the rule that is stronger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Related {
+    /// The file; it may be another than the message's.
+    pub path: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// The place in bytes of that file.
+    pub span: Span,
+    /// What stands there.
+    pub label: String,
+}
+
+/// One message. Serialised, it is an object with `code`, `name`, `severity`, `path`, `line`, `column`, `span`, `message`, and
+/// where there are any `label`, `help`, `related` and `fixes`.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Diagnostic {
     /// What kind of message.
@@ -52,6 +114,12 @@ pub struct Diagnostic {
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// The other places that are involved.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<Related>,
+    /// What would mend it, the best first. They are alternatives: one of them is applied.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fixes: Vec<Fix>,
 }
 
 // serde asks for a reference.
@@ -67,7 +135,8 @@ impl Diagnostic {
         let (line, column) = line_column(&source.text, span.start);
         let (path, message) = (source.path.clone(), message.into());
         let (name, severity) = (code.name(), code.severity());
-        Self { code, name, severity, path, line, column, span, message, label: String::new(), help: None }
+        let (label, help, related, fixes) = (String::new(), None, Vec::new(), Vec::new());
+        Self { code, name, severity, path, line, column, span, message, label, help, related, fixes }
     }
 
     /// A message about no file.
@@ -88,6 +157,36 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// The same, with another place that is involved.
+    #[must_use]
+    pub fn related(mut self, source: &Source, span: Span, label: impl Into<String>) -> Self {
+        let (line, column) = line_column(&source.text, span.start);
+        self.related.push(Related { path: source.path.clone(), line, column, span, label: label.into() });
+        self
+    }
+
+    /// The same, with the name that was probably meant, offered as a fix of what stands at `span`; without one, with
+    /// another help.
+    #[must_use]
+    pub fn meant(self, near: Option<&str>, span: &Span, otherwise: impl Into<String>) -> Self {
+        match near {
+            Some(near) => self.help(format!("did you mean `{near}`?")).fix(Fix::new(
+                format!("write `{near}`"),
+                Applicability::Suggested,
+                span.clone(),
+                near,
+            )),
+            None => self.help(otherwise),
+        }
+    }
+
+    /// The same, with a way to mend it.
+    #[must_use]
+    pub fn fix(mut self, fix: Fix) -> Self {
+        self.fixes.push(fix);
         self
     }
 }
@@ -118,18 +217,44 @@ pub fn render(diagnostics: &[Diagnostic], sources: &[Arc<Source>], color: bool) 
             .primary_title(diagnostic.message.as_str())
             .id(diagnostic.code.id())
             .elements(Vec::<annotate_snippets::Padding>::new());
-        if let Some(source) = sources.iter().find(|s| s.path == diagnostic.path) {
-            let mut span = diagnostic.span.clone();
-            span.end = span.end.min(source.text.len()).max(span.start.min(source.text.len()));
-            span.start = span.start.min(span.end);
-            let mark = AnnotationKind::Primary.span(span);
-            let mark = if diagnostic.label.is_empty() { mark } else { mark.label(diagnostic.label.as_str()) };
-            group = group.element(Snippet::source(source.text.as_str()).path(source.path.as_str()).annotation(mark));
-        }
+        group = group.elements(snippets(diagnostic, sources));
         if let Some(help) = &diagnostic.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
         let _ = writeln!(out, "{}\n", renderer.render(&[group]));
+    }
+    out
+}
+
+/// The places of a message: its own file first, then the other files that are involved.
+fn snippets<'a>(
+    diagnostic: &'a Diagnostic,
+    sources: &'a [Arc<Source>],
+) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
+    let within = |span: &Span, text: &str| {
+        let end = span.end.min(text.len()).max(span.start.min(text.len()));
+        span.start.min(end)..end
+    };
+    let mut paths = vec![diagnostic.path.as_str()];
+    for related in &diagnostic.related {
+        if !paths.contains(&related.path.as_str()) {
+            paths.push(&related.path);
+        }
+    }
+    let mut out = Vec::new();
+    for (index, path) in paths.into_iter().enumerate() {
+        let Some(source) = sources.iter().find(|s| s.path == path) else { continue };
+        let mut marks = Vec::new();
+        if index == 0 {
+            let mark = AnnotationKind::Primary.span(within(&diagnostic.span, &source.text));
+            let label = diagnostic.label.as_str();
+            marks.push(if label.is_empty() { mark } else { mark.label(label) });
+        }
+        for related in diagnostic.related.iter().filter(|related| related.path == path) {
+            let span = within(&related.span, &source.text);
+            marks.push(AnnotationKind::Context.span(span).label(related.label.as_str()));
+        }
+        out.push(Snippet::source(source.text.as_str()).path(source.path.as_str()).annotations(marks));
     }
     out
 }

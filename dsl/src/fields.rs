@@ -181,7 +181,11 @@ pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
     names
         .into_iter()
         .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(name.len()) / 4)
+        // One letter of two says nothing.
+        .filter(|(distance, candidate)| {
+            let length = candidate.len().min(name.len());
+            *distance <= if length < 3 { 0 } else { 1 + length / 4 }
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }

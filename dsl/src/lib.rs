@@ -29,7 +29,7 @@ pub mod syntax;
 pub mod testing;
 
 pub use codes::Code;
-pub use diagnostic::{Diagnostic, Severity, Source};
+pub use diagnostic::{Applicability, Diagnostic, Edit, Fix, Related, Severity, Source};
 pub use load::PackSource;
 pub use policy::{Hit, HitAction, Policy, RequestFacts, RuleInfo, SessionFacts, SessionPolicy, UserKind};
 

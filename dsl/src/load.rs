@@ -1,7 +1,7 @@
 //! Reads files and packs, and what they import.
 
 use crate::codes::Code;
-use crate::diagnostic::{Diagnostic, Source};
+use crate::diagnostic::{Applicability, Diagnostic, Fix, Source};
 use crate::syntax::tree::{File, ImportSource, ItemKind};
 use crate::{CompileOptions, syntax};
 use std::collections::BTreeMap;
@@ -134,6 +134,15 @@ fn read(path: &Path) -> Result<String, String> {
         .map_err(|error| format!("`{}` is not UTF-8 at byte {}", path.display(), error.utf8_error().valid_up_to()))
 }
 
+/// The text of an imported file, or in words why there is none; the message has its path.
+fn read_imported(path: &Path) -> Result<String, String> {
+    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        _ => error.to_string(),
+    })?;
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+}
+
 fn rule_files(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     if !path.is_dir() {
         return vec![path.to_owned()];
@@ -185,7 +194,7 @@ impl<'a> Loader<'a> {
         for item in &tree.items {
             if let ItemKind::Import(import) = &item.kind {
                 let found = match &import.source {
-                    ImportSource::Pack { name, version } => self.pack(&source, &name.value, version),
+                    ImportSource::Pack { name, version } => self.pack(&source, name, version),
                     ImportSource::File(file) => self.file(&source, Path::new(path), file),
                 };
                 if let Some(other) = found {
@@ -207,14 +216,15 @@ impl<'a> Loader<'a> {
         index
     }
 
-    fn pack(&mut self, from: &Source, name: &str, version: &syntax::tree::Text) -> Option<usize> {
-        let span = version.span.clone();
+    fn pack(&mut self, from: &Source, written: &syntax::tree::Name, version: &syntax::tree::Text) -> Option<usize> {
+        let (name, span) = (written.value.as_str(), version.span.clone());
         let Some(text) = self.options.packs.text(name) else {
-            let diagnostic = Diagnostic::new(from, span, Code::MissingImport, format!("there is no pack `{name}`"));
-            let near = crate::fields::nearest(name, self.options.packs.names());
+            let message = format!("there is no pack `{name}`");
+            let diagnostic = Diagnostic::new(from, written.span.clone(), Code::MissingImport, message);
             let known = self.options.packs.names().collect::<Vec<_>>().join(", ");
-            let help = near.map_or_else(|| format!("the packs are: {known}"), |n| format!("did you mean `{n}`?"));
-            self.loaded.diagnostics.push(diagnostic.help(help));
+            let otherwise = format!("the packs are: {known}");
+            let near = crate::fields::nearest(name, self.options.packs.names());
+            self.loaded.diagnostics.push(diagnostic.meant(near, &written.span, otherwise));
             return None;
         };
         let key = format!("<{name}>");
@@ -228,7 +238,15 @@ impl<'a> Loader<'a> {
         let fits = actual.strip_prefix(&version.value).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         if !fits {
             let message = format!("pack `{name}` has version `{actual}`, not `{}`", version.value);
-            self.loaded.diagnostics.push(Diagnostic::new(from, span, Code::MissingImport, message));
+            let major = actual.split('.').next().unwrap_or_default();
+            let fix = Fix::new(
+                format!("import version {major}"),
+                Applicability::Suggested,
+                span.clone(),
+                format!("\"{major}\""),
+            );
+            let diagnostic = Diagnostic::new(from, span, Code::MissingImport, message);
+            self.loaded.diagnostics.push(diagnostic.help(format!("write `import {name} \"{major}\"`")).fix(fix));
         }
         Some(index)
     }
@@ -236,11 +254,11 @@ impl<'a> Loader<'a> {
     fn file(&mut self, from: &Source, path: &Path, file: &syntax::tree::Text) -> Option<usize> {
         let target = path.parent().unwrap_or(Path::new("")).join(file.value.trim_start_matches("./"));
         let known = canonical(&target);
-        let text = if self.known.contains_key(&known) { Ok(String::new()) } else { read(&target) };
+        let text = if self.known.contains_key(&known) { Ok(String::new()) } else { read_imported(&target) };
         match text {
             Ok(text) => self.enter(from, file.span.clone(), &target.display().to_string(), &known, text),
-            Err(_) => {
-                let message = format!("`{}` can't be read", file.value);
+            Err(reason) => {
+                let message = format!("`{}` can't be imported: {reason}", file.value);
                 let diagnostic = Diagnostic::new(from, file.span.clone(), Code::MissingImport, message);
                 self.loaded.diagnostics.push(diagnostic.help("the path is relative to the file that imports"));
                 None

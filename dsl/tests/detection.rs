@@ -1,10 +1,9 @@
 //! How well the standard packs detect, on cases that other projects published (see `eval/NOTICE.md`): precision and recall
-//! for each entity, with floors. The patterns are read from the packs' own text, so that what is measured is what ships.
+//! for each entity, with floors. The packs are compiled as everybody's rules are, so that what is measured is what ships.
 
 use bytes::Bytes;
-use sluice_engine::{
-    Action, Budget, Collected, Mask, Matcher, PatternSpec, Program, RuleSpec, Stream, StreamOptions, Validator,
-};
+use sluice_dsl::{CompileOptions, Policy, compile_source};
+use sluice_engine::{Budget, Collected, Stream, StreamOptions};
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
@@ -25,68 +24,40 @@ fn cases() -> Vec<Case> {
 /// The patterns that stand for an entity of a source.
 fn patterns_of(entity: &str) -> &'static [&'static str] {
     match entity {
-        "EMAIL_ADDRESS" => &["email"],
-        "PHONE_NUMBER" => &["phone", "phone_in_context"],
-        "CREDIT_CARD" => &["credit_card"],
-        "IBAN_CODE" => &["iban"],
-        "US_SSN" => &["us_ssn", "us_ssn_in_context"],
-        "IP_ADDRESS" => &["ipv4", "ipv6"],
-        "MAC_ADDRESS" => &["mac"],
-        "aws-access-token" | "AWSKeyDetector" => &["aws_key", "aws_secret"],
-        "gcp-api-key" => &["google_api_key"],
-        "jwt" | "JwtTokenDetector" => &["jwt"],
-        "private-key" => &["private_key"],
-        "slack-webhook-url" => &["slack_webhook"],
-        "stripe-access-token" | "StripeDetector" => &["stripe_key"],
-        other if other.starts_with("github") => &["github_token"],
-        other if other.to_ascii_lowercase().starts_with("slack") => &["slack_token"],
+        "EMAIL_ADDRESS" => &["std.pii.email"],
+        "PHONE_NUMBER" => &["std.pii.phone", "std.pii.phone_in_context"],
+        "CREDIT_CARD" => &["std.pii.credit_card"],
+        "IBAN_CODE" => &["std.pii.iban"],
+        "US_SSN" => &["std.pii.us_ssn", "std.pii.us_ssn_in_context"],
+        "IP_ADDRESS" => &["std.pii.ipv4", "std.pii.ipv6"],
+        "MAC_ADDRESS" => &["std.pii.mac"],
+        "aws-access-token" | "AWSKeyDetector" => &["std.secrets.aws_key", "std.secrets.aws_secret"],
+        "gcp-api-key" => &["std.secrets.google_api_key"],
+        "jwt" | "JwtTokenDetector" => &["std.secrets.jwt"],
+        "private-key" => &["std.secrets.private_key"],
+        "slack-webhook-url" => &["std.secrets.slack_webhook"],
+        "stripe-access-token" | "StripeDetector" => &["std.secrets.stripe_key"],
+        other if other.starts_with("github") => &["std.secrets.github_token"],
+        other if other.to_ascii_lowercase().starts_with("slack") => &["std.secrets.slack_token"],
         other => panic!("no pattern for {other}"),
     }
 }
 
-/// Reads `pattern NAME = /…/ clauses` lines of a pack.
-fn read_patterns(source: &str) -> BTreeMap<String, PatternSpec> {
-    let mut patterns = BTreeMap::new();
-    for line in source.lines().filter(|line| line.starts_with("pattern ")) {
-        let (name, rest) = line["pattern ".len()..].split_once(" = /").expect("a regular expression");
-        let end = (1..rest.len())
-            .find(|i| rest.as_bytes()[*i] == b'/' && !rest[..*i].ends_with('\\'))
-            .expect("the end of the expression");
-        let (regex, clauses) = (&rest[..end], &rest[end + 1..]);
-        let mut spec = PatternSpec::new(name, Matcher::Regex(regex.replace("\\/", "/")));
-        if let Some((_, tail)) = clauses.split_once("validate ") {
-            let word = tail.split(' ').next().expect("a validator");
-            let (validator, argument) = word.split_once('(').unwrap_or((word, ""));
-            let argument = argument.strip_suffix(')').map(|number| number.parse().expect("a number"));
-            spec = spec.validate(Validator::named(validator, argument).expect("a known validator"));
-        }
-        if let Some((_, tail)) = clauses.split_once("near [") {
-            let (words, tail) = tail.split_once(']').expect("the end of the list");
-            let within = tail.trim().strip_prefix("within ").and_then(|n| n.split(' ').next()).expect("a window");
-            spec = spec.near(words.split(", ").map(|word| word.trim_matches('"')), within.parse().expect("a number"));
-        }
-        if let Some((_, tail)) = clauses.split_once("max ") {
-            let (digits, unit) =
-                tail.trim().split_at(tail.trim().find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.trim().len()));
-            spec = spec.max(digits.parse::<usize>().expect("a number") * if unit == "KiB" { 1024 } else { 1 });
-        }
-        patterns.insert(name.to_owned(), spec);
-    }
-    patterns
+/// A policy of one rule that masks these patterns of the packs.
+fn policy(patterns: &[&str]) -> Policy {
+    let text = format!(
+        "language 1\nimport std.pii \"1\"\nimport std.secrets \"1\"\n\
+         rule found {{ on response match {} then mask redact(with: \"#\") }}\n",
+        patterns.join(", ")
+    );
+    let compilation = compile_source("detection.rules", &text, &CompileOptions::for_tests());
+    assert!(!compilation.has_errors(), "{}", compilation.render(false));
+    compilation.policy.expect("no errors")
 }
 
-fn program(specs: &BTreeMap<String, PatternSpec>, names: &[&str]) -> Program {
-    let mut builder = Program::builder();
-    for name in names {
-        let id = builder.pattern(specs[*name].clone()).unwrap_or_else(|error| panic!("{error}"));
-        builder.rule(RuleSpec::new(*name, Action::Mask(Mask::redact("#")), [id]));
-    }
-    builder.build().expect("a program")
-}
-
-fn found(program: &Program, text: &str) -> Vec<(u64, u64)> {
+fn found(policy: &Policy, text: &str) -> Vec<(u64, u64)> {
     let mut out = Collected::default();
-    let mut stream = Stream::open(program, StreamOptions::raw(), &Budget::unlimited());
+    let mut stream = Stream::open(policy.program(), StreamOptions::raw(), &Budget::unlimited());
     stream.push(Bytes::copy_from_slice(text.as_bytes()), &mut out).expect("open");
     stream.finish(&mut out).expect("open");
     out.decisions.iter().map(|decision| (decision.span.start, decision.span.end)).collect()
@@ -111,14 +82,12 @@ impl Score {
 
 #[test]
 fn the_packs_detect_at_least_as_well_as_they_did() {
-    let mut specs = read_patterns(include_str!("../../rules/std/pii.rules"));
-    specs.extend(read_patterns(include_str!("../../rules/std/secrets.rules")));
-    let mut programs: BTreeMap<String, Program> = BTreeMap::new();
+    let mut policies: BTreeMap<String, Policy> = BTreeMap::new();
     let mut scores: BTreeMap<(String, String), Score> = BTreeMap::new();
     let verbose = std::env::var_os("DETECTION_VERBOSE").is_some();
     for case in cases() {
-        let program = programs.entry(case.entity.clone()).or_insert_with(|| program(&specs, patterns_of(&case.entity)));
-        let found = found(program, &case.text);
+        let policy = policies.entry(case.entity.clone()).or_insert_with(|| policy(patterns_of(&case.entity)));
+        let found = found(policy, &case.text);
         let score = scores.entry((case.source.clone(), case.entity.clone())).or_default();
         score.cases += 1;
         let meets = |a: &(u64, u64), b: &(u64, u64)| a.0 < b.1 && b.0 < a.1;
@@ -168,10 +137,7 @@ fn floor(entity: &str) -> (f64, f64) {
 
 #[test]
 fn what_only_looks_like_a_value_is_left_alone() {
-    let mut specs = read_patterns(include_str!("../../rules/std/pii.rules"));
-    specs.extend(read_patterns(include_str!("../../rules/std/secrets.rules")));
-    let names: Vec<&str> = specs.keys().map(String::as_str).collect();
-    let program = program(&specs, &names);
+    let policy = policy(&["std.pii.any", "std.secrets.any"]);
     let mut found_any = Vec::new();
     for text in [
         "created_at=1699999999 updated_at=1700000000123",
@@ -199,7 +165,7 @@ fn what_only_looks_like_a_value_is_left_alone() {
         "-----BEGIN CERTIFICATE----- MIIB -----END CERTIFICATE-----",
         "{\"id\":10987654321,\"n\":[1,2,3],\"t\":\"2024-01-02\"}",
     ] {
-        for span in found(&program, text) {
+        for span in found(&policy, text) {
             found_any.push(text[span.0 as usize..span.1 as usize].to_owned());
         }
     }

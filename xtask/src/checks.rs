@@ -83,7 +83,8 @@ pub(crate) fn fuzz(seconds: Option<&str>) -> Outcome {
 /// Accepts the output of golden tests as it is now.
 pub(crate) fn bless() -> Outcome {
     machine::for_build()?;
-    Step::cargo("test").args(["--workspace", "--exclude", "sluice-tests"]).env("INSTA_UPDATE", "always").run()
+    let test = Step::cargo("test").args(["--workspace", "--exclude", "sluice-tests"]);
+    test.env("INSTA_UPDATE", "always").env("BLESS", "1").run()
 }
 
 fn clippy() -> Outcome {
@@ -95,7 +96,7 @@ fn rules() -> Outcome {
     if !root().join("rules").is_dir() {
         return skipped("rules", "there is no rules/ folder");
     }
-    rulec(&["fmt", "--check", "examples"])?;
+    rulec(&["fmt", "--check", "rules", "examples"])?;
     rulec(&["check", "rules", "examples"])?;
     rulec(&["test", "rules", "examples"])
 }

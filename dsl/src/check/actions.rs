@@ -20,18 +20,27 @@ impl Checker<'_> {
     /// The one action of a rule; `alert` beside another adds nothing, as every decision is reported.
     pub(crate) fn action(&self, unit: usize, rule: &Rule) -> Option<Lowered> {
         let mut main: Option<Lowered> = None;
+        let mut good = true;
         for action in &rule.actions {
             let lowered = match &action.value {
                 ActionKind::Alert => continue,
                 ActionKind::Block(message) => Lowered::Block(message.as_ref().map(|m| m.value.clone())),
-                ActionKind::Mask { strategy, arguments } => Lowered::Mask(self.mask(unit, strategy, arguments)?),
+                ActionKind::Mask { strategy, arguments } => match self.mask(unit, strategy, arguments) {
+                    Some(mask) => Lowered::Mask(mask),
+                    // What is said about it is enough; the other actions are still looked at.
+                    None => {
+                        good = false;
+                        Lowered::Alert
+                    }
+                },
                 ActionKind::Approve { by, count, ttl, wait } => {
                     let by = self.texts(unit, by);
                     let positive = |value: Option<u64>, or: u64| value.unwrap_or(or);
                     let count = positive(count.as_ref().map(|c| c.value), 1);
                     if by.is_empty() || count == 0 || count > 100 {
                         let message = "an approval needs a group, and a count from 1 to 100";
-                        self.error(unit, &action.span, Code::Action, message, |d| d);
+                        let help = "write it as in `approve by [\"dba-leads\"] count 1`";
+                        self.error(unit, &action.span, Code::Action, message, |d| d.help(help));
                         return None;
                     }
                     let ttl = Duration::from_secs(positive(ttl.as_ref().map(|t| t.value), 30 * 60));
@@ -51,7 +60,7 @@ impl Checker<'_> {
             }
             main = Some(lowered);
         }
-        Some(main.unwrap_or(Lowered::Alert))
+        good.then(|| main.unwrap_or(Lowered::Alert))
     }
 
     fn mask(&self, unit: usize, strategy: &Name, arguments: &[(Name, Value)]) -> Option<Mask> {
@@ -65,28 +74,32 @@ impl Checker<'_> {
         let Some((_, known)) = STRATEGIES.iter().find(|(name, _)| *name == strategy.value) else {
             let near = nearest(&strategy.value, STRATEGIES.iter().map(|(name, _)| *name));
             let all = STRATEGIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-            let help = near.map_or_else(|| format!("it is one of: {all}"), |n| format!("did you mean `{n}`?"));
             self.error(unit, &strategy.span, Code::Mask, format!("unknown mask `{}`", strategy.value), |d| {
-                d.help(help)
+                d.meant(near, &strategy.span, format!("it is one of: {all}"))
             });
             return None;
         };
         for (index, (name, _)) in arguments.iter().enumerate() {
             if !known.contains(&name.value.as_str()) {
                 let message = format!("`{}` takes no `{}`", strategy.value, name.value);
+                let near = nearest(&name.value, known.iter().copied());
                 self.error(unit, &name.span, Code::Mask, message, |d| {
-                    d.help(format!("it takes: {}", known.join(", ")))
+                    d.meant(near, &name.span, format!("it takes: {}", known.join(", ")))
                 });
                 return None;
             }
             if arguments[..index].iter().any(|(other, _)| other.value == name.value) {
-                self.error(unit, &name.span, Code::DuplicateClause, format!("`{}` is given twice", name.value), |d| d);
+                self.error(unit, &name.span, Code::DuplicateClause, format!("`{}` is given twice", name.value), |d| {
+                    d.label("the second one").help("keep one of them")
+                });
                 return None;
             }
         }
         let argument = |name: &str| arguments.iter().find(|(n, _)| n.value == name).map(|(_, value)| value);
         let bad = |span: &Span, message: &str| {
-            self.error(unit, span, Code::Mask, message, |d| d);
+            self.error(unit, span, Code::Mask, message, |d| {
+                d.help("write it as in `partial(keep_first: 2, keep_last: 4, with: \"*\")`, `redact(with: \"[text]\")`")
+            });
         };
         let text = |name: &str| -> Option<Option<String>> {
             match argument(name) {

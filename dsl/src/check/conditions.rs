@@ -3,9 +3,10 @@
 use super::Checker;
 use super::names::Kind;
 use crate::codes::Code;
+use crate::diagnostic::{Applicability, Fix};
 use crate::fields::{FIELDS, FieldId, FieldInfo, FieldType, PROTOCOLS, find, nearest};
 use crate::policy::condition::{Cond, How, Test, Truth};
-use crate::syntax::tree::{Condition, Field, Name, Operator, Spanned, Value};
+use crate::syntax::tree::{Condition, Field, Name, Operator, Rule, Spanned, Value};
 use sluice_engine::JsonPath;
 use std::collections::BTreeSet;
 
@@ -59,6 +60,16 @@ impl Checker<'_> {
         }
     }
 
+    /// The protocols for which a rule can hold, by its scopes and its `when`.
+    pub(crate) fn rule_protocols(&self, unit: usize, rule: &Rule) -> BTreeSet<&'static str> {
+        let scopes = rule.scopes.iter().filter_map(|name| self.find(unit, Kind::Scope, &name.value));
+        let scopes = scopes
+            .map(|(target, last)| self.protocols(target, &self.names.tables[target].scopes[last].condition))
+            .reduce(|a, b| &a | &b);
+        let scopes = scopes.unwrap_or_else(all_protocols);
+        rule.when.iter().fold(scopes, |left, when| &left & &self.protocols(unit, when))
+    }
+
     /// Checks and lowers. What is wrong is reported, and lowered to unknown.
     pub(crate) fn condition(&self, place: &Place, condition: &Condition, negated: bool) -> Cond {
         let parts = |parts: &[Condition]| parts.iter().map(|p| self.condition(place, p, negated)).collect();
@@ -71,7 +82,7 @@ impl Checker<'_> {
             Condition::Field(field) => self.flag(place, field, negated),
             Condition::Compare { field, operator, value } => {
                 let test = self.field(place, field).and_then(|(info, path)| {
-                    let (how, flip) = self.compare(place.unit, info, field, operator, value)?;
+                    let (how, flip) = self.compare(place.unit, info, operator, value)?;
                     let negated = negated != flip;
                     Some(Cond::Test(Test { field: info.id, path, negated, every: place.relaxing, how }))
                 });
@@ -96,9 +107,9 @@ impl Checker<'_> {
     fn field(&self, place: &Place, field: &Field) -> Option<(&'static FieldInfo, Option<JsonPath>)> {
         let info = self.known(place.unit, &field.name)?;
         if !info.protocols.is_empty() && !info.protocols.iter().any(|p| place.protocols.contains(p)) {
-            let scope = place.protocols.iter().copied().collect::<Vec<_>>().join(", ");
-            let message =
-                format!("`{}` is of {}, and the scope leaves only {scope}", info.name, info.protocols.join(", "));
+            let scope = place.protocols.iter().copied().collect::<Vec<_>>();
+            let (of, left) = (words(info.protocols), if scope.is_empty() { "none".to_owned() } else { words(&scope) });
+            let message = format!("`{}` is a field of {of}, and the scope leaves {left}", info.name);
             self.error(place.unit, &field.name.span, Code::Protocol, message, |d| {
                 d.label("could never hold").help("widen the scope, or remove the condition")
             });
@@ -113,7 +124,8 @@ impl Checker<'_> {
             (FieldId::ToolArg, Some(path)) => match JsonPath::parse(&path.value) {
                 Ok(path) => Some(path),
                 Err(message) => {
-                    self.error(place.unit, &path.span, Code::Path, message, |d| d);
+                    let help = "write it as in `$.customer.name`";
+                    self.error(place.unit, &path.span, Code::Path, message, |d| d.help(help));
                     return None;
                 }
             },
@@ -123,7 +135,9 @@ impl Checker<'_> {
                 return None;
             }
             (_, Some(path)) => {
-                self.error(place.unit, &path.span, Code::Type, format!("`{}` takes no path", info.name), |d| d);
+                self.error(place.unit, &path.span, Code::Type, format!("`{}` takes no path", info.name), |d| {
+                    d.help(format!("write `{}` without parentheses", info.name))
+                });
                 return None;
             }
             (_, None) => None,
@@ -136,16 +150,9 @@ impl Checker<'_> {
         let found = find(&name.value);
         if found.is_none() {
             let near = nearest(&name.value, FIELDS.iter().map(|f| f.name));
-            self.error(
-                unit,
-                &name.span,
-                Code::UnknownField,
-                format!("unknown field `{}`", name.value),
-                |d| match near {
-                    Some(near) => d.help(format!("did you mean `{near}`?")),
-                    None => d.help("`rulec schema` prints all fields"),
-                },
-            );
+            self.error(unit, &name.span, Code::UnknownField, format!("unknown field `{}`", name.value), |d| {
+                d.meant(near, &name.span, "`rulec schema` prints all fields")
+            });
         }
         found
     }
@@ -155,7 +162,6 @@ impl Checker<'_> {
         &self,
         unit: usize,
         info: &FieldInfo,
-        field: &Field,
         operator: &Spanned<Operator>,
         value: &Value,
     ) -> Option<(How, bool)> {
@@ -163,13 +169,21 @@ impl Checker<'_> {
         use Operator as O;
         let wrong = || {
             let message = format!("`{}` is {}, which doesn't go with this operator", info.name, info.kind.name());
-            self.error(unit, &operator.span, Code::Type, message, |d| d.help(format!("write `{}`", example(info))));
+            self.error(unit, &operator.span, Code::Type, message, |d| {
+                let d = d.help(format!("write `{}`", example(info)));
+                // One text of a set is asked for by `has`, and nothing else can be meant.
+                if info.kind == T::Texts && matches!(operator.value, O::Equal | O::In) {
+                    d.fix(Fix::new("write `has`", Applicability::Safe, operator.span.clone(), "has"))
+                } else {
+                    d
+                }
+            });
             None
         };
         let flip = operator.value == O::NotEqual;
         match (info.kind, operator.value) {
             (T::Text | T::Argument, O::Equal | O::NotEqual) => {
-                Some((How::AnyOf(vec![self.text(unit, value, "in")?]), flip))
+                Some((How::AnyOf(vec![self.text(unit, value, operator)?]), flip))
             }
             (T::Text | T::Argument, O::In) | (T::Texts, O::Has) => {
                 Some((How::AnyOf(self.several(unit, info, value)?), false))
@@ -196,10 +210,7 @@ impl Checker<'_> {
                 Value::Word(word) if word.value == "false" => Some((How::Flag, !flip)),
                 other => self.mistyped(unit, info, other),
             },
-            _ => {
-                let _ = field;
-                wrong()
-            }
+            _ => wrong(),
         }
     }
 
@@ -209,20 +220,31 @@ impl Checker<'_> {
         None
     }
 
-    fn text(&self, unit: usize, value: &Value, operator: &str) -> Option<String> {
+    fn text(&self, unit: usize, value: &Value, operator: &Spanned<Operator>) -> Option<String> {
         match value {
             Value::Text(text) => Some(text.value.clone()),
             Value::Word(word) => {
-                let help = if self.find(unit, Kind::List, &word.value).is_some() {
-                    format!("`{}` is a list: write `{operator} {}`", word.value, word.value)
-                } else {
-                    format!("write it in quotes: `\"{}\"`", word.value)
-                };
-                self.error(unit, &word.span, Code::Type, format!("`{}` is not a string", word.value), |d| d.help(help));
+                let message = format!("`{}` is not a string", word.value);
+                let list = self.find(unit, Kind::List, &word.value).is_some();
+                self.error(unit, &word.span, Code::Type, message, |d| {
+                    if list && operator.value == Operator::Equal {
+                        let title = format!("write `in {}`", word.value);
+                        let fix = Fix::new(&title, Applicability::Safe, operator.span.clone(), "in");
+                        d.help(format!("`{}` is a list: {title}", word.value)).fix(fix)
+                    } else if list {
+                        d.help(format!("`{0}` is a list: write `not … in {0}`", word.value))
+                    } else {
+                        let quoted = format!("\"{}\"", word.value);
+                        let title = format!("write it in quotes: `{quoted}`");
+                        d.help(&title).fix(Fix::new(title, Applicability::Safe, word.span.clone(), quoted))
+                    }
+                });
                 None
             }
             other => {
-                self.error(unit, other.span(), Code::Type, "a string is expected here", |d| d);
+                self.error(unit, other.span(), Code::Type, "a string is expected here", |d| {
+                    d.help("write it in quotes")
+                });
                 None
             }
         }
@@ -235,7 +257,9 @@ impl Checker<'_> {
                 let texts = self.texts(unit, std::slice::from_ref(value));
                 if texts.is_empty() && before == self.diagnostics.borrow().len() {
                     let message = format!("nothing to compare `{}` with: the list is empty", info.name);
-                    self.error(unit, value.span(), Code::UnknownValue, message, |d| d);
+                    self.error(unit, value.span(), Code::UnknownValue, message, |d| {
+                        d.help("give it a value, or remove the comparison")
+                    });
                 }
                 Some(texts)
             }
@@ -268,11 +292,20 @@ impl Checker<'_> {
         }
         let near = nearest(&name.value, words.iter().copied());
         let message = format!("`{}` is never `{}`", info.name, name.value);
-        self.error(unit, &name.span, Code::UnknownValue, message, |d| match near {
-            Some(near) => d.help(format!("did you mean `{near}`?")),
-            None => d.help(format!("it is one of: {}", words.join(", "))),
+        self.error(unit, &name.span, Code::UnknownValue, message, |d| {
+            d.meant(near, &name.span, format!("it is one of: {}", words.join(", ")))
         });
         None
+    }
+}
+
+/// Words of the language in a row: `a`, `b` and `c`.
+pub(crate) fn words(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => String::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Checker;
 use crate::codes::Code;
-use crate::syntax::tree::ItemKind;
+use crate::syntax::tree::{ActionKind, Direction, ItemKind, Rule};
 use jiff::ToSpan as _;
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ pub(crate) fn lint(checker: &Checker<'_>) {
                 ItemKind::Rule(i) => {
                     if !tested.contains(&(unit, i.name.value.clone())) {
                         let message = format!("no test names rule `{}`", i.name.value);
-                        let help = format!("add one: `test \"…\" {{ … expect … by {} }}`", i.name.value);
+                        let help = format!("add one, as in `{}`", example(checker, unit, i));
                         checker.error(unit, &i.name.span, Code::UntestedRule, message, |d| d.help(help));
                     }
                     continue;
@@ -53,4 +53,19 @@ pub(crate) fn lint(checker: &Checker<'_>) {
             }
         }
     }
+}
+
+/// A test of a rule, with the texts left to be written.
+fn example(checker: &Checker<'_>, unit: usize, rule: &Rule) -> String {
+    let direction = if rule.direction.value == Direction::Response { "response" } else { "request" };
+    let action = rule.actions.iter().find_map(|action| match &action.value {
+        ActionKind::Block(_) => Some("block"),
+        ActionKind::Mask { .. } => Some("mask \"…\""),
+        ActionKind::Approve { .. } => Some("approve"),
+        ActionKind::Alert => None,
+    });
+    let protocols = checker.rule_protocols(unit, rule);
+    let protocol = protocols.iter().copied().find(|protocol| *protocol == "mcp").or(protocols.first().copied());
+    let (name, action, protocol) = (&rule.name.value, action.unwrap_or("alert"), protocol.unwrap_or("mcp"));
+    format!("test \"…\" {{ given {direction} {{ protocol {protocol} }} send \"…\" expect {action} by {name} }}")
 }

@@ -5,7 +5,8 @@ use super::actions::Lowered as Done;
 use super::conditions::{Place, all_protocols};
 use super::names::Kind;
 use crate::codes::Code;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Applicability, Diagnostic, Fix, Severity};
+use crate::fields::nearest;
 use crate::policy::condition::{Cond, Truth};
 use crate::policy::{Compiled, Decode, Effect, HitAction, Lowered, Relax, RuleInfo};
 use crate::syntax::tree::{ActionKind, Direction, Except, ItemKind, Mode, Rule};
@@ -69,11 +70,12 @@ pub(crate) fn lower(checker: &Checker<'_>) -> Option<Compiled> {
         }
     }
     if !given().any(|(_, unit)| unit.tree.items.iter().any(|item| matches!(item.kind, ItemKind::Rule(_)))) {
-        let diagnostic = Diagnostic::placeless(Code::ZeroRules, "the files hold no rules");
-        checker
-            .diagnostics
-            .borrow_mut()
-            .push(diagnostic.help("imports give names only; give the files whose rules shall hold"));
+        // Where an item can't be read, the rules may be there.
+        let mut diagnostics = checker.diagnostics.borrow_mut();
+        if !diagnostics.iter().any(|d| d.severity == Severity::Error && d.code != Code::Unreadable) {
+            let diagnostic = Diagnostic::placeless(Code::ZeroRules, "the files hold no rules");
+            diagnostics.push(diagnostic.help("imports give names only; give the files whose rules shall hold"));
+        }
     }
     let program = match build.builder.build() {
         Ok(program) => program,
@@ -106,7 +108,10 @@ impl Checker<'_> {
                 let ItemKind::Decode(decode) = &item.kind else { continue };
                 if decode.language.value != "sql" {
                     let message = format!("`{}` can't be decoded", decode.language.value);
-                    self.error(unit, &decode.language.span, Code::UnknownValue, message, |d| d.help("only `sql` can"));
+                    self.error(unit, &decode.language.span, Code::UnknownValue, message, |d| {
+                        let at = decode.language.span.clone();
+                        d.help("write `as sql`").fix(Fix::new("write `sql`", Applicability::Suggested, at, "sql"))
+                    });
                 }
                 match JsonPath::parse(&decode.arg.value) {
                     Ok(path) => out.push(Decode { tool: decode.tool.value.clone(), path }),
@@ -129,7 +134,10 @@ impl Checker<'_> {
                     if let Some(on_error) = defaults.on_error.as_ref().filter(|o| o.value != "block") {
                         let message = format!("`on_error` can't be `{}`", on_error.value);
                         let help = "errors fail closed: write `on_error block`";
-                        self.error(unit, &on_error.span, Code::UnknownValue, message, |d| d.help(help));
+                        self.error(unit, &on_error.span, Code::UnknownValue, message, |d| {
+                            let at = on_error.span.clone();
+                            d.help(help).fix(Fix::new("write `block`", Applicability::Suggested, at, "block"))
+                        });
                     }
                 }
                 _ => {}
@@ -217,18 +225,27 @@ impl Checker<'_> {
         if let Some(limit) = &rule.limit {
             self.known(unit, &limit.by);
             let help = "remove the clause; without it the rule acts on the first match";
-            self.error(unit, &limit.span, Code::LimitNotEnforced, "`limit` is not yet enforced", |d| d.help(help));
+            self.error(unit, &limit.span, Code::LimitNotEnforced, "`limit` is not yet enforced", |d| {
+                d.help(help).fix(Fix::new("remove the clause", Applicability::Suggested, limit.span.clone(), ""))
+            });
         }
         if rule.matches.is_empty() && rule.direction.value == Direction::Response {
             let help = "facts alone are decided on the request: write `on request`, or say what to `match`";
-            self.error(unit, &rule.direction.span, Code::Action, "a rule on responses needs `match`", |d| d.help(help));
+            self.error(unit, &rule.direction.span, Code::Action, "a rule on responses needs `match`", |d| {
+                let at = rule.direction.span.clone();
+                d.help(help).fix(Fix::new("write `on request`", Applicability::Suggested, at, "request"))
+            });
         }
         for action in &rule.actions {
             match &action.value {
                 ActionKind::Approve { .. } if response => {
                     let help = "an approval comes before what it allows: write `on request`";
                     let message = "`approve` can't be asked for on a response";
-                    self.error(unit, &action.span, Code::ApproveOnResponse, message, |d| d.help(help));
+                    self.error(unit, &action.span, Code::ApproveOnResponse, message, |d| {
+                        let at = rule.direction.span.clone();
+                        let d = d.related(&self.loaded.units[unit].source, at.clone(), "the direction");
+                        d.help(help).fix(Fix::new("write `on request`", Applicability::Suggested, at, "request"))
+                    });
                 }
                 ActionKind::Approve { .. } if !rule.matches.is_empty() => {
                     let message = "an approval can't depend on `match`";
@@ -236,7 +253,7 @@ impl Checker<'_> {
                 }
                 ActionKind::Mask { .. } if rule.matches.is_empty() => {
                     self.error(unit, &action.span, Code::Action, "a mask needs to know what to mask", |d| {
-                        d.help("say what with `match`")
+                        d.help("say what, as in `match std.pii.email`, before `then`")
                     });
                 }
                 _ => {}
@@ -247,8 +264,10 @@ impl Checker<'_> {
     fn info(&self, unit: usize, rule: &Rule, mode: Mode) -> RuleInfo {
         if let Some(severity) = rule.meta.severity.as_ref().filter(|s| !SEVERITIES.contains(&s.value.as_str())) {
             let message = format!("unknown severity `{}`", severity.value);
-            let help = format!("it is one of: {}", SEVERITIES.join(", "));
-            self.error(unit, &severity.span, Code::UnknownValue, message, |d| d.help(help));
+            let near = nearest(&severity.value, SEVERITIES.iter().copied());
+            self.error(unit, &severity.span, Code::UnknownValue, message, |d| {
+                d.meant(near, &severity.span, format!("it is one of: {}", SEVERITIES.join(", ")))
+            });
         }
         let block = rule.actions.iter().find_map(|action| match &action.value {
             ActionKind::Block(text) => text.as_ref().map(|t| t.value.clone()),
@@ -273,12 +292,14 @@ impl Checker<'_> {
         if except.until.value < self.options.today {
             let message = format!("the exception ended on {}", except.until.value);
             self.error(unit, &except.until.span, Code::Expired, message, |d| {
-                d.help("remove it, or have it approved anew")
+                d.help("remove the exception, or have it approved anew with a later date")
             });
         }
         for (text, what) in [(&except.reason, "a reason"), (&except.approved_by, "an approver")] {
             if text.value.trim().is_empty() {
-                self.error(unit, &text.span, Code::Literal, format!("an exception needs {what}"), |d| d);
+                self.error(unit, &text.span, Code::Literal, format!("an exception needs {what}"), |d| {
+                    d.help("write it between the quotes")
+                });
             }
         }
         let Some((target, last)) = self.resolve(unit, Kind::Rule, &except.rule) else { return };
@@ -287,10 +308,11 @@ impl Checker<'_> {
             self.error(unit, &except.rule.span, Code::Relaxed, message, |d| d.help("give the file that has it"));
             return;
         }
-        if self.names.tables[target].rules[last].sealed.is_some() {
+        if let Some(sealed) = &self.names.tables[target].rules[last].sealed {
             let message = format!("rule `{last}` is sealed");
             self.error(unit, &except.rule.span, Code::Sealed, message, |d| {
-                d.help("change the rule itself, with its owner")
+                let d = d.related(&self.loaded.units[target].source, sealed.clone(), "its author allows no exception");
+                d.help("remove the exception, or change the rule itself, with its owner")
             });
             return;
         }

@@ -2,7 +2,7 @@
 
 use super::Checker;
 use crate::codes::Code;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Applicability, Diagnostic, Fix};
 use crate::fields::nearest;
 use crate::load::{Loaded, Unit};
 use crate::syntax::tree::{self, ItemKind, Name, Value};
@@ -37,7 +37,11 @@ impl<'a> Table<'a> {
         let mut versions = 0;
         let mut packs = 0;
         let mut tests: BTreeMap<&str, ()> = BTreeMap::new();
+        let mut first: BTreeMap<(&str, &str), &'a Name> = BTreeMap::new();
         for (index, item) in unit.tree.items.iter().enumerate() {
+            if let Some((kind, name)) = item.named() {
+                first.entry((kind, &name.value)).or_insert(name);
+            }
             let name = match &item.kind {
                 ItemKind::List(i) => table.lists.insert(&i.name.value, i).map(|_| ("list", &i.name)),
                 ItemKind::Pattern(i) => table.patterns.insert(&i.name.value, i).map(|_| ("pattern", &i.name)),
@@ -56,7 +60,16 @@ impl<'a> Table<'a> {
                             other => format!("there is no version {other} of the language"),
                         };
                         let d = Diagnostic::new(&unit.source, item.span.clone(), Code::Language, message);
-                        diagnostics.push(d.help("a file starts with `language 1`"));
+                        let d = d.help("start the file with `language 1`, and say it once");
+                        diagnostics.push(match version.value {
+                            1 => d,
+                            _ => d.fix(Fix::new(
+                                "write `language 1`",
+                                Applicability::Suggested,
+                                item.span.clone(),
+                                "language 1",
+                            )),
+                        });
                     }
                     None
                 }
@@ -65,12 +78,17 @@ impl<'a> Table<'a> {
             if let Some((kind, name)) = name {
                 let message = format!("{kind} `{}` stands twice", name.value);
                 let d = Diagnostic::new(&unit.source, name.span.clone(), Code::DuplicateName, message);
-                diagnostics.push(d.label("the second one").help("rename one of them; nothing is overridden"));
+                let d = d.label("the second one").help("rename one of them; nothing is overridden");
+                diagnostics.push(match first.get(&(kind, name.value.as_str())) {
+                    Some(other) => d.related(&unit.source, other.span.clone(), "the first one"),
+                    None => d,
+                });
             }
         }
         if versions == 0 && !unit.tree.items.is_empty() {
             let d = Diagnostic::new(&unit.source, 0..0, Code::Language, "the file doesn't say its language version");
-            diagnostics.push(d.help("start the file with `language 1`"));
+            let fix = Fix::new("start the file with `language 1`", Applicability::Safe, 0..0, "language 1\n");
+            diagnostics.push(d.help("start the file with `language 1`").fix(fix));
         }
         table
     }
@@ -78,22 +96,29 @@ impl<'a> Table<'a> {
 
 /// Rules of one name in one pack, and of one id anywhere among the given files.
 fn duplicates(loaded: &Loaded, diagnostics: &mut Vec<Diagnostic>) {
-    let mut names: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let mut ids: BTreeMap<&str, String> = BTreeMap::new();
+    let mut names: BTreeMap<(&str, &str), (usize, &Name)> = BTreeMap::new();
+    let mut ids: BTreeMap<&str, (usize, &tree::Rule)> = BTreeMap::new();
     for (index, unit) in loaded.units.iter().enumerate().filter(|(_, unit)| unit.given) {
         for item in &unit.tree.items {
             let ItemKind::Rule(rule) = &item.kind else { continue };
             let key = (unit.pack.as_str(), rule.name.value.as_str());
             // Within one file the table has said so.
-            if names.insert(key, index).is_some_and(|other| other != index) {
+            if let Some((other, first)) = names.insert(key, (index, &rule.name))
+                && other != index
+            {
                 let message = format!("rule `{}` stands in two files of pack `{}`", key.1, key.0);
-                diagnostics.push(Diagnostic::new(&unit.source, rule.name.span.clone(), Code::DuplicateName, message));
+                let d = Diagnostic::new(&unit.source, rule.name.span.clone(), Code::DuplicateName, message);
+                let d = d.related(&loaded.units[other].source, first.span.clone(), "the first one");
+                diagnostics.push(d.label("the second one").help("rename one of them; nothing is overridden"));
             }
             if let Some(id) = &rule.meta.id
-                && let Some(other) = ids.insert(&id.value, rule.name.value.clone())
+                && let Some((other, first)) = ids.insert(&id.value, (index, rule))
             {
-                let message = format!("id `{}` is also that of rule `{other}`", id.value);
-                diagnostics.push(Diagnostic::new(&unit.source, id.span.clone(), Code::DuplicateId, message));
+                let message = format!("id `{}` is also that of rule `{}`", id.value, first.name.value);
+                let d = Diagnostic::new(&unit.source, id.span.clone(), Code::DuplicateId, message);
+                let at = first.meta.id.as_ref().map_or(&first.name.span, |id| &id.span);
+                let d = d.related(&loaded.units[other].source, at.clone(), "the first one");
+                diagnostics.push(d.label("the second one").help("give this rule an id of its own"));
             }
         }
     }
@@ -159,10 +184,8 @@ impl<'a> Checker<'a> {
             let near = nearest(&name.value, known.iter().map(String::as_str)).map(str::to_owned);
             let near = near.or_else(|| known.iter().find(|k| k.ends_with(&format!(".{}", name.value))).cloned());
             self.error(unit, &name.span, Code::UnknownName, format!("unknown {} `{}`", kind.word(), name.value), |d| {
-                match near {
-                    Some(near) => d.help(format!("did you mean `{near}`?")),
-                    None => d.help(format!("declare it with `{} {} …`, or import it", kind.word(), name.value)),
-                }
+                let otherwise = format!("declare it with `{} {} …`, or import it", kind.word(), name.value);
+                d.meant(near.as_deref(), &name.span, otherwise)
             });
         }
         found
@@ -176,7 +199,9 @@ impl<'a> Checker<'a> {
     fn list_within(&self, unit: usize, name: &Name, path: &mut Vec<(usize, String)>) -> Vec<String> {
         let Some((target, last)) = self.resolve(unit, Kind::List, name) else { return Vec::new() };
         if path.contains(&(target, last.to_owned())) {
-            self.error(unit, &name.span, Code::Cycle, format!("list `{}` is defined by itself", name.value), |d| d);
+            self.error(unit, &name.span, Code::Cycle, format!("list `{}` is defined by itself", name.value), |d| {
+                d.help("write the strings out, or take one of the names away")
+            });
             return Vec::new();
         }
         path.push((target, last.to_owned()));
@@ -198,7 +223,9 @@ impl<'a> Checker<'a> {
                 Value::Text(text) => out.push(text.value.clone()),
                 Value::Word(name) => out.extend(self.list_within(unit, name, path)),
                 Value::List(list) => out.extend(self.texts_within(unit, &list.value, path)),
-                other => self.error(unit, other.span(), Code::Type, "a list holds strings and names of lists", |d| d),
+                other => self.error(unit, other.span(), Code::Type, "a list holds strings and names of lists", |d| {
+                    d.help("write it in quotes")
+                }),
             }
         }
         out

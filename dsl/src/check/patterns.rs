@@ -3,7 +3,9 @@
 use super::Checker;
 use super::names::Kind;
 use crate::codes::Code;
-use crate::syntax::tree::{ItemKind, Match, Name, PatternBody, Span};
+use crate::diagnostic::{Applicability, Diagnostic, Fix};
+use crate::fields::nearest;
+use crate::syntax::tree::{ItemKind, Match, Name, Pattern, PatternBody, Span};
 use sluice_engine::{JsonPath, Matcher, Near, PatternError, PatternSpec, Validator};
 
 impl Checker<'_> {
@@ -56,7 +58,9 @@ impl Checker<'_> {
                 self.used.borrow_mut().insert((target, "pattern", (*pattern).to_owned()));
             }
             if table.patterns.is_empty() {
-                self.error(unit, &name.span, Code::UnknownName, format!("`{}` has no patterns", name.value), |d| d);
+                self.error(unit, &name.span, Code::UnknownName, format!("`{}` has no patterns", name.value), |d| {
+                    d.help("name a pattern of another file or pack")
+                });
             }
             return table.patterns.keys().filter_map(|p| self.pattern(target, p, &mut Vec::new())).collect();
         }
@@ -68,7 +72,9 @@ impl Checker<'_> {
         let pattern = *self.names.tables[unit].patterns.get(name)?;
         if path.contains(&(unit, name.to_owned())) {
             let message = format!("pattern `{name}` is defined by itself");
-            self.error(unit, &pattern.name.span, Code::Cycle, message, |d| d);
+            self.error(unit, &pattern.name.span, Code::Cycle, message, |d| {
+                d.help("let one of the patterns in the circle be a `/regular expression/` or `words […]`")
+            });
             return None;
         }
         let (mut spec, span) = match &pattern.body {
@@ -90,7 +96,15 @@ impl Checker<'_> {
             && !matches!(pattern.body, PatternBody::Words(_))
         {
             self.error(unit, nocase, Code::Regex, "`nocase` is for `words`", |d| {
-                d.help("in a regular expression write `(?i:…)`")
+                let d = d.help("in a regular expression write `(?i:…)`");
+                match &pattern.body {
+                    PatternBody::Regex(regex) => {
+                        let (open, close) = (regex.span.start + 1, regex.span.end - 1);
+                        let fix = Fix::new("write `(?i:…)`", Applicability::Safe, open..open, "(?i:");
+                        d.fix(fix.and(close..close, ")").and(nocase.clone(), ""))
+                    }
+                    _ => d,
+                }
             });
         }
         let read = &self.loaded.units[unit];
@@ -100,14 +114,16 @@ impl Checker<'_> {
                 Some(validator) => spec.validators.push(validator),
                 None => {
                     let usage = Validator::NAMES.iter().map(|(_, usage)| *usage).collect::<Vec<_>>().join(", ");
-                    let message = format!("no validator is written `{}`", validate.name.value);
+                    let near = nearest(&validate.name.value, Validator::NAMES.iter().map(|(name, _)| *name));
+                    let message = format!("unknown validator `{}`", validate.name.value);
                     let message = if Validator::NAMES.iter().any(|(n, _)| *n == validate.name.value) {
                         format!("the argument of validator `{}` doesn't fit", validate.name.value)
                     } else {
                         message
                     };
+                    let near = near.filter(|near| *near != validate.name.value);
                     self.error(unit, &validate.name.span, Code::Validator, message, |d| {
-                        d.help(format!("the validators are {usage}"))
+                        d.meant(near, &validate.name.span, format!("the validators are {usage}"))
                     });
                 }
             }
@@ -116,7 +132,7 @@ impl Checker<'_> {
             let within = usize::try_from(near.within.value).unwrap_or(usize::MAX);
             if within > 64 * 1024 {
                 let message = format!("a window of {within} bytes is over the cap of 64KiB");
-                self.error(unit, &near.within.span, Code::TooLong, message, |d| d);
+                self.error(unit, &near.within.span, Code::TooLong, message, |d| d.help("write `within 64KiB` or less"));
             }
             spec.near = Some(Near { words: self.texts(unit, &near.words), within });
         }
@@ -126,13 +142,14 @@ impl Checker<'_> {
         match spec.check() {
             Ok(_) => Some(spec),
             Err(error) => {
-                self.pattern_error(unit, &span, matches!(pattern.body, PatternBody::Regex(_)), &error);
+                self.pattern_error(unit, pattern, &span, &error);
                 None
             }
         }
     }
 
-    fn pattern_error(&self, unit: usize, span: &Span, regex: bool, error: &PatternError) {
+    fn pattern_error(&self, unit: usize, pattern: &Pattern, span: &Span, error: &PatternError) {
+        let regex = matches!(pattern.body, PatternBody::Regex(_));
         let (code, span, help) = match error {
             PatternError::Syntax { span: inner, .. } if regex => {
                 // Past the opening slash.
@@ -155,6 +172,10 @@ impl Checker<'_> {
             PatternError::NoWords => (Code::Words, span.clone(), "give at least one word"),
             _ => (Code::Regex, span.clone(), "write it with ASCII classes, such as `[a-z]` and `\\b`"),
         };
-        self.error(unit, &span, code, error.to_string(), |d| d.help(help));
+        let bound = matches!(error, PatternError::Unbounded).then(|| {
+            let end = span.end..span.end;
+            Fix::new("declare `max 8KiB`", Applicability::Suggested, end, " max 8KiB")
+        });
+        self.error(unit, &span, code, error.to_string(), |d| bound.into_iter().fold(d.help(help), Diagnostic::fix));
     }
 }

@@ -3,7 +3,7 @@
 use super::tree::{Comment, File, Span};
 use super::walk::Walk;
 use crate::codes::Code;
-use crate::diagnostic::{Diagnostic, Source};
+use crate::diagnostic::{Applicability, Diagnostic, Fix, Source};
 use pest::Parser as _;
 
 #[derive(pest_derive::Parser)]
@@ -77,8 +77,8 @@ pub fn tokens(text: &str) -> Vec<Token> {
 #[must_use]
 pub fn parse(source: &Source) -> Parsed {
     let text = source.text.as_str();
-    let mut out = Parsed { diagnostics: characters(source), ..Parsed::default() };
     let tokens = tokens(text);
+    let mut out = Parsed { diagnostics: characters(source, &tokens), ..Parsed::default() };
     out.file.comments = tokens.iter().filter(|t| t.kind == TokenKind::Comment).map(|t| comment(text, t)).collect();
     let starts = starts(text, &tokens);
     let mut at = 0;
@@ -91,7 +91,8 @@ pub fn parse(source: &Source) -> Parsed {
         let next = starts.iter().copied().find(|s| *s > start).unwrap_or(text.len());
         if let Some(span) = too_deep(text, &tokens, start..next) {
             let message = format!("brackets are nested more than {DEPTH} deep");
-            out.diagnostics.push(Diagnostic::new(source, span, Code::Nesting, message).label("too deep"));
+            let diagnostic = Diagnostic::new(source, span, Code::Nesting, message).label("too deep");
+            out.diagnostics.push(diagnostic.help("take brackets away, or split the condition into scopes"));
             at = next;
             continue;
         }
@@ -107,8 +108,10 @@ pub fn parse(source: &Source) -> Parsed {
                 end.max(start + 1)
             }
             Err(error) => {
-                out.diagnostics.push(syntax(source, start, next, &error));
-                next
+                let diagnostic = syntax(source, start, next, &error);
+                let after = diagnostic.span.start;
+                out.diagnostics.push(diagnostic);
+                misspelt(text, &tokens, after..next).unwrap_or(next)
             }
         };
     }
@@ -137,6 +140,17 @@ fn starts(text: &str, tokens: &[Token]) -> Vec<usize> {
     starts
 }
 
+/// After an error: the next word at the very start of a line that is nearly the keyword of an item, so that its error is
+/// told too. Only there, since in a good item such a word may be a name.
+fn misspelt(text: &str, tokens: &[Token], within: Span) -> Option<usize> {
+    let first = tokens.partition_point(|t| t.span.start <= within.start);
+    tokens[first..].iter().take_while(|t| t.span.start < within.end).find_map(|token| {
+        let fresh = token.kind == TokenKind::Word && text[..token.span.start].ends_with('\n');
+        let near = crate::fields::nearest(&text[token.span.clone()], KEYWORDS.iter().copied());
+        (fresh && near.is_some()).then_some(token.span.start)
+    })
+}
+
 /// Where nesting exceeds the cap. Counts brackets, and `not` in a row, each of which is a level of the tree.
 fn too_deep(text: &str, tokens: &[Token], within: Span) -> Option<Span> {
     let mut depth = 0_usize;
@@ -162,7 +176,7 @@ fn too_deep(text: &str, tokens: &[Token], within: Span) -> Option<Span> {
 }
 
 /// Characters that let a file read differently from what it means.
-fn characters(source: &Source) -> Vec<Diagnostic> {
+fn characters(source: &Source, tokens: &[Token]) -> Vec<Diagnostic> {
     let forbidden = |c: char| match c {
         '\n' | '\r' | '\t' => None,
         '\0' => Some("a NUL character"),
@@ -180,14 +194,30 @@ fn characters(source: &Source) -> Vec<Diagnostic> {
         '\u{e0000}'..='\u{e007f}' => Some("an invisible tag character"),
         _ => None,
     };
-    source
-        .text
-        .char_indices()
-        .filter_map(|(at, c)| forbidden(c).map(|what| (at, c, what)))
-        .take(20)
+    let found = source.text.char_indices().filter_map(|(at, c)| forbidden(c).map(|what| (at, c, what))).take(20);
+    found
         .map(|(at, c, what)| {
-            Diagnostic::new(source, at..at + c.len_utf8(), Code::Character, format!("{what}, U+{:04X}", u32::from(c)))
-                .help(format!("remove it; in a string, write it as `\\u{{{:x}}}`", u32::from(c)))
+            let (number, span) = (u32::from(c), at..at + c.len_utf8());
+            let message = format!("{what}, U+{number:04X}, stands in the file");
+            let escape = format!("\\u{{{number:x}}}");
+            let token = tokens.get(tokens.partition_point(|t| t.span.end <= at));
+            let diagnostic = Diagnostic::new(source, span.clone(), Code::Character, message);
+            match token.map(|token| token.kind) {
+                Some(TokenKind::String) => diagnostic.help(format!("write it as `{escape}`")).fix(Fix::new(
+                    format!("write it as `{escape}`"),
+                    Applicability::Safe,
+                    span,
+                    escape,
+                )),
+                // What a comment or white space says doesn't change.
+                Some(TokenKind::Comment | TokenKind::Blank) => diagnostic.help("remove it").fix(Fix::new(
+                    format!("remove U+{number:04X}"),
+                    Applicability::Safe,
+                    span,
+                    "",
+                )),
+                _ => diagnostic.help(format!("remove it; in a string, write it as `{escape}`")),
+            }
         })
         .collect()
 }
@@ -197,14 +227,24 @@ fn syntax(source: &Source, start: usize, next: usize, error: &pest::error::Error
         + match error.location {
             pest::error::InputLocation::Pos(at) | pest::error::InputLocation::Span((at, _)) => at,
         };
-    let rest = &source.text[at..];
-    let found = tokens(rest.lines().next().unwrap_or_default()).into_iter().next();
-    let end = if at >= next { at } else { at + found.as_ref().map_or(0, |t| t.span.end) };
+    let found = tokens(source.text[at..next].lines().next().unwrap_or_default()).into_iter().next();
+    let (at, end) = match &found {
+        Some(token) if at < next => (at, at + token.span.end),
+        // The place is after the last word of the item, not where the next one begins.
+        _ => {
+            let item = tokens(&source.text[start..next]);
+            let last = item.iter().rev().find(|t| !matches!(t.kind, TokenKind::Blank | TokenKind::Comment));
+            let end = start + last.map_or(0, |token| token.span.end);
+            (end, end)
+        }
+    };
     let shown = &source.text[at..end];
-    if shown == "\"" {
-        return Diagnostic::new(source, at..end, Code::Syntax, "the string is not closed")
-            .label("opens here")
-            .help("close it with `\"`");
+    for (mark, what) in [("\"", "string"), ("/", "regular expression")] {
+        if shown == mark {
+            return Diagnostic::new(source, at..end, Code::Syntax, format!("the {what} is not closed"))
+                .label("opens here")
+                .help(format!("close it with `{mark}` on the same line"));
+        }
     }
     let mut expected: Vec<&str> = match &error.variant {
         pest::error::ErrorVariant::ParsingError { positives, .. } => {
@@ -224,18 +264,15 @@ fn syntax(source: &Source, start: usize, next: usize, error: &pest::error::Error
     let diagnostic = Diagnostic::new(source, at..end, Code::Syntax, what);
     if at == start && !KEYWORDS.contains(&shown) {
         let near = crate::fields::nearest(shown.trim(), KEYWORDS.iter().copied());
-        let help = near.map_or_else(
-            || format!("an item starts with one of: {}", KEYWORDS.join(", ")),
-            |n| format!("did you mean `{n}`?"),
-        );
-        return diagnostic.help(help);
+        return diagnostic.meant(near, &(at..end), format!("an item starts with one of: {}", KEYWORDS.join(", ")));
     }
     let word = shown.trim();
     let near = expected.iter().map(|e| e.trim_matches('`')).filter(|e| !e.contains(' '));
     match (crate::fields::nearest(word, near), expected.len()) {
-        (Some(near), _) if word.len() > 2 && near != word => diagnostic.help(format!("did you mean `{near}`?")),
+        (Some(near), _) if word.len() > 2 && near != word => diagnostic.meant(Some(near), &(at..end), ""),
         (_, 0) => diagnostic,
         (_, 1) => diagnostic.label(format!("expected {}", expected[0])),
+        _ if at == end => diagnostic.label("after this").help(format!("expected one of: {}", expected.join(", "))),
         _ => diagnostic.label("not expected here").help(format!("expected one of: {}", expected.join(", "))),
     }
 }

@@ -54,6 +54,22 @@ pub struct Item {
     pub span: Span,
 }
 
+impl Item {
+    /// What it is and what it is called, where it has a name of its own.
+    #[must_use]
+    pub fn named(&self) -> Option<(&'static str, &Name)> {
+        match &self.kind {
+            ItemKind::Pack(pack) => Some(("pack", &pack.name)),
+            ItemKind::List(list) => Some(("list", &list.name)),
+            ItemKind::Pattern(pattern) => Some(("pattern", &pattern.name)),
+            ItemKind::Scope(scope) => Some(("scope", &scope.name)),
+            ItemKind::Rule(rule) => Some(("rule", &rule.name)),
+            ItemKind::Test(test) => Some(("test", &test.name)),
+            _ => None,
+        }
+    }
+}
+
 /// What a top-level item is.
 // A file has few items, and most are rules: a box would save nothing.
 #[allow(clippy::large_enum_variant)]

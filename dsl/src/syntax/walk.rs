@@ -7,7 +7,7 @@ use super::tree::{
     Test, Text, Validate, Value,
 };
 use crate::codes::Code;
-use crate::diagnostic::{Diagnostic, Source};
+use crate::diagnostic::{Applicability, Diagnostic, Fix, Source};
 use pest::iterators::Pair;
 
 type Node<'i> = Pair<'i, Rule>;
@@ -111,7 +111,8 @@ impl Walk<'_> {
     fn once<T>(&mut self, slot: &mut Option<T>, value: T, span: impl Fn(&T) -> &Span, word: &str) {
         if slot.is_some() {
             let at = span(&value).clone();
-            self.error(at, Code::DuplicateClause, format!("`{word}` is given twice"));
+            let error = self.error(at, Code::DuplicateClause, format!("`{word}` is given twice"));
+            (error.label, error.help) = ("the second one".into(), Some("keep one of them".into()));
         }
         *slot = Some(value);
     }
@@ -384,15 +385,25 @@ impl Walk<'_> {
         let mut operator: Option<Rule> = None;
         let mut mixed = false;
         let mut terms = Vec::new();
+        let chains = chains(&node);
         for part in node.into_inner() {
             match part.as_rule() {
                 word @ (Rule::k_and | Rule::k_or) => {
                     if !mixed && operator.is_some_and(|o| o != word) {
                         mixed = true;
                         let span = self.span(&part);
+                        let base = self.base;
                         let error = self.error(span, Code::MixedAndOr, "`and` and `or` stand side by side");
                         error.label = "the other one stands before".into();
                         error.help = Some("put parentheses around what belongs together".into());
+                        let title = "put parentheses around what `and` joins";
+                        let mut fix =
+                            Fix { title: title.into(), applicability: Applicability::Suggested, edits: vec![] };
+                        for chain in &chains {
+                            let (start, end) = (base + chain.start, base + chain.end);
+                            fix = fix.and(start..start, "(").and(end..end, ")");
+                        }
+                        error.fixes.push(fix);
                     }
                     operator = Some(word);
                 }
@@ -500,6 +511,24 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+/// The stretches of a condition that `and` joins, in bytes of the text that was parsed.
+fn chains(condition: &Node<'_>) -> Vec<Span> {
+    let mut chains: Vec<(Span, usize)> = Vec::new();
+    let mut joined = false;
+    for part in condition.clone().into_inner() {
+        let span = part.as_span();
+        match part.as_rule() {
+            Rule::k_and => joined = true,
+            Rule::k_or => joined = false,
+            _ => match chains.last_mut().filter(|_| joined) {
+                Some((chain, terms)) => (chain.end, *terms) = (span.end(), *terms + 1),
+                None => chains.push((span.start()..span.end(), 1)),
+            },
+        }
+    }
+    chains.into_iter().filter(|(_, terms)| *terms > 1).map(|(chain, _)| chain).collect()
 }
 
 /// The only part below a node that isn't a keyword.
