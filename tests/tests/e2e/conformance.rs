@@ -30,7 +30,7 @@ async fn over_http(suite: Suite, rules: Rules) -> Vec<String> {
 }
 
 async fn over_stdio(suite: Suite, rules: Rules) -> Vec<String> {
-    let checks = through(suite, Upstream::Stdio(fixture_over_stdio()), rules).await;
+    let checks = through(suite, Upstream::Stdio(fixture_over_stdio(suite)), rules).await;
     differences(&directly(suite).await, &checks)
 }
 
@@ -64,4 +64,9 @@ async fn every_check_of_the_newest_revision_ends_the_same_over_http() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_check_ends_the_same_over_stdio_with_rules_that_match_nothing() {
     assert_eq!(over_stdio(Suite::Stable, Rules::Standard).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_check_of_the_newest_revision_ends_the_same_over_stdio() {
+    assert_eq!(over_stdio(Suite::Next("2026-07-28"), Rules::Standard).await, [""; 0]);
 }
