@@ -19,14 +19,19 @@ for line in sys.stdin:
         open(os.environ["HOME_OF_TEST"], "a").write(line)
     elif name == "mail":
         sys.stderr.write("secret of carl@corp.com\n")
-        out('{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":5,"message":"ask bob@corp.com"}}')
+        token = json.dumps(m["params"].get("_meta", {}).get("progressToken"))
+        out('{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"message":"ask bob@corp.com"}}' % token)
         out('{"result": {"b":1.50,"t":"ask \\u0062ob@corp.com"}, "id":%s ,"jsonrpc":"2.0"}' % i)
     elif name == "crash":
         sys.exit(3)
     elif name == "junk":
         out('{"jsonrpc":"2.0","id":%s,"result":' % i)
+    elif name == "quiet":
+        out('{"jsonrpc":"2.0","id":%s,"result":{"t":"ask bob@corp.com"}}' % i)
     elif name == "wait":
         out('{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"started"}}')
+    elif "id" in m:
+        out('{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"Method not found"}}' % i)
 "#;
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
@@ -114,24 +119,79 @@ async fn a_client_that_goes_away_cancels_its_request() {
 #[tokio::test]
 async fn a_client_without_sessions_shares_a_child_and_its_headers_must_be_there() {
     let (place, _) = place().await;
-    let body = call("1", "mail")
-        .replace("{\"progressToken\":5}", r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#);
+    let body = stateless(&call("1", "mail"));
     let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "mail")];
     let both = tokio::join!(place.call("POST", &headers, &body), place.call("POST", &headers, &body));
     for response in [both.0, both.1] {
         assert!(!response.headers().contains_key("mcp-session-id"));
         let (status, text) = read(response).await;
         assert_eq!(status, 200);
+        let progress = r#"{"progressToken":5,"message":"ask [mail]"}"#;
+        assert_eq!(text.matches(progress).count(), 1, "each has its own: {text}");
         assert!(
             text.ends_with("data: {\"result\": {\"b\":1.50,\"t\":\"ask [mail]\"}, \"id\":1 ,\"jsonrpc\":\"2.0\"}\n\n"),
             "{text}"
         );
     }
-    let (status, text) = read(place.call("POST", &headers[..2], &body).await).await;
-    assert_eq!(status, 400);
-    assert!(text.contains("-32020"), "{text}");
+    for missing in 0..3 {
+        let mut some = headers.to_vec();
+        some.remove(missing);
+        let (status, text) = read(place.call("POST", &some, &body).await).await;
+        assert_eq!(status, 400, "without {:?}", headers[missing]);
+        assert!(text.contains("-32020"), "{text}");
+    }
     assert_eq!(place.call("GET", &headers[..1], "").await.status(), 405);
     assert_eq!(place.evidence.sessions().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_child_under_the_newest_revision_is_an_http_server_of_it() {
+    let (place, _) = place().await;
+    let ask = async |revision: &str, method: &str, name: &str, body: &str| {
+        let headers = [("mcp-protocol-version", revision), ("mcp-method", method), ("mcp-name", name)];
+        let named = if name.is_empty() { 2 } else { 3 };
+        let response = place.call("POST", &headers[..named], body).await;
+        let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+        let (status, body) = read(response).await;
+        (status, content_type, body)
+    };
+    let quiet = stateless(&call("1", "quiet"));
+    let (status, content_type, body) = ask("2026-07-28", "tools/call", "quiet", &quiet).await;
+    assert_eq!((status, content_type.as_str()), (200, "application/json"), "an answer alone is no stream");
+    assert_eq!(body, r#"{"jsonrpc":"2.0","id":1,"result":{"t":"ask [mail]"}}"#);
+
+    let of = |method: &str| {
+        stateless(&format!(
+            r#"{{"jsonrpc":"2.0","id":2,"method":"{method}","params":{{"_meta":{{"progressToken":5}}}}}}"#
+        ))
+    };
+    let (status, _, body) = ask("2026-07-28", "ping", "", &of("ping")).await;
+    assert_eq!(status, 404, "a method that isn't there: {body}");
+    let (status, _, body) = ask("2026-07-28", "server/discover", "", &of("server/discover")).await;
+    assert_eq!(status, 400, "a server of an older revision: {body}");
+
+    let unknown = quiet.replace("2026-07-28", "2031-01-01");
+    let (status, _, body) = ask("2031-01-01", "tools/call", "quiet", &unknown).await;
+    assert_eq!(status, 400);
+    assert!(body.contains(r#""code":-32022"#), "{body}");
+    assert!(body.contains(r#""data":{"supported":["2026-07-28"],"requested":"2031-01-01"}"#), "{body}");
+
+    for (what, body) in [
+        ("no revision", quiet.replace("protocolVersion", "other")),
+        ("no capabilities", quiet.replace("clientCapabilities", "other")),
+        ("no _meta", quiet.replace("_meta", "other")),
+    ] {
+        let (status, _, text) = ask("2026-07-28", "tools/call", "quiet", &body).await;
+        assert_eq!(status, 400, "{what}: {text}");
+        assert!(text.contains("-32602"), "{what}: {text}");
+    }
+    let (status, _, text) = ask("2026-07-28", "tools/call", "quiet", &format!("[{quiet}]")).await;
+    assert_eq!(status, 400, "no batches: {text}");
+}
+
+fn stateless(body: &str) -> String {
+    let meta = r#""progressToken":5,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}"#;
+    body.replace(r#""progressToken":5"#, meta)
 }
 
 #[tokio::test]

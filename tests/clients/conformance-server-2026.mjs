@@ -1,11 +1,13 @@
 // The server under the conformance suite: revision 2026-07-28, on the official SDK 2.x.
 //
 //   node conformance-server-2026.mjs http [PORT]    prints `listening on http://127.0.0.1:PORT/mcp`
+//   node conformance-server-2026.mjs stdio
 
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import { localhostHostValidation, localhostOriginValidation, toNodeHandler } from '@modelcontextprotocol/node';
 import { createMcpHandler, createRequestStateCodec, inputRequired, Server } from '@modelcontextprotocol/server';
+import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import {
   complete,
   content,
@@ -146,16 +148,21 @@ function newServer() {
   return server;
 }
 
+function serveHttp(port) {
+  const serve = toNodeHandler(createMcpHandler(newServer, { legacy: 'reject' }));
+  const guards = [localhostHostValidation(), localhostOriginValidation()];
+  const listener = createServer((request, response) => {
+    if (guards.every((guard) => guard(request, response))) serve(request, response);
+  });
+  listener.listen(port, '127.0.0.1', () => {
+    console.log(`listening on http://127.0.0.1:${listener.address().port}/mcp`);
+  });
+}
+
 const [mode, port] = process.argv.slice(2);
-if (mode !== 'http') {
-  console.error('usage: conformance-server-2026.mjs http [PORT]');
+if (mode === 'stdio') serveStdio(newServer, { legacy: 'reject' });
+else if (mode === 'http') serveHttp(Number(port ?? 0));
+else {
+  console.error('usage: conformance-server-2026.mjs http [PORT] | stdio');
   process.exit(2);
 }
-const serve = toNodeHandler(createMcpHandler(newServer, { legacy: 'reject' }));
-const guards = [localhostHostValidation(), localhostOriginValidation()];
-const listener = createServer((request, response) => {
-  if (guards.every((guard) => guard(request, response))) serve(request, response);
-});
-listener.listen(Number(port ?? 0), '127.0.0.1', () => {
-  console.log(`listening on http://127.0.0.1:${listener.address().port}/mcp`);
-});

@@ -1,4 +1,8 @@
-//! Official MCP clients: two languages, two generations of the SDK each, all carrying out the same plan.
+//! MCP clients that people use, all carrying out the same plan: the official SDKs of three languages (two generations where
+//! there are two), FastMCP, and the inspector's command line.
+
+mod inspector;
+mod rust;
 
 use std::time::Duration;
 
@@ -18,10 +22,24 @@ pub enum Client {
     Python1,
     /// PyPI `mcp` 2.x
     Python2,
+    /// PyPI `fastmcp` 4.x
+    FastMcp,
+    /// crates.io `rmcp` 3.x
+    Rust,
+    /// npm `@modelcontextprotocol/inspector`, its command line
+    Inspector,
 }
 
 /// All of them.
-pub const ALL: [Client; 4] = [Client::TypeScript1, Client::TypeScript2, Client::Python1, Client::Python2];
+pub const ALL: [Client; 7] = [
+    Client::TypeScript1,
+    Client::TypeScript2,
+    Client::Python1,
+    Client::Python2,
+    Client::FastMcp,
+    Client::Rust,
+    Client::Inspector,
+];
 
 /// What a client connects to.
 #[derive(Debug, Clone)]
@@ -58,6 +76,9 @@ impl Client {
             Self::TypeScript2 => (place::node(), "client-ts2.mjs"),
             Self::Python1 => (place::python("mcp1", "python"), "client_py.py"),
             Self::Python2 => (place::python("mcp2", "python"), "client_py.py"),
+            Self::FastMcp => (place::python("mcp2", "python"), "client_fastmcp.py"),
+            Self::Rust => return rust::carry_out(plan, target).await,
+            Self::Inspector => return inspector::carry_out(plan, target).await,
         };
         let args = [place::clients(script).into_os_string(), target.0.to_string().into()];
         let done = run(command(program, args), Value::from(plan).to_string(), Duration::from_secs(60)).await;

@@ -36,7 +36,12 @@ pub async fn run_suite(suite: Suite, url: &str) -> Checks {
     for entry in std::fs::read_dir(results.path()).unwrap() {
         let path = entry.unwrap().path();
         let scenario = scenario_of(&path);
-        let file: Value = serde_json::from_slice(&std::fs::read(path.join("checks.json")).unwrap()).unwrap();
+        let Ok(file) = std::fs::read(path.join("checks.json")) else {
+            // The scenario broke off before it judged anything.
+            checks.insert((scenario, "judged".to_owned(), 0), "FAILURE".to_owned());
+            continue;
+        };
+        let file: Value = serde_json::from_slice(&file).unwrap();
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         for check in file.as_array().unwrap() {
             let status = check["status"].as_str().unwrap();
@@ -74,18 +79,22 @@ pub fn differences(directly: &Checks, through: &Checks) -> Vec<String> {
         .collect()
 }
 
+/// Our server under the suite for the revision that it asks for.
+fn fixture(suite: Suite) -> PathBuf {
+    place::clients(match suite {
+        Suite::Next("2026-07-28") => "conformance-server-2026.mjs",
+        _ => "conformance-server.mjs",
+    })
+}
+
 /// The command of our server under the suite, speaking over standard input and output.
-pub fn fixture_over_stdio() -> Vec<String> {
-    let parts: [PathBuf; 3] = [place::node(), place::clients("conformance-server.mjs"), "stdio".into()];
+pub fn fixture_over_stdio(suite: Suite) -> Vec<String> {
+    let parts: [PathBuf; 3] = [place::node(), fixture(suite), "stdio".into()];
     parts.iter().map(|part| part.to_string_lossy().into_owned()).collect()
 }
 
-/// Our server under the suite, speaking HTTP and the revision that the suite asks for.
+/// Our server under the suite, speaking HTTP.
 pub async fn fixture_over_http(suite: Suite) -> crate::program::Server {
-    let script = match suite {
-        Suite::Next("2026-07-28") => "conformance-server-2026.mjs",
-        _ => "conformance-server.mjs",
-    };
-    let args = [place::clients(script).into_os_string(), "http".into()];
+    let args = [fixture(suite).into_os_string(), "http".into()];
     crate::program::Server::start(command(place::node(), args)).await
 }

@@ -1,5 +1,6 @@
 //! The way of one request: session, message, rules, record, upstream, and its response back through the inspector.
 
+mod bridge;
 mod inspect;
 mod open;
 mod record;

@@ -1,5 +1,6 @@
 //! The way there: who, which session, what is asked, whether the rules let it, and its record, before it goes upstream.
 
+use super::bridge;
 use super::inspect::{Inspector, general_options};
 use super::reply::Upcoming;
 use super::respond::{Done, stop_refusal};
@@ -10,7 +11,7 @@ use crate::identity::Identity;
 use crate::protocol::mcp::DEFAULT_CAP;
 use crate::protocol::mcp::error::{Refusal, code};
 use crate::protocol::mcp::headers::{self, HEADER_MISMATCH, HeaderError, SESSION_ID};
-use crate::protocol::mcp::message::{Body, Id, Kind, Message};
+use crate::protocol::mcp::message::{Body, Id, Message};
 use crate::session::{NewSession, PURPOSE_META, Purpose, PurposeError, SessionError};
 use crate::upstream::{http as http_upstream, stdio as stdio_upstream};
 use bytes::{Bytes, BytesMut};
@@ -34,7 +35,7 @@ pub(crate) struct Caller {
 }
 
 /// A refusal before anything went upstream.
-struct Refused {
+pub(super) struct Refused {
     status: StatusCode,
     refusal: Refusal,
     /// The exchange that it ends, where the request is on record.
@@ -42,12 +43,12 @@ struct Refused {
 }
 
 impl Refused {
-    fn new(status: StatusCode, refusal: Refusal) -> Self {
+    pub(super) fn new(status: StatusCode, refusal: Refusal) -> Self {
         Self { status, refusal, recorded: None }
     }
 }
 
-fn refused(status: StatusCode, code: i64, message: impl Into<String>) -> Refused {
+pub(super) fn refused(status: StatusCode, code: i64, message: impl Into<String>) -> Refused {
     Refused::new(status, Refusal::new(code, message))
 }
 
@@ -243,17 +244,12 @@ fn accepts_events(headers: &HeaderMap) -> bool {
 async fn prepare(shared: &Arc<Shared>, caller: &Caller, body: &Body) -> Result<Ready, Refused> {
     let first = &body.messages()[0];
     let revision = headers::revision(&caller.headers, Some(first))?;
-    // `initialize` negotiates: a revision that is not known is answered with one that is.
-    let negotiates = first.method() == Some("initialize");
-    let stdio = matches!(caller.config.upstream, UpstreamConfig::Stdio { .. });
-    if stdio && !negotiates && !headers::is_known(&revision) {
-        return Err(HeaderError::Revision.into());
-    }
-    // A stdio upstream reads no headers, so nobody but the gateway can ask for them.
-    let required = stdio && headers::is_stateless(&revision);
     for message in body.messages() {
-        headers::agree(&caller.headers, message, required && message.request_id().is_some())?;
+        headers::agree(&caller.headers, message, false)?;
         headers::revision(&caller.headers, Some(message))?;
+    }
+    if matches!(caller.config.upstream, UpstreamConfig::Stdio { .. }) {
+        bridge::check(&caller.headers, body, &revision)?;
     }
     let header_purpose = header_purpose(caller)?;
     let purposes: Vec<Option<Purpose>> = body
@@ -261,7 +257,7 @@ async fn prepare(shared: &Arc<Shared>, caller: &Caller, body: &Body) -> Result<R
         .iter()
         .map(|message| Purpose::of(header_purpose.as_ref().map(Purpose::as_str), message.purpose()))
         .collect::<Result<_, _>>()?;
-    let initialize = body.messages().iter().any(|message| message.method() == Some("initialize"));
+    let initialize = body.messages().iter().any(Message::is_handshake);
     if initialize && body.messages().len() > 1 {
         return Err(refused(StatusCode::BAD_REQUEST, -32600, "`initialize` must not be part of a batch"));
     }
@@ -528,7 +524,7 @@ async fn session(
     revision: &str,
     purpose: Option<&Purpose>,
 ) -> Result<Arc<Open>, Refused> {
-    let opens = message.is_some_and(|message| message.method() == Some("initialize"));
+    let opens = message.is_some_and(Message::is_handshake);
     let stateless = headers::is_stateless(revision);
     if !opens && !stateless {
         if let Some(id) = headers::single(&caller.headers, SESSION_ID)? {
@@ -592,9 +588,10 @@ async fn session(
 
 fn client_of(message: &Message) -> Option<String> {
     let params = message.params();
-    let info = match message.kind() {
-        Kind::Request { method, .. } if method == "initialize" => params.get("clientInfo"),
-        _ => params.get("_meta")?.get("io.modelcontextprotocol/clientInfo"),
+    let info = if message.is_handshake() {
+        params.get("clientInfo")
+    } else {
+        params.get("_meta")?.get("io.modelcontextprotocol/clientInfo")
     }?;
     let name = info.get("name")?.as_str()?;
     let version = info.get("version").and_then(|version| version.as_str()).unwrap_or_default();

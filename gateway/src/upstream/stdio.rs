@@ -6,9 +6,9 @@ mod routes;
 pub(crate) use child::Child;
 
 use crate::exchange::{Done, Exchange, Head, Inspector, general_options, stop_refusal};
-use crate::protocol::mcp::error::Refusal;
-use crate::protocol::mcp::headers::SESSION_ID;
-use crate::protocol::mcp::message::{Id, Message};
+use crate::protocol::mcp::error::{METHOD_NOT_FOUND, Refusal};
+use crate::protocol::mcp::headers::{HEADER_MISMATCH, MISSING_CAPABILITY, SESSION_ID, UNSUPPORTED_REVISION};
+use crate::protocol::mcp::message::{Id, Message, error_code};
 use crate::protocol::mcp::sse::{Tracker, event};
 use crate::protocol::mcp::stdio::line;
 use bytes::Bytes;
@@ -47,6 +47,10 @@ async fn relay_inner(exchange: &mut Exchange, post: Post) -> Result<Done, Done> 
     let mut waiting = child.waiting();
     let mut lines = Vec::with_capacity(post.messages.len());
     for (message, bytes) in &post.messages {
+        if post.stateless && message.method() == Some("notifications/cancelled") {
+            // Over HTTP a request of this revision is cancelled by the end of its response, and the id may be another's.
+            continue;
+        }
         let Some(id) = message.request_id() else {
             lines.push(line(bytes));
             continue;
@@ -80,10 +84,10 @@ async fn relay_inner(exchange: &mut Exchange, post: Post) -> Result<Done, Done> 
         return Ok(Done::whole(Head { status: StatusCode::ACCEPTED, headers, whole: Some(Bytes::new()) }));
     }
     if post.json_only {
-        return collect(exchange, &mut receiver, headers).await;
+        return collect(exchange, &mut receiver, headers, &post).await;
     }
     let mut headers = Some(headers);
-    if !post.opens {
+    if !post.opens && !post.stateless {
         start_events(exchange, headers.take().unwrap_or_default());
     }
     let mut blocked = None;
@@ -91,6 +95,15 @@ async fn relay_inner(exchange: &mut Exchange, post: Post) -> Result<Done, Done> 
         // The head of a new session waits for its first answer, so that a child that fails is told by the status.
         if let Incoming::Broken = incoming {
             return Err(Done::upstream("the upstream wrote a line that is not a JSON-RPC message"));
+        }
+        // So does that of a request without a session, whose refusals have a status of their own.
+        if post.stateless
+            && matches!(incoming, Incoming::Answer { .. })
+            && let Some(headers) = headers.take()
+        {
+            let status = status_of(&post, &incoming);
+            let answer = inspect(exchange, incoming, &mut blocked).unwrap_or_default();
+            return Ok(Done::whole(json_head(status, headers, answer)).because(blocked));
         }
         if let Some(headers) = headers.take() {
             start_events(exchange, headers);
@@ -117,9 +130,11 @@ fn start_events(exchange: &mut Exchange, mut headers: HeaderMap) {
 async fn collect(
     exchange: &mut Exchange,
     receiver: &mut mpsc::Receiver<Incoming>,
-    mut headers: HeaderMap,
+    headers: HeaderMap,
+    post: &Post,
 ) -> Result<Done, Done> {
     let mut answers: Vec<Bytes> = Vec::new();
+    let mut status = StatusCode::OK;
     let mut blocked = None;
     while !exchange.ids.is_empty() {
         match receiver.recv().await {
@@ -127,7 +142,10 @@ async fn collect(
             Some(Incoming::Broken) => {
                 return Err(Done::upstream("the upstream wrote a line that is not a JSON-RPC message"));
             }
-            Some(incoming) => answers.extend(inspect(exchange, incoming, &mut blocked)),
+            Some(incoming) => {
+                status = status_of(post, &incoming);
+                answers.extend(inspect(exchange, incoming, &mut blocked));
+            }
         }
     }
     let whole = if exchange.batch {
@@ -136,9 +154,27 @@ async fn collect(
     } else {
         answers.pop().unwrap_or_default()
     };
+    Ok(Done::whole(json_head(status, headers, whole)).because(blocked))
+}
+
+fn json_head(status: StatusCode, mut headers: HeaderMap, whole: Bytes) -> Head {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let head = Head { status: StatusCode::OK, headers, whole: Some(whole) };
-    Ok(Done::whole(head).because(blocked))
+    Head { status, headers, whole: Some(whole) }
+}
+
+/// The status of an answer: revision 2026-07-28 gives some errors one of their own. A server that doesn't know
+/// `server/discover` is older, and its client has to see that no server of this revision answered.
+fn status_of(post: &Post, incoming: &Incoming) -> StatusCode {
+    let Incoming::Answer { bytes, .. } = incoming else { return StatusCode::OK };
+    if !post.stateless {
+        return StatusCode::OK;
+    }
+    let discovers = post.messages.iter().any(|(message, _)| message.method() == Some("server/discover"));
+    match error_code(bytes) {
+        Some(METHOD_NOT_FOUND) if !discovers => StatusCode::NOT_FOUND,
+        Some(METHOD_NOT_FOUND | HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_REVISION) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
+    }
 }
 
 /// A line of the child as the client may see it; None where nothing of it may pass and nobody waits for it.

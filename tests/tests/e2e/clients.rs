@@ -20,6 +20,7 @@ async fn assert_equal_through(command: Vec<String>, plan: &[Value]) {
     for client in client::ALL {
         let directly = client.carry_out(plan, &Target::stdio(&command)).await;
         let through = client.carry_out(plan, &Target::url(&sluice.mcp("server"), Some(&token))).await;
+        assert!(directly[0].get("result").is_some(), "{client:?} can't ask the server directly: {directly:?}");
         assert_eq!(through, directly, "{client:?}");
     }
     sluice.stop().await;

@@ -4,6 +4,9 @@ use super::message::Id;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+/// The code of JSON-RPC 2.0 for a method that isn't there.
+pub const METHOD_NOT_FOUND: i64 = -32601;
+
 /// Codes of this gateway, from -32000 to -32019; those from -32020 belong to the specification.
 pub mod code {
     /// A rule refuses the request or its response.

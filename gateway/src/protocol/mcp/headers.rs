@@ -19,6 +19,10 @@ pub const SESSION_ID: &str = "mcp-session-id";
 
 /// The code of the specification for headers that don't agree with the body.
 pub const HEADER_MISMATCH: i64 = -32020;
+/// The code of the specification for a request that needs more than the client says it can do.
+pub const MISSING_CAPABILITY: i64 = -32021;
+/// The code of the specification for a revision that the server doesn't speak.
+pub const UNSUPPORTED_REVISION: i64 = -32022;
 
 /// A header and the body disagree, or a header can't be read. Carries no value of either.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -86,9 +90,9 @@ pub fn revision(headers: &HeaderMap, message: Option<&Message>) -> Result<String
         return Err(HeaderError::Revision);
     }
     let body = message.and_then(Message::revision);
-    let initialize = message.is_some_and(|message| message.method() == Some("initialize"));
+    let handshake = message.is_some_and(Message::is_handshake);
     match (header, body) {
-        (Some(header), Some(body)) if header != body && !initialize => Err(HeaderError::Mismatch(PROTOCOL_VERSION)),
+        (Some(header), Some(body)) if header != body && !handshake => Err(HeaderError::Mismatch(PROTOCOL_VERSION)),
         (Some(header), _) => Ok(header),
         (None, Some(body)) => Ok(body.to_owned()),
         (None, None) => Ok(REVISIONS[1].to_owned()),
@@ -116,12 +120,15 @@ fn is_date(text: &str) -> bool {
         && text.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() })
 }
 
-/// Checks that `Mcp-Method` and `Mcp-Name` say what the body says. `required`: they must be there where the
-/// revision asks for them; a server that reads only the body may leave that to another one.
+/// Checks that `Mcp-Method` and `Mcp-Name` say what the body says. `required`: they and `MCP-Protocol-Version` must be
+/// there where the revision asks for them; a server that reads only the body may leave that to another one.
 ///
 /// # Errors
 /// A [`HeaderError`]: the message must not be acted on.
 pub fn agree(headers: &HeaderMap, message: &Message, required: bool) -> Result<(), HeaderError> {
+    if required && !headers.contains_key(PROTOCOL_VERSION) {
+        return Err(HeaderError::Missing(PROTOCOL_VERSION));
+    }
     let body = [(METHOD, message.method()), (NAME, message.subject())];
     for (name, body) in body {
         let expected =
@@ -160,14 +167,17 @@ mod tests {
     #[test]
     fn headers_that_disagree_with_the_body_are_refused() {
         let name = encode("wörld");
-        assert!(agree(&headers(&[(METHOD, "tools/call"), (NAME, &name)]), &call(), true).is_ok());
+        let all = [(PROTOCOL_VERSION, STATELESS), (METHOD, "tools/call"), (NAME, name.as_str())];
+        assert!(agree(&headers(&all), &call(), true).is_ok());
         assert_eq!(agree(&headers(&[(METHOD, "tools/list")]), &call(), false), Err(HeaderError::Mismatch(METHOD)));
         assert_eq!(agree(&headers(&[(NAME, "other")]), &call(), false), Err(HeaderError::Mismatch(NAME)));
         assert_eq!(agree(&headers(&[(NAME, "=?base64?!?=")]), &call(), false), Err(HeaderError::Unreadable(NAME)));
         let twice = headers(&[(METHOD, "tools/call"), (METHOD, "tools/call")]);
         assert_eq!(agree(&twice, &call(), false), Err(HeaderError::Unreadable(METHOD)));
         assert!(agree(&HeaderMap::new(), &call(), false).is_ok());
-        assert_eq!(agree(&HeaderMap::new(), &call(), true), Err(HeaderError::Missing(METHOD)));
+        assert_eq!(agree(&HeaderMap::new(), &call(), true), Err(HeaderError::Missing(PROTOCOL_VERSION)));
+        let versioned = headers(&[(PROTOCOL_VERSION, STATELESS)]);
+        assert_eq!(agree(&versioned, &call(), true), Err(HeaderError::Missing(METHOD)));
     }
 
     #[test]

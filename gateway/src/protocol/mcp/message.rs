@@ -1,11 +1,13 @@
 //! One body of a client or line of a server: a JSON-RPC 2.0 message, or a batch of them, read strictly.
 
 use super::strict::{REPEATED, Strict};
-use super::{PURPOSE_META, VERSION_META};
+use super::{CAPABILITIES_META, PURPOSE_META, SUBSCRIPTION_META, VERSION_META, headers};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use thiserror::Error;
 
@@ -254,13 +256,32 @@ impl Message {
         self.meta(PURPOSE_META)?.as_str()
     }
 
+    /// True for the `initialize` that opens a session: one of a revision without sessions is a request like any other,
+    /// to a method that isn't there.
+    #[must_use]
+    pub fn is_handshake(&self) -> bool {
+        let stateless = || self.meta(VERSION_META).and_then(Value::as_str).is_some_and(headers::is_stateless);
+        self.method() == Some("initialize") && !stateless()
+    }
+
     /// The revision: of `_meta`, or of an `initialize` request.
     #[must_use]
     pub fn revision(&self) -> Option<&str> {
-        if self.method() == Some("initialize") {
+        if self.is_handshake() {
             return self.params.get("protocolVersion")?.as_str();
         }
         self.meta(VERSION_META)?.as_str()
+    }
+
+    /// What every request has to carry in `_meta` since 2026-07-28 and this one doesn't.
+    #[must_use]
+    pub fn missing_meta(&self) -> Option<&'static str> {
+        let is_there = |name, shape: fn(&Value) -> bool| self.meta(name).is_some_and(shape);
+        match () {
+            () if !is_there(VERSION_META, Value::is_string) => Some(VERSION_META),
+            () if !is_there(CAPABILITIES_META, Value::is_object) => Some(CAPABILITIES_META),
+            () => None,
+        }
     }
 
     /// The progress token of a request (in `_meta`) or of a progress notification, as JSON.
@@ -276,7 +297,7 @@ impl Message {
     /// The id of the `subscriptions/listen` request that a notification belongs to (revision 2026-07-28).
     #[must_use]
     pub fn subscription(&self) -> Option<&Value> {
-        self.meta("io.modelcontextprotocol/subscriptionId")
+        self.meta(SUBSCRIPTION_META)
     }
 
     fn meta(&self, member: &str) -> Option<&Value> {
@@ -363,14 +384,32 @@ impl Body {
     }
 }
 
-/// The message with another id, given as JSON; all other bytes stay. None where it has none.
+/// The code of an error response.
 #[must_use]
-pub fn with_id(message: &Bytes, id: &str) -> Option<Bytes> {
+pub fn error_code(message: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Response {
+        error: Option<Coded>,
+    }
+    #[derive(Deserialize)]
+    struct Coded {
+        code: i64,
+    }
+    serde_json::from_slice::<Response>(message).ok()?.error.map(|error| error.code)
+}
+
+/// The message with another value, given as JSON, in place of the member that `path` leads to; all other bytes stay. None
+/// where there is no such member.
+#[must_use]
+pub fn with_member(message: &Bytes, path: &[&str], value: &str) -> Option<Bytes> {
     let text = std::str::from_utf8(message).ok()?;
-    let head: Head<'_> = serde_json::from_str(text).ok()?;
-    let old = head.id?.get();
-    let at = old.as_ptr() as usize - text.as_ptr() as usize;
-    Some(Bytes::from([&text[..at], id, &text[at + old.len()..]].concat()))
+    let mut old: &RawValue = serde_json::from_str(text).ok()?;
+    for name in path {
+        let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(old.get()).ok()?;
+        old = members.get(*name)?;
+    }
+    let at = old.get().as_ptr() as usize - text.as_ptr() as usize;
+    Some(Bytes::from([&text[..at], value, &text[at + old.get().len()..]].concat()))
 }
 
 fn json_error(error: &serde_json::Error) -> MessageError {

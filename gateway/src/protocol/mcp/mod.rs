@@ -20,3 +20,9 @@ pub use crate::session::PURPOSE_META;
 
 /// The member of `_meta` that carries the revision of a request since 2026-07-28.
 pub const VERSION_META: &str = "io.modelcontextprotocol/protocolVersion";
+
+/// The member of `_meta` that says what the client can do, in every request since 2026-07-28.
+pub const CAPABILITIES_META: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// The member of `_meta` that says which `subscriptions/listen` request a notification belongs to, since 2026-07-28.
+pub const SUBSCRIPTION_META: &str = "io.modelcontextprotocol/subscriptionId";

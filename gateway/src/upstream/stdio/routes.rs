@@ -1,6 +1,7 @@
 //! Which request a line of the child belongs to. No processes, no sockets.
 
-use crate::protocol::mcp::message::{Id, Kind, Message, with_id};
+use crate::protocol::mcp::SUBSCRIPTION_META;
+use crate::protocol::mcp::message::{Id, Kind, Message, with_member};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
 use tokio::sync::mpsc;
@@ -40,6 +41,28 @@ struct Pending {
     order: u64,
     /// The id as the child knows it, as JSON.
     wire: String,
+    /// The progress token as the child knows it, as JSON.
+    token: Option<String>,
+}
+
+impl Pending {
+    /// A notification for this request, with its id and its token as the client wrote them.
+    fn restore(&self, message: &Message) -> Option<Bytes> {
+        let mut bytes = message.raw().clone();
+        if message.subscription().is_some() && self.wire != self.want.id.raw() {
+            bytes = with_member(&bytes, &["params", "_meta", SUBSCRIPTION_META], self.want.id.raw())?;
+        }
+        if let (Some(own), true) = (&self.want.token, is_progress(message))
+            && self.token != self.want.token
+        {
+            bytes = with_member(&bytes, &["params", "progressToken"], own)?;
+        }
+        Some(bytes)
+    }
+}
+
+fn is_progress(message: &Message) -> bool {
+    message.method() == Some("notifications/progress")
 }
 
 /// Where a line goes.
@@ -81,9 +104,16 @@ impl Routes {
             }
             wire = format!("\"sluice-{}\"", self.order);
             key.clone_from(&wire);
-            bytes = with_id(&bytes, &wire).ok_or("the id of this request is in use")?;
+            bytes = with_member(&bytes, &["id"], &wire).ok_or("the id of this request is in use")?;
         }
-        self.pending.insert(key.clone(), Pending { want, order: self.order, wire });
+        let mut token = want.token.clone();
+        if want.renumber && token.is_some() && self.pending.values().any(|pending| pending.token == token) {
+            let own = format!("\"sluice-{}\"", self.order);
+            bytes = with_member(&bytes, &["params", "_meta", "progressToken"], &own)
+                .ok_or("the progress token of this request is in use")?;
+            token = Some(own);
+        }
+        self.pending.insert(key.clone(), Pending { want, order: self.order, wire, token });
         Ok((key, bytes))
     }
 
@@ -113,7 +143,7 @@ impl Routes {
             let bytes = if pending.wire == original.raw() {
                 Some(message.raw().clone())
             } else {
-                with_id(message.raw(), original.raw())
+                restore_answer(message.raw(), &original)
             };
             let incoming = bytes.map_or(Incoming::Broken, |bytes| Incoming::Answer { bytes, id: original });
             return Route::Exchange(pending.want.sender, incoming);
@@ -121,15 +151,17 @@ impl Routes {
         let token = message.progress_token();
         let subscription = message.subscription().map(|id| id.to_string());
         let named = subscription.as_ref().and_then(|key| self.pending.get(key)).or_else(|| {
-            let is_progress = message.method() == Some("notifications/progress");
-            let same = |pending: &&Pending| token.is_some() && pending.want.token == token;
-            is_progress.then(|| self.pending.values().filter(same).max_by_key(|pending| pending.order)).flatten()
+            let same = |pending: &&Pending| token.is_some() && pending.token == token;
+            let found = || self.pending.values().filter(same).max_by_key(|pending| pending.order);
+            is_progress(message).then(found).flatten()
         });
         let newest = || self.pending.values().max_by_key(|pending| pending.order);
-        let bytes = message.raw().clone();
         match named.or_else(newest).filter(|pending| !pending.want.json_only) {
-            Some(pending) => Route::Exchange(pending.want.sender.clone(), Incoming::Other(bytes)),
-            None => self.stream_route(bytes),
+            Some(pending) => match pending.restore(message) {
+                Some(bytes) => Route::Exchange(pending.want.sender.clone(), Incoming::Other(bytes)),
+                None => Route::Nowhere,
+            },
+            None => self.stream_route(message.raw().clone()),
         }
     }
 
@@ -184,6 +216,13 @@ impl Routes {
         self.stream = None;
         self.backlog.clear();
     }
+}
+
+/// An answer with the id as the client wrote it; the end of a subscription names it twice.
+fn restore_answer(answer: &Bytes, id: &Id) -> Option<Bytes> {
+    let answer = with_member(answer, &["id"], id.raw())?;
+    let named = with_member(&answer, &["result", "_meta", SUBSCRIPTION_META], id.raw());
+    Some(named.unwrap_or(answer))
 }
 
 #[cfg(test)]
@@ -249,6 +288,36 @@ mod tests {
         deliver(routes.route(&message(&format!(r#"{{"id":{key},"jsonrpc":"2.0","result":{{"b":1,"a":2}}}}"#))));
         let Ok(Incoming::Answer { bytes, .. }) = out.try_recv() else { panic!("no answer") };
         assert_eq!(&bytes[..], br#"{"id":1,"jsonrpc":"2.0","result":{"b":1,"a":2}}"#);
+    }
+
+    #[test]
+    fn a_token_and_a_subscription_of_a_shared_child_come_back_as_their_client_wrote_them() {
+        let mut routes = Routes::default();
+        let text = r#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"_meta":{"progressToken":1}}}"#;
+        let (first, bytes, mut first_out) = want(text, true);
+        routes.register(first, &bytes).unwrap();
+        let (second, bytes, mut second_out) = want(text, true);
+        let (key, wire) = routes.register(second, &bytes).unwrap();
+        assert_eq!(wire, Bytes::from(text.replace(":1", &format!(":{key}"))), "id and token are told apart");
+        for token in [key.as_str(), "1"] {
+            let progress = format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":1}}}}"#
+            );
+            deliver(routes.route(&message(&progress)));
+        }
+        let event = format!(r#"{{"jsonrpc":"2.0","method":"n","params":{{"_meta":{{"{SUBSCRIPTION_META}":{key}}}}}}}"#);
+        deliver(routes.route(&message(&event)));
+        let end = format!(r#"{{"jsonrpc":"2.0","id":{key},"result":{{"_meta":{{"{SUBSCRIPTION_META}":{key}}}}}}}"#);
+        deliver(routes.route(&message(&end)));
+        let progress =
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}"#;
+        assert!(matches!(first_out.try_recv(), Ok(Incoming::Other(bytes)) if bytes == progress));
+        assert!(first_out.try_recv().is_err());
+        assert!(matches!(second_out.try_recv(), Ok(Incoming::Other(bytes)) if bytes == progress));
+        let seen = event.replace(&key, "1");
+        assert!(matches!(second_out.try_recv(), Ok(Incoming::Other(bytes)) if bytes == seen));
+        let seen = end.replace(&key, "1");
+        assert!(matches!(second_out.try_recv(), Ok(Incoming::Answer { bytes, .. }) if bytes == seen));
     }
 
     #[test]
