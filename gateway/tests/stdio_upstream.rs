@@ -22,6 +22,12 @@ for line in sys.stdin:
         token = json.dumps(m["params"].get("_meta", {}).get("progressToken"))
         out('{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"message":"ask bob@corp.com"}}' % token)
         out('{"result": {"b":1.50,"t":"ask \\u0062ob@corp.com"}, "id":%s ,"jsonrpc":"2.0"}' % i)
+    elif name == "parts":
+        for part in ["ask bob@co", "rp.com", " of project"]:
+            out('{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":5,"message":"%s"}}' % part)
+        out('{"jsonrpc":"2.0","id":%s,"result":{"t":"ask bob@cor"}}' % i)
+    elif name == "pause":
+        out('{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":5,"message":"ask bob@co"}}')
     elif name == "crash":
         sys.exit(3)
     elif name == "junk":
@@ -78,6 +84,30 @@ async fn a_child_is_a_session_whose_lines_are_masked_events() {
     assert_eq!(place.post(&call("1", "mail")).await.0, 400, "a request without a session");
     let records = place.records(|all| all.contains("session_closed")).await;
     assert!(!records.contains("bob"));
+}
+
+#[tokio::test]
+async fn a_value_that_two_notes_of_a_child_share_is_masked_and_a_note_waits_a_moment_for_it() {
+    let (place, _) = place().await;
+    let id = open(&place).await;
+    let session = [("mcp-session-id", id.as_str())];
+    let (_, body) = read(place.call("POST", &session, &call("1", "parts")).await).await;
+    let messages: Vec<serde_json::Value> = body
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|text| serde_json::from_str(text).unwrap())
+        .collect();
+    let notes: Vec<&str> = messages.iter().filter_map(|note| note["params"]["message"].as_str()).collect();
+    assert_eq!(notes, ["ask [mail]", "", " of project"]);
+    assert_eq!(messages[3]["result"]["t"], "ask bob@cor", "the answer comes last");
+    let mut waits = place.call("POST", &session, &call("2", "pause")).await.into_body();
+    let mut seen = String::new();
+    while !seen.ends_with("\n\n") {
+        let frame =
+            tokio::time::timeout(std::time::Duration::from_secs(5), waits.frame()).await.unwrap().unwrap().unwrap();
+        seen.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
+    }
+    assert!(seen.contains("ask bob@co"), "{seen}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 //! where there are thousands, a table. A hit is confirmed byte by byte here, and followed by the pattern's automaton in
 //! the lane.
 
-mod bytes;
+pub(crate) mod bytes;
 pub(crate) mod probe;
 mod vectors;
 mod windows;

@@ -4,6 +4,7 @@
 //! our own, which knows for each state whether a match can still come. That is what lets a byte leave the moment no
 //! candidate can claim it.
 
+use crate::filter::bytes::ByteSet;
 use crate::pattern::{PatternError, PatternSpec};
 use regex_automata::dfa::Automaton as _;
 use regex_automata::dfa::dense;
@@ -32,6 +33,8 @@ pub(crate) struct Automaton {
     stride: usize,
     table: Vec<u32>,
     flags: Vec<u8>,
+    /// How often a byte of text is of a class.
+    frequencies: Vec<f32>,
     /// The state before the first byte, by the byte before it; the last entry stands for the start of the text.
     starts: [u32; 257],
     /// A candidate of this length, in bytes, that is still live counts as a match; None where the expression bounds itself.
@@ -89,6 +92,21 @@ impl Automaton {
     /// A match ended before the byte that led to this state.
     pub(crate) fn matched(&self, state: u32) -> bool {
         self.flags[state as usize] & MATCH != 0
+    }
+
+    /// How likely a text begins as these bytes do, as far as this pattern tells bytes apart: little where a candidate is
+    /// already what text seldom is.
+    pub(crate) fn odds(&self, before: Option<u8>, candidate: &[u8]) -> f32 {
+        let mut state = self.start(before);
+        let mut odds = 1.0;
+        for byte in candidate {
+            let next = self.step(state, *byte);
+            let row = &self.table[state as usize * self.stride..][..self.stride];
+            let alike = row.iter().zip(&self.frequencies).filter(|(target, _)| **target == next);
+            odds *= alike.map(|(_, frequency)| frequency).sum::<f32>();
+            state = next;
+        }
+        odds
     }
 
     /// A match may still come.
@@ -191,7 +209,10 @@ impl<'a> Walk<'a> {
             }
         }
         flags[DEAD as usize] = 0;
-        Automaton { classes: self.classes, stride, table: self.table, flags, starts: self.starts, cap }
+        let mut sets = vec![ByteSet::default(); stride];
+        (0..=255u8).for_each(|byte| sets[usize::from(self.classes[usize::from(byte)])].insert(byte));
+        let frequencies = sets.iter().map(|set| set.frequency() as f32).collect();
+        Automaton { classes: self.classes, stride, table: self.table, flags, frequencies, starts: self.starts, cap }
     }
 }
 

@@ -1,6 +1,7 @@
 //! From text on the wire to lanes of decoded text: one for each level of escapes, opened where a backslash stands.
 
 use super::escape::{Decoded, Unescape, Wire};
+use super::join::Joins;
 use super::json::{Json, Kind};
 use super::lane::{Block, Lane, Shared};
 use super::plan::Plan;
@@ -28,6 +29,7 @@ pub(crate) struct Inspector {
     /// The current text is a JSON string: it is decoded, and JSON in it too.
     escaped: bool,
     nested: Nested,
+    joins: Joins,
     /// All bytes before this one on the wire have been read.
     pub(crate) read: u64,
 }
@@ -55,6 +57,7 @@ impl Inspector {
             open: false,
             escaped: false,
             nested: Nested::No,
+            joins: Joins::default(),
             read: 0,
         }
     }
@@ -63,12 +66,18 @@ impl Inspector {
     pub(crate) fn safe(&self) -> u64 {
         let lanes = self.lanes.iter().filter_map(Lane::undecided);
         let escapes = self.decoders.iter().filter_map(Unescape::pending);
-        lanes.chain(escapes).fold(self.read, u64::min)
+        lanes.chain(escapes).chain(self.joins.undecided()).fold(self.read, u64::min)
     }
 
     /// Memory beside the bytes held, in bytes.
     pub(crate) fn overhead(&self) -> usize {
-        self.lanes.iter().map(Lane::overhead).sum::<usize>() + self.output.overhead()
+        self.lanes.iter().map(Lane::overhead).sum::<usize>() + self.output.overhead() + self.joins.overhead()
+    }
+
+    fn with_joins(&mut self, act: impl FnOnce(&mut Joins, &mut Shared<'_>)) {
+        let program: &Inner = &self.program.inner;
+        let mut shared = Shared { program, plan: &self.plan, output: &mut self.output, block: &mut self.block };
+        act(&mut self.joins, &mut shared);
     }
 
     fn with<R>(&mut self, lane: usize, act: impl FnOnce(&mut Lane, &mut Shared<'_>) -> R) -> R {
@@ -98,6 +107,32 @@ impl Inspector {
         self.decoders = [Unescape::strict(), Unescape::default(), Unescape::default()];
         self.nested = if escaped { Nested::Unknown } else { Nested::No };
         self.lanes[0].open(wire, selected);
+    }
+
+    /// The text that begins at this place on the wire goes on with the last one of the same `spot`, if there was one.
+    pub(crate) fn join(&mut self, spot: u64, wire: u64) {
+        let depth = self.lanes[0].depth;
+        self.with_joins(|joins, shared| joins.open(spot, wire, depth, shared));
+    }
+
+    /// The next text of this spot goes on with nothing.
+    pub(crate) fn forget(&mut self, spot: u64) {
+        self.joins.forget(spot);
+    }
+
+    /// Finds out what must be held because its value may go on in a later text.
+    pub(crate) fn weigh(&mut self) {
+        self.with_joins(|joins, shared| joins.weigh(shared));
+    }
+
+    /// Bytes are held for a text that has not come.
+    pub(crate) fn awaits_text(&self) -> bool {
+        self.joins.holds()
+    }
+
+    /// No text that goes on with an earlier one is waited for.
+    pub(crate) fn release_texts(&mut self) {
+        self.joins.release();
     }
 
     /// A text is open.
@@ -150,11 +185,13 @@ impl Inspector {
             self.with(level, |lane, shared| lane.close(true, shared));
         }
         self.lanes.truncate(1);
+        self.with_joins(|joins, shared| joins.close(wire, shared));
     }
 
     /// Nothing follows: matches that wait for their context are settled without it.
     pub(crate) fn finish(&mut self) {
         self.close(self.read, true);
+        self.joins = Joins::default();
     }
 
     fn decoded(&mut self, level: usize, piece: Decoded<'_>) {
@@ -204,6 +241,9 @@ impl Inspector {
     fn scan(&mut self, level: usize, run: &[u8], wire: Wire) {
         let ends = self.ends_at.is_some() && run.len().checked_sub(1).map(|last| wire.end(last)) == self.ends_at;
         self.with(level, |lane, shared| lane.scan(run, wire, ends, shared));
+        if level == 0 {
+            self.with_joins(|joins, shared| joins.read(run, wire, shared));
+        }
     }
 
     /// Scans the first lane, and follows the structure of a document that stands in it.

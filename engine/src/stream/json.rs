@@ -2,6 +2,8 @@
 
 use super::path::{Bits, Down, MAX_KEY, PathSet};
 use crate::program::PatternId;
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The deepest nesting of arrays and objects that is read.
 pub(crate) const MAX_DEPTH: usize = 256;
@@ -101,25 +103,69 @@ impl Number {
     }
 }
 
-/// What is followed where a plan has paths.
+/// What is followed where a plan has paths, or where it matters which values stand in the same place.
 #[derive(Clone, Debug)]
 struct Tracked {
-    /// The places that hold at each depth; the last one is where the next value stands.
-    levels: Vec<Bits>,
-    value: Bits,
+    /// The spots at each depth; the last one is where the next value stands.
+    levels: Vec<Spot>,
+    value: Spot,
     name: Vec<u8>,
     name_too_long: bool,
 }
 
+/// Where a value stands in its document.
+#[derive(Clone, Debug)]
+struct Spot {
+    /// The places of paths that hold there.
+    bits: Bits,
+    /// The names and indices that lead there, as one number.
+    place: u64,
+}
+
+impl Spot {
+    fn root(paths: &PathSet) -> Self {
+        Self { bits: paths.roots(), place: 0 }
+    }
+
+    fn down(&self, step: Down<'_>, paths: &PathSet) -> Self {
+        let mut hasher = DefaultHasher::new();
+        self.place.hash(&mut hasher);
+        match step {
+            Down::Key(name) => name.hash(&mut hasher),
+            Down::Index(index) => index.hash(&mut hasher),
+        }
+        Self { bits: paths.down(&self.bits, step), place: hasher.finish() }
+    }
+}
+
 impl Json {
     pub(crate) fn new(paths: &PathSet, roots: &'static [&'static str]) -> Self {
-        let tracked = (!paths.is_empty()).then(|| Tracked {
-            levels: Vec::new(),
-            value: paths.roots(),
-            name: Vec::new(),
-            name_too_long: false,
-        });
-        Self { stack: Vec::new(), state: State::Between, tracked, roots }
+        let mut json = Self { stack: Vec::new(), state: State::Between, tracked: None, roots };
+        if !paths.is_empty() {
+            json.track(paths);
+        }
+        json
+    }
+
+    /// The same, and [`Json::place`] tells where texts stand.
+    pub(crate) fn with_places(paths: &PathSet, roots: &'static [&'static str]) -> Self {
+        let mut json = Self::new(paths, roots);
+        json.track(paths);
+        json
+    }
+
+    fn track(&mut self, paths: &PathSet) {
+        self.tracked =
+            Some(Tracked { levels: Vec::new(), value: Spot::root(paths), name: Vec::new(), name_too_long: false });
+    }
+
+    /// Where the text that begins now stands: texts of the same place in two documents have the same number. None where it
+    /// is a member's name.
+    pub(crate) fn place(&self) -> Option<u64> {
+        match self.state {
+            State::String { name: false, .. } => self.tracked.as_ref().map(|tracked| tracked.value.place),
+            _ => None,
+        }
     }
 
     /// True between documents.
@@ -157,7 +203,7 @@ impl Json {
     pub(crate) fn selected(&self, paths: &PathSet) -> Vec<PatternId> {
         match (&self.tracked, self.state) {
             (Some(tracked), State::String { name: false, .. } | State::Number(_) | State::Literal { .. }) => {
-                paths.selected(&tracked.value)
+                paths.selected(&tracked.value.bits)
             }
             _ => Vec::new(),
         }
@@ -225,7 +271,7 @@ impl Json {
             State::Between => {
                 if let Some(tracked) = &mut self.tracked {
                     tracked.levels.clear();
-                    tracked.value = paths.roots();
+                    tracked.value = Spot::root(paths);
                 }
                 self.value(byte)
             }
@@ -320,20 +366,20 @@ impl Json {
     fn enter_element(&mut self, paths: &PathSet) {
         if let (Some(tracked), Some(level)) = (&mut self.tracked, self.stack.last())
             && !level.object
-            && let Some(bits) = tracked.levels.last()
+            && let Some(spot) = tracked.levels.last()
         {
-            tracked.value = paths.down(bits, Down::Index(level.index));
+            tracked.value = spot.down(Down::Index(level.index), paths);
         }
     }
 
     fn enter_member(&mut self, paths: &PathSet) {
         let Some(tracked) = &mut self.tracked else { return };
-        let Some(bits) = tracked.levels.last() else { return };
+        let Some(spot) = tracked.levels.last() else { return };
         // Names are compared as decoded text; a name too long for any path selects by wildcards alone.
         let name = unescaped(if tracked.name_too_long { b"" } else { &tracked.name });
-        tracked.value = paths.down(bits, Down::Key(&name));
-        if self.roots.iter().any(|root| root.as_bytes() == name) {
-            paths.add_roots(&mut tracked.value);
+        tracked.value = spot.down(Down::Key(&name), paths);
+        if self.roots.iter().any(|root| root.as_bytes() == &*name) {
+            paths.add_roots(&mut tracked.value.bits);
         }
     }
 }
@@ -355,8 +401,11 @@ fn first_control(bytes: &[u8]) -> Option<usize> {
     bytes[from..].iter().position(|byte| *byte < 0x20).map(|at| from + at)
 }
 
-fn unescaped(name: &[u8]) -> Vec<u8> {
+fn unescaped(name: &[u8]) -> Cow<'_, [u8]> {
     use super::escape::{Decoded, Unescape, Wire};
+    if !name.contains(&b'\\') {
+        return Cow::Borrowed(name);
+    }
     let mut out = Vec::with_capacity(name.len());
     let mut collect = |piece: Decoded<'_>| match piece {
         Decoded::Run(run, _) => out.extend_from_slice(run),
@@ -366,7 +415,7 @@ fn unescaped(name: &[u8]) -> Vec<u8> {
     // The lenient decoder has no errors.
     let _ = decoder.push(name, Wire::Linear(0), &mut collect);
     decoder.finish(name.len() as u64, &mut collect);
-    out
+    Cow::Owned(out)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub(crate) mod automaton;
 mod escape;
 mod inspect;
+mod join;
 mod json;
 mod lane;
 pub(crate) mod path;
@@ -99,6 +100,9 @@ pub enum Stop {
     Finished,
 }
 
+/// The place of an event's data where that is no JSON, for [`Inspector::join`].
+const PLAIN_DATA: u64 = 1;
+
 /// The longest number that is read, in bytes: a mask inside it needs it whole.
 const MAX_NUMBER: u64 = 4096;
 
@@ -127,6 +131,8 @@ enum Data {
     Json,
     /// A line of it is open as text.
     Text,
+    /// A line of text ended; the next one belongs to the same event.
+    TextLine,
 }
 
 /// A JSON document while it passes.
@@ -139,9 +145,9 @@ struct Document {
 }
 
 impl Document {
-    fn new(inspector: &Inspector, exempt: &PathSet, roots: &'static [&'static str]) -> Self {
+    fn new(json: Json, exempt: &PathSet) -> Self {
         let exempting = (!exempt.is_empty()).then(|| Json::new(exempt, &[]));
-        Self { json: Json::new(&inspector.plan.paths, roots), exempt: false, exempting }
+        Self { json, exempt: false, exempting }
     }
 
     /// The value that begins now passes unread.
@@ -178,12 +184,11 @@ impl Stream {
                 inspector.open(0, false, &selected);
                 Framing::Raw
             }
-            Format::Json => Framing::Json(Document::new(&inspector, &exempt, options.roots)),
-            Format::Sse => Framing::Sse {
-                lines: Sse::new(),
-                data: Data::None,
-                document: Document::new(&inspector, &exempt, options.roots),
-            },
+            Format::Json => Framing::Json(Document::new(Json::new(&inspector.plan.paths, options.roots), &exempt)),
+            Format::Sse => {
+                let json = Json::with_places(&inspector.plan.paths, options.roots);
+                Framing::Sse { lines: Sse::new(), data: Data::None, document: Document::new(json, &exempt) }
+            }
         };
         Self { inspector, framing, exempt, budget: budget.clone(), charged: 0, stopped: None }
     }
@@ -233,6 +238,26 @@ impl Stream {
         Ok(())
     }
 
+    /// True where an event that has ended is held back, because a value at the end of one of its texts may go on in an event
+    /// that has not come. Call [`Stream::decide`] when it has waited long enough.
+    #[must_use]
+    pub fn awaits_event(&self) -> bool {
+        self.stopped.is_none() && self.inspector.awaits_text()
+    }
+
+    /// Lets go what is held back for an event that has not come. Where a value does go on in a later one, the rest of it is
+    /// redacted there.
+    ///
+    /// # Errors
+    /// A [`Stop`], as for [`Stream::push`].
+    pub fn decide(&mut self, sink: &mut impl Sink) -> Result<(), Stop> {
+        if let Some(stop) = &self.stopped {
+            return Err(stop.clone());
+        }
+        self.inspector.release_texts();
+        self.settle(Ok(()), sink)
+    }
+
     /// Bytes held back now.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -257,6 +282,7 @@ impl Stream {
 
     /// Lets go what is decided, and stops where something went wrong.
     fn settle(&mut self, read: Result<(), Stop>, sink: &mut impl Sink) -> Result<(), Stop> {
+        self.inspector.weigh();
         let mut safe = self.inspector.safe();
         if let Framing::Sse { lines, .. } = &self.framing {
             safe = safe.min(self.inspector.read - lines.pending() as u64);
@@ -326,6 +352,9 @@ fn read_json(
                 inspector.structure(byte, place);
                 document.exempt = document.is_exempt(exempt);
                 inspector.open(place + 1, true, &document.json.selected(&inspector.plan.paths));
+                if let (Some(spot), false) = (document.json.place(), document.exempt) {
+                    inspector.join(spot, place + 1);
+                }
             }
             Kind::ScalarStart => {
                 document.exempt = document.is_exempt(exempt);
@@ -412,16 +441,22 @@ fn read_events(
             }
             Part::Data(len) => {
                 let run = &bytes[at..at + len];
-                if let (Data::None, Some(first)) = (*data, run.iter().find(|b| !matches!(b, b' ' | b'\t'))) {
+                let begins = matches!(data, Data::None | Data::TextLine);
+                if let (true, Some(first)) = (begins, run.iter().find(|b| !matches!(b, b' ' | b'\t'))) {
                     if matches!(first, b'{' | b'[') {
                         *data = Data::Json;
                     } else {
                         inspector.open(place, false, &[]);
+                        if *data == Data::TextLine {
+                            // A line feed stands between the lines of one event.
+                            inspector.forget(PLAIN_DATA);
+                        }
+                        inspector.join(PLAIN_DATA, place);
                         *data = Data::Text;
                     }
                 }
                 match data {
-                    Data::None => inspector.structure(run, place),
+                    Data::None | Data::TextLine => inspector.structure(run, place),
                     Data::Json => read_json(document, inspector, exempt, run, place)?,
                     Data::Text => {
                         let _ = inspector.text(run, place, at + len < bytes.len());
@@ -430,14 +465,14 @@ fn read_events(
                 at += len;
             }
             Part::DataLineEnded => match data {
-                Data::None => {}
+                Data::None | Data::TextLine => {}
                 // The data goes on with a line feed, which JSON allows between tokens alone.
                 Data::Json => {
                     document.step(b'\n', place, inspector, exempt)?;
                 }
                 Data::Text => {
                     inspector.close(place, false);
-                    *data = Data::None;
+                    *data = Data::TextLine;
                 }
             },
             Part::Name(name) => {
@@ -464,7 +499,7 @@ fn read_events(
 
 fn end_event(data: &mut Data, document: &mut Document, inspector: &mut Inspector, end: u64) -> Result<(), Stop> {
     match std::mem::replace(data, Data::None) {
-        Data::None => Ok(()),
+        Data::None | Data::TextLine => Ok(()),
         Data::Json => end_document(document, inspector, end),
         Data::Text => {
             inspector.close(end, false);

@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     claims: Vec<Vec<RuleId>>,
     /// The largest `near` window, in bytes.
     pub(crate) window: u64,
+    /// The longest match of a pattern that is searched for, in bytes.
+    pub(crate) longest: usize,
     pub(crate) paths: PathSet,
 }
 
@@ -50,6 +52,8 @@ impl Plan {
         let (classes, behind) = classes(program, &others);
         let (first, spawns) = spawns(program, &others, &behind);
         let window = active.iter().map(|pattern| program.patterns[*pattern].hold.window as u64).max().unwrap_or(0);
+        let searched = active.iter().map(|pattern| &program.patterns[*pattern]).filter(|p| p.automaton.is_some());
+        let longest = searched.map(|pattern| pattern.hold.longest).max().unwrap_or(0);
         let paths = PathSet::new(active.iter().filter_map(|pattern| {
             let id = PatternId(*pattern as u32);
             match &program.patterns[*pattern].spec.matcher {
@@ -58,7 +62,7 @@ impl Plan {
                 Matcher::Regex(_) | Matcher::Words { .. } => None,
             }
         }));
-        Self { classes, filter, first, spawns, claims, window, paths }
+        Self { classes, filter, first, spawns, claims, window, longest, paths }
     }
 
     /// The class of the byte before a candidate.

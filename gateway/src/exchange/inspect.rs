@@ -75,6 +75,17 @@ impl Inspector {
         self.release(stop)
     }
 
+    /// True where an event waits for one that has not come.
+    pub(crate) fn awaits_event(&self) -> bool {
+        self.stream.awaits_event()
+    }
+
+    /// Lets go the events that wait for one that has not come.
+    pub(crate) fn decide(&mut self) -> Released {
+        let stop = self.stream.decide(&mut self.out).err();
+        self.release(stop)
+    }
+
     /// A whole message at once.
     pub(crate) fn whole(mut self, bytes: Bytes) -> Released {
         let stop = self.stream.push(bytes, &mut self.out).and_then(|()| self.stream.finish(&mut self.out)).err();

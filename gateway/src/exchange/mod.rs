@@ -3,14 +3,16 @@
 mod bridge;
 mod inspect;
 mod open;
+mod patience;
 mod record;
 mod reply;
 mod request;
 mod respond;
 mod table;
 
-pub(crate) use inspect::{Inspector, general_options};
+pub(crate) use inspect::{Inspector, Released, general_options};
 pub(crate) use open::Open;
+pub(crate) use patience::Patience;
 pub(crate) use record::Recorder;
 pub(crate) use reply::{Downstream, Head, refuse};
 pub(crate) use request::{Caller, delete, get, post};

@@ -1,6 +1,6 @@
 //! An upstream that speaks Streamable HTTP: the call as it is sent on, and its response through the inspector.
 
-use crate::exchange::{Done, Exchange, Head, Inspector, general_options};
+use crate::exchange::{Done, Exchange, Head, Inspector, Patience, general_options};
 use crate::protocol::mcp::headers::SESSION_ID;
 use crate::protocol::mcp::sse::Tracker;
 use bytes::{Bytes, BytesMut};
@@ -208,19 +208,22 @@ async fn pass(exchange: &mut Exchange, response: Response<Incoming>) -> Result<D
     let mut inspector = Inspector::open(program, general_options(format, exchange.rules.clone()), budget);
     let mut held = BytesMut::new();
     let mut body = response.into_body();
+    let mut patience = Patience::default();
     loop {
-        let (mut released, last) = match body.frame().await {
-            Some(Ok(frame)) => match frame.into_data() {
+        let (mut released, last) = match patience.next(body.frame()).await {
+            None => (inspector.decide(), false),
+            Some(Some(Ok(frame))) => match frame.into_data() {
                 Ok(bytes) => (inspector.push(bytes), false),
                 Err(_trailers) => continue,
             },
-            Some(Err(_)) => {
+            Some(Some(Err(_))) => {
                 let resumable = exchange.events.as_ref().is_some_and(Tracker::has_cursor);
                 let reason = "the upstream broke off in the middle of its answer";
                 return Err(if resumable { Done::broke_off(reason) } else { Done::upstream(reason) });
             }
-            None => (inspector.finish(), true),
+            Some(None) => (inspector.finish(), true),
         };
+        patience.set(events && inspector.awaits_event());
         if let (Some(waiting), None) = (&mut head, &released.stop) {
             held.extend_from_slice(&std::mem::take(&mut released.bytes));
             exchange.recorder.decided(&std::mem::take(&mut released.decisions));

@@ -1,6 +1,7 @@
 //! An upstream that is a child process, as one session of Streamable HTTP: what goes to it, and where its lines belong.
 
 mod child;
+mod notes;
 mod routes;
 
 pub(crate) use child::Child;
@@ -13,8 +14,9 @@ use crate::protocol::mcp::sse::{Tracker, event};
 use crate::protocol::mcp::stdio::line;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use notes::Notes;
 use routes::{Incoming, Want};
-use sluice_engine::{Format, RuleSet};
+use sluice_engine::Format;
 use tokio::sync::mpsc;
 
 /// Lines that may wait for a slow client.
@@ -90,31 +92,49 @@ async fn relay_inner(exchange: &mut Exchange, post: Post) -> Result<Done, Done> 
     if !post.opens && !post.stateless {
         start_events(exchange, headers.take().unwrap_or_default());
     }
-    let mut blocked = None;
-    while let Some(incoming) = receiver.recv().await {
+    let mut notes = Notes::default();
+    loop {
+        let incoming = match notes.patience.next(receiver.recv()).await {
+            None => {
+                notes.decide(exchange).await?;
+                continue;
+            }
+            Some(None) => break,
+            Some(Some(incoming)) => incoming,
+        };
         // The head of a new session waits for its first answer, so that a child that fails is told by the status.
-        if let Incoming::Broken = incoming {
-            return Err(Done::upstream("the upstream wrote a line that is not a JSON-RPC message"));
-        }
+        let (bytes, id) = match incoming {
+            Incoming::Broken => {
+                return Err(Done::upstream("the upstream wrote a line that is not a JSON-RPC message"));
+            }
+            Incoming::Other(bytes) => {
+                if let Some(headers) = headers.take() {
+                    start_events(exchange, headers);
+                }
+                notes.push(exchange, &bytes).await?;
+                continue;
+            }
+            Incoming::Answer { bytes, id } => (bytes, id),
+        };
         // So does that of a request without a session, whose refusals have a status of their own.
         if post.stateless
-            && matches!(incoming, Incoming::Answer { .. })
             && let Some(headers) = headers.take()
         {
-            let status = status_of(&post, &incoming);
-            let answer = inspect(exchange, incoming, &mut blocked).unwrap_or_default();
-            return Ok(Done::whole(json_head(status, headers, answer)).because(blocked));
+            let status = status_of(&post, &bytes);
+            let answer = inspect(exchange, bytes, &id, &mut notes.blocked);
+            return Ok(Done::whole(json_head(status, headers, answer)).because(notes.blocked));
         }
         if let Some(headers) = headers.take() {
             start_events(exchange, headers);
         }
-        if let Some(bytes) = inspect(exchange, incoming, &mut blocked) {
-            exchange.send(event(&bytes)).await?;
-        }
+        notes.decide(exchange).await?;
+        let answer = inspect(exchange, bytes, &id, &mut notes.blocked);
+        exchange.send(event(&answer)).await?;
         if exchange.ids.is_empty() {
-            return Ok(blocked.map_or_else(Done::complete, Done::blocked));
+            return Ok(notes.blocked.map_or_else(Done::complete, Done::blocked));
         }
     }
+    notes.decide(exchange).await?;
     Err(Done::upstream(ENDED))
 }
 
@@ -142,9 +162,11 @@ async fn collect(
             Some(Incoming::Broken) => {
                 return Err(Done::upstream("the upstream wrote a line that is not a JSON-RPC message"));
             }
-            Some(incoming) => {
-                status = status_of(post, &incoming);
-                answers.extend(inspect(exchange, incoming, &mut blocked));
+            // A client that takes no event stream takes no notes either.
+            Some(Incoming::Other(_)) => {}
+            Some(Incoming::Answer { bytes, id }) => {
+                status = status_of(post, &bytes);
+                answers.push(inspect(exchange, bytes, &id, &mut blocked));
             }
         }
     }
@@ -164,55 +186,30 @@ fn json_head(status: StatusCode, mut headers: HeaderMap, whole: Bytes) -> Head {
 
 /// The status of an answer: revision 2026-07-28 gives some errors one of their own. A server that doesn't know
 /// `server/discover` is older, and its client has to see that no server of this revision answered.
-fn status_of(post: &Post, incoming: &Incoming) -> StatusCode {
-    let Incoming::Answer { bytes, .. } = incoming else { return StatusCode::OK };
+fn status_of(post: &Post, answer: &Bytes) -> StatusCode {
     if !post.stateless {
         return StatusCode::OK;
     }
     let discovers = post.messages.iter().any(|(message, _)| message.method() == Some("server/discover"));
-    match error_code(bytes) {
+    match error_code(answer) {
         Some(METHOD_NOT_FOUND) if !discovers => StatusCode::NOT_FOUND,
         Some(METHOD_NOT_FOUND | HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_REVISION) => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,
     }
 }
 
-/// A line of the child as the client may see it; None where nothing of it may pass and nobody waits for it.
-fn inspect(exchange: &mut Exchange, incoming: Incoming, blocked: &mut Option<String>) -> Option<Bytes> {
-    let (bytes, answers) = match incoming {
-        Incoming::Answer { bytes, id } => (bytes, Some(id)),
-        Incoming::Other(bytes) => (bytes, None),
-        Incoming::Broken => return None,
-    };
-    let rules = match &answers {
-        Some(_) => exchange.rules.clone(),
-        None => exchange.session.general(&exchange.rules),
-    };
-    if let Some(id) = &answers {
-        exchange.ids.retain(|other| other != id);
-    }
-    check(exchange, bytes, rules, answers.as_ref(), blocked)
-}
-
-fn check(
-    exchange: &mut Exchange,
-    bytes: Bytes,
-    rules: RuleSet,
-    answers: Option<&Id>,
-    blocked: &mut Option<String>,
-) -> Option<Bytes> {
+/// An answer of the child as the client may see it: a refusal where nothing of it may pass.
+fn inspect(exchange: &mut Exchange, bytes: Bytes, id: &Id, blocked: &mut Option<String>) -> Bytes {
+    exchange.ids.retain(|other| other != id);
     let session = &exchange.session;
-    let options = general_options(Format::Json, rules);
+    let options = general_options(Format::Json, exchange.rules.clone());
     let inspector = Inspector::open(session.rules().program(), options, &exchange.shared.gateway.budget);
     let released = inspector.whole(bytes);
-    let Some(stop) = &released.stop else {
-        exchange.recorder.decided(&released.decisions);
-        return Some(released.bytes);
-    };
-    let (_, _, refusal) = stop_refusal(stop, session.rules());
     exchange.recorder.decided(&released.decisions);
+    let Some(stop) = &released.stop else { return released.bytes };
+    let (_, _, refusal) = stop_refusal(stop, session.rules());
     *blocked = Some(refusal.message.clone());
-    answers.map(|id| refusal.answer(Some(id)))
+    refusal.answer(Some(id))
 }
 
 /// The stream of messages that answer no request, until the client or the child ends it.
@@ -227,14 +224,15 @@ pub(crate) async fn relay_stream(exchange: &mut Exchange) -> Done {
         None => return Done::upstream(ENDED),
     };
     start_events(exchange, HeaderMap::new());
-    let mut blocked = None;
-    while let Some(bytes) = receiver.recv().await {
-        let rules = exchange.session.general(&exchange.rules);
-        if let Some(bytes) = check(exchange, bytes, rules, None, &mut blocked)
-            && let Err(done) = exchange.send(event(&bytes)).await
-        {
-            return done;
+    let mut notes = Notes::default();
+    let passed = async {
+        loop {
+            match notes.patience.next(receiver.recv()).await {
+                None => notes.decide(exchange).await?,
+                Some(Some(bytes)) => notes.push(exchange, &bytes).await?,
+                Some(None) => return notes.decide(exchange).await,
+            }
         }
-    }
-    Done::complete()
+    };
+    passed.await.map_or_else(|done| done, |()| Done::complete())
 }

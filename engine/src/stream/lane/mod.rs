@@ -1,14 +1,19 @@
 //! One level of decoded text: live candidates, matches that wait, and the little text that is kept for them.
 
+mod again;
+mod block;
+mod whole;
+
+pub(crate) use block::Block;
+
 use super::automaton::DEAD;
 use super::escape::Wire;
+use super::join::Seams;
 use super::plan::Plan;
 use super::resolve::{Claim, Output};
 use crate::filter::{Starts, tidy};
 use crate::mask::{REDACTED, Strategy};
 use crate::program::{Action, Inner, PatternId};
-use crate::sink::ActionKind;
-use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
@@ -18,63 +23,6 @@ pub(crate) struct Shared<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) output: &'a mut Output,
     pub(crate) block: &'a mut Block,
-}
-
-/// The bytes that are being read, and where candidates may begin in them.
-#[derive(Debug, Default)]
-pub(crate) struct Block {
-    pub(crate) bytes: Bytes,
-    /// Where they stand on the wire.
-    pub(crate) wire: u64,
-    /// Sorted by their first place.
-    pub(crate) found: Vec<Starts>,
-    /// All starts before this one are over at this place on the wire.
-    cursor: (usize, u64),
-}
-
-impl Block {
-    /// The part of this many bytes that stands here on the wire, if all of it does.
-    fn part(&self, wire: u64, len: usize) -> Option<std::ops::Range<usize>> {
-        let from = usize::try_from(wire.checked_sub(self.wire)?).ok()?;
-        (from + len <= self.bytes.len()).then_some(from..from + len)
-    }
-
-    /// Reads the next bytes. The number of them is given back.
-    pub(crate) fn read(&mut self, bytes: Bytes, wire: u64, plan: &Plan) -> usize {
-        let len = plan.filter.look(&bytes, &mut self.found);
-        self.cursor = (0, wire);
-        self.wire = wire;
-        self.bytes = bytes;
-        self.bytes.truncate(len);
-        len
-    }
-
-    /// The starts in a part, counted from its beginning.
-    fn starts(&mut self, part: &std::ops::Range<usize>, starts: &mut Vec<Starts>) {
-        if self.found.is_empty() {
-            return;
-        }
-        let wire = self.wire + part.start as u64;
-        if wire < self.cursor.1 {
-            self.cursor.0 = 0;
-        }
-        self.cursor.1 = wire;
-        while self.found.get(self.cursor.0).is_some_and(|starts| (starts.to as usize) < part.start) {
-            self.cursor.0 += 1;
-        }
-        for found in &self.found[self.cursor.0..] {
-            if found.from as usize >= part.end {
-                break;
-            }
-            if found.to as usize >= part.start {
-                starts.push(Starts {
-                    from: (found.from as usize).saturating_sub(part.start) as u32,
-                    to: ((found.to as usize).min(part.end - 1) - part.start) as u32,
-                    pattern: found.pattern,
-                });
-            }
-        }
-    }
 }
 
 /// A place in a lane: in its text, and on the wire.
@@ -114,10 +62,23 @@ struct Whole {
 /// Threads are looked through for equals when there are more than this, and again when they double.
 const MERGE_AT: usize = 16;
 
+/// What becomes of a lane's matches.
+#[derive(Clone, Copy, Debug, Default)]
+enum Claims {
+    #[default]
+    Whole,
+    /// Nothing: they were claimed before.
+    None,
+    /// They stand in several texts, between the lane's seams.
+    Parts,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Lane {
     /// How many levels of escapes stand between this text and the wire.
     pub(crate) depth: usize,
+    claims: Claims,
+    seams: Seams,
     threads: Vec<Thread>,
     merge_at: usize,
     done: Vec<Thread>,
@@ -176,6 +137,8 @@ impl Lane {
     pub(crate) fn new(depth: usize) -> Self {
         Self {
             depth,
+            claims: Claims::Whole,
+            seams: Seams::default(),
             threads: Vec::new(),
             merge_at: MERGE_AT,
             done: Vec::new(),
@@ -200,10 +163,14 @@ impl Lane {
     /// Where on the wire the earliest undecided candidate starts.
     pub(crate) fn undecided(&self) -> Option<u64> {
         let threads = self.threads.iter().map(|thread| thread.first.wire);
-        threads
+        let first = threads
             .chain(self.waiting.iter().map(|found| found.start.wire))
             .chain(self.whole.iter().map(|whole| whole.start.wire))
-            .min()
+            .min();
+        match self.claims {
+            Claims::Parts => first.map(|start| self.seams.from(start)),
+            Claims::Whole | Claims::None => first,
+        }
     }
 
     /// Memory beside the fixed size, in bytes.
@@ -333,6 +300,25 @@ impl Lane {
     }
 
     fn byte(&mut self, byte: u8, start: u64, end: u64, text: Text<'_>, shared: &mut Shared<'_>) {
+        self.step(byte, text, shared);
+        for spawn in shared.plan.spawns(shared.plan.class(self.before), byte) {
+            let first = Mark { text: self.pos, wire: start };
+            self.threads.push(Thread {
+                pattern: spawn.pattern,
+                state: spawn.state,
+                first,
+                more: VecDeque::new(),
+                last: None,
+            });
+        }
+        if !self.spawning.is_empty() {
+            self.spawn(byte, start, shared);
+        }
+        self.pass(byte, end, text, shared);
+    }
+
+    /// Candidates that have begun read a byte.
+    fn step(&mut self, byte: u8, text: Text<'_>, shared: &mut Shared<'_>) {
         let here = Mark { text: self.pos, wire: self.end };
         let patterns = &shared.program.patterns;
         let mut settled = false;
@@ -350,19 +336,10 @@ impl Lane {
         if settled {
             self.settle_dead(text, shared);
         }
-        for spawn in shared.plan.spawns(shared.plan.class(self.before), byte) {
-            let first = Mark { text: self.pos, wire: start };
-            self.threads.push(Thread {
-                pattern: spawn.pattern,
-                state: spawn.state,
-                first,
-                more: VecDeque::new(),
-                last: None,
-            });
-        }
-        if !self.spawning.is_empty() {
-            self.spawn(byte, start, shared);
-        }
+    }
+
+    /// The text goes on after a byte.
+    fn pass(&mut self, byte: u8, end: u64, text: Text<'_>, shared: &mut Shared<'_>) {
         self.before = Some(byte);
         self.end = end;
         self.pos += 1;
@@ -502,12 +479,38 @@ impl Lane {
     }
 
     fn claim(&self, pattern: PatternId, (start, end): (u64, u64), value: &[u8], shared: &mut Shared<'_>) {
+        match self.claims {
+            Claims::None => {}
+            Claims::Whole => self.claim_part(pattern, (start, end), Some(value), false, shared),
+            Claims::Parts => {
+                // What has left of the value can't be taken back; the mask of the whole would tell it again.
+                let value = (self.seams.from(start) == start).then_some(value);
+                for (at, part) in self.seams.parts(start, end).enumerate() {
+                    self.claim_part(pattern, part, value, at > 0, shared);
+                }
+            }
+        }
+    }
+
+    /// Claims a part of a value for each rule. Without the value it is redacted; what is `more` of a value that was masked
+    /// before goes without a trace.
+    fn claim_part(
+        &self,
+        pattern: PatternId,
+        (start, end): (u64, u64),
+        value: Option<&[u8]>,
+        more: bool,
+        shared: &mut Shared<'_>,
+    ) {
         for rule in shared.plan.claims(pattern) {
             let spec = &shared.program.rules[rule.index()];
             let mut replacement = Vec::new();
             let mut strategy = Strategy::Redact;
-            if let Action::Mask(mask) = &spec.action {
-                mask.write(value, &shared.program.keys, &mut replacement);
+            if let (Action::Mask(mask), false) = (&spec.action, more) {
+                match value {
+                    Some(value) => mask.write(value, &shared.program.keys, &mut replacement),
+                    None => replacement.extend_from_slice(REDACTED.as_bytes()),
+                }
                 strategy = mask.strategy();
                 if self.depth > 0 {
                     replacement = super::escape::encode(&replacement, self.depth);
@@ -523,7 +526,7 @@ impl Lane {
                 strategy,
                 name: spec.name.as_str().into(),
                 replacement,
-                silent: false,
+                silent: more,
             });
         }
     }
@@ -594,34 +597,6 @@ impl Lane {
         self.whole.extend(selected.iter().map(|pattern| Whole { pattern: *pattern, start }));
     }
 
-    /// A value that is selected begins inside this text.
-    pub(crate) fn open_whole(&mut self, wire: u64, selected: &[PatternId]) {
-        let start = Mark { text: self.pos, wire };
-        self.whole.extend(selected.iter().map(|pattern| Whole { pattern: *pattern, start }));
-    }
-
-    /// A selected value is open.
-    pub(crate) fn has_whole(&self) -> bool {
-        !self.whole.is_empty()
-    }
-
-    /// The selected values that are open end here.
-    pub(crate) fn close_whole(&mut self, shared: &mut Shared<'_>) {
-        self.dropping = None;
-        if self.whole.is_empty() {
-            return;
-        }
-        self.with_text(shared, |lane, text, shared| {
-            for whole in std::mem::take(&mut lane.whole) {
-                let value = text.slice(whole.start.text, lane.pos);
-                let validators = &shared.program.patterns[whole.pattern.index()].spec.validators;
-                if validators.iter().all(|validator| validator.accepts(&value)) {
-                    lane.claim(whole.pattern, (whole.start.wire, lane.end), &value, shared);
-                }
-            }
-        });
-    }
-
     /// The text ends: what matches at its end matches. Contexts may still come after it, unless this is the `last` of it.
     pub(crate) fn close(&mut self, last: bool, shared: &mut Shared<'_>) {
         self.spawning.clear();
@@ -645,72 +620,5 @@ impl Lane {
             self.save(saved, &[], self.pos, shared.plan.window);
         }
         self.before = None;
-    }
-
-    /// A selected value over its cap can't be masked as its rule says: it is redacted, and what follows of it is dropped.
-    fn check_length(&mut self, wire: Wire, run: usize, shared: &mut Shared<'_>) {
-        let over = |whole: &&Whole| {
-            self.pos - whole.start.text > shared.program.patterns[whole.pattern.index()].hold.longest as u64
-        };
-        let Some(whole) = self
-            .whole
-            .iter()
-            .filter(over)
-            .min_by_key(|whole| shared.program.patterns[whole.pattern.index()].hold.longest)
-            .copied()
-        else {
-            return;
-        };
-        let cap = shared.program.patterns[whole.pattern.index()].hold.longest as u64;
-        // The byte that went over, wherever the run was cut.
-        let at = (whole.start.text + cap) as usize - (self.pos as usize - run);
-        let first_end = wire.end(at);
-        self.threads.clear();
-        self.waiting.clear();
-        self.whole.clear();
-        for rule in shared.plan.claims(whole.pattern) {
-            let spec = &shared.program.rules[rule.index()];
-            shared.output.claim(Claim {
-                start: whole.start.wire,
-                end: first_end,
-                rule: *rule,
-                pattern: whole.pattern,
-                kind: spec.action.kind(),
-                priority: 100,
-                strategy: Strategy::Redact,
-                name: spec.name.as_str().into(),
-                replacement: super::escape::encode(REDACTED.as_bytes(), self.depth),
-                silent: false,
-            });
-        }
-        self.whole.push(Whole { pattern: whole.pattern, start: Mark { text: self.pos, wire: self.end } });
-        self.dropping = Some(first_end);
-        self.drop_to(self.end, shared);
-        self.saved.clear();
-    }
-
-    fn drop_run(&mut self, run: &[u8], wire: Wire, shared: &mut Shared<'_>) {
-        self.pos += run.len() as u64;
-        self.end = wire.end(run.len() - 1);
-        self.drop_to(self.end, shared);
-    }
-
-    fn drop_to(&mut self, end: u64, shared: &mut Shared<'_>) {
-        let (Some(from), Some(whole)) = (self.dropping, self.whole.first_mut()) else { return };
-        whole.start = Mark { text: self.pos, wire: end };
-        self.dropping = Some(end);
-        let Some(rule) = shared.plan.claims(whole.pattern).first() else { return };
-        shared.output.claim(Claim {
-            start: from,
-            end,
-            rule: *rule,
-            pattern: whole.pattern,
-            kind: ActionKind::Mask,
-            priority: 100,
-            strategy: Strategy::Redact,
-            name: "".into(),
-            replacement: Vec::new(),
-            silent: true,
-        });
     }
 }

@@ -1,0 +1,62 @@
+//! The bytes that are being read, with the places in them where candidates may begin: shared by all lanes of a stream.
+
+use crate::filter::Starts;
+use crate::stream::plan::Plan;
+use bytes::Bytes;
+
+/// The bytes that are being read, and where candidates may begin in them.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    pub(crate) bytes: Bytes,
+    /// Where they stand on the wire.
+    pub(crate) wire: u64,
+    /// Sorted by their first place.
+    pub(crate) found: Vec<Starts>,
+    /// All starts before this one are over at this place on the wire.
+    cursor: (usize, u64),
+}
+
+impl Block {
+    /// The part of this many bytes that stands here on the wire, if all of it does.
+    pub(super) fn part(&self, wire: u64, len: usize) -> Option<std::ops::Range<usize>> {
+        let from = usize::try_from(wire.checked_sub(self.wire)?).ok()?;
+        (from + len <= self.bytes.len()).then_some(from..from + len)
+    }
+
+    /// Reads the next bytes. The number of them is given back.
+    pub(crate) fn read(&mut self, bytes: Bytes, wire: u64, plan: &Plan) -> usize {
+        let len = plan.filter.look(&bytes, &mut self.found);
+        self.cursor = (0, wire);
+        self.wire = wire;
+        self.bytes = bytes;
+        self.bytes.truncate(len);
+        len
+    }
+
+    /// The starts in a part, counted from its beginning.
+    pub(super) fn starts(&mut self, part: &std::ops::Range<usize>, starts: &mut Vec<Starts>) {
+        if self.found.is_empty() {
+            return;
+        }
+        let wire = self.wire + part.start as u64;
+        if wire < self.cursor.1 {
+            self.cursor.0 = 0;
+        }
+        self.cursor.1 = wire;
+        while self.found.get(self.cursor.0).is_some_and(|starts| (starts.to as usize) < part.start) {
+            self.cursor.0 += 1;
+        }
+        for found in &self.found[self.cursor.0..] {
+            if found.from as usize >= part.end {
+                break;
+            }
+            if found.to as usize >= part.start {
+                starts.push(Starts {
+                    from: (found.from as usize).saturating_sub(part.start) as u32,
+                    to: ((found.to as usize).min(part.end - 1) - part.start) as u32,
+                    pattern: found.pattern,
+                });
+            }
+        }
+    }
+}
