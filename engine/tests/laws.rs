@@ -27,6 +27,7 @@ fn program() -> Program {
     builder.rule(RuleSpec::new("near", Action::Mask(Mask::Tokenize { key: "k".into() }), [near]));
     builder.rule(RuleSpec::new("capped", Action::Mask(Mask::redact("[capped]")), [capped]));
     builder.rule(RuleSpec::new("words", Action::Alert, [words]));
+    builder.rule(RuleSpec::new("seen", Action::Alert, [email, code, digits]));
     builder.build().expect("valid")
 }
 
@@ -135,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn the_stream_equals_the_plain_reference_matcher(text in "[abc@. 0-9]{0,60}") {
+    fn the_stream_equals_the_plain_reference_matcher(text in "[abc@. 0-9]{0,60}|([abc.]{1,6}|@[abc]{1,4}\\.(aa|bb)|@@|ab{1,3}c|cab|[0-9]{1,5}| |[.@])+") {
         let program = program();
         let (out, decisions, _) = run(&program, &StreamOptions::raw(), &[text.as_bytes()]);
         let expected = reference::inspect(text.as_bytes());
@@ -247,6 +248,9 @@ mod reference {
         for (rule, priority, kind, found) in &all {
             for (start, end) in found {
                 spans.push(((*rule).to_string(), *start, *end));
+                if matches!(*rule, "email" | "code" | "digits") {
+                    spans.push(("seen".to_string(), *start, *end));
+                }
                 if let Some(kind) = kind {
                     masks.push((*start, *end, *priority, *kind, *rule));
                 }

@@ -386,26 +386,29 @@ impl Lane {
     fn settle_dead(&mut self, text: Text<'_>, shared: &mut Shared<'_>) {
         let mut done = std::mem::take(&mut self.done);
         done.extend(self.threads.extract_if(.., |thread| thread.state == DEAD));
+        // All are known before one is claimed: a match takes the later ones inside it away.
+        for thread in &done {
+            self.found(thread, text, shared);
+        }
         for thread in done.drain(..) {
-            self.settle(&thread, text, shared);
+            self.promote(thread.pattern, text, false, shared);
         }
         self.done = done;
     }
 
-    fn settle(&mut self, thread: &Thread, text: Text<'_>, shared: &mut Shared<'_>) {
-        if let Some(end) = thread.last {
-            let validators = &shared.program.patterns[thread.pattern as usize].spec.validators;
-            for start in std::iter::once(&thread.first).chain(&thread.more) {
-                let valid = validators.is_empty() || {
-                    let value = text.slice(start.text, end.text);
-                    validators.iter().all(|validator| validator.accepts(&value))
-                };
-                if valid {
-                    self.waiting.push(Found { pattern: thread.pattern, start: *start, end });
-                }
+    /// The matches of a candidate that ended, one for each of its starts.
+    fn found(&mut self, thread: &Thread, text: Text<'_>, shared: &Shared<'_>) {
+        let Some(end) = thread.last else { return };
+        let validators = &shared.program.patterns[thread.pattern as usize].spec.validators;
+        for start in std::iter::once(&thread.first).chain(&thread.more) {
+            let valid = validators.is_empty() || {
+                let value = text.slice(start.text, end.text);
+                validators.iter().all(|validator| validator.accepts(&value))
+            };
+            if valid {
+                self.waiting.push(Found { pattern: thread.pattern, start: *start, end });
             }
         }
-        self.promote(thread.pattern, text, false, shared);
     }
 
     /// Makes claims of the matches of a pattern that no earlier candidate of it can take back.
