@@ -2,6 +2,7 @@
 
 mod checks;
 mod machine;
+mod peers;
 mod shell;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ usage: cargo xtask COMMAND [ARG…]
   lint         format check, lints and documentation, without tests
   docs         build the documentation of the public interfaces
   fuzz [SECS]  replay the fuzz corpora, then fuzz each target for SECS seconds (10 unless told)
+  bench [ARG…] measure the inspector beside its peers; `bench -- --help` lists what ARG… can be
   bless        accept what golden tests print now
 ";
 
@@ -45,6 +47,7 @@ fn dispatch(command: &str, rest: &[String]) -> Outcome {
         "lint" => checks::lint(),
         "docs" => checks::docs(),
         "fuzz" => checks::fuzz(rest.first().map(String::as_str)),
+        "bench" => bench(rest),
         "bless" => checks::bless(),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
@@ -63,5 +66,15 @@ fn run(rest: &[String]) -> Outcome {
     Step::cargo("run")
         .args(["--release", "--package", "sluice-gateway", "--bin", "sluice", "--", "serve"])
         .args(rest.iter().map(String::as_str))
+        .replace()
+}
+
+/// Builds the benches for release and becomes them.
+fn bench(rest: &[String]) -> Outcome {
+    let peers = peers::fetch();
+    Step::cargo("run")
+        .args(["--release", "--package", "sluice-benches", "--bin", "throughput", "--", "--peers"])
+        .args([&*peers.to_string_lossy()])
+        .args(rest.iter().map(String::as_str).filter(|arg| *arg != "--"))
         .replace()
 }
