@@ -113,13 +113,7 @@ impl Filter {
             let (from, to) = ((text.len() - run) as u32, text.len() as u32 - 1);
             found.push(Starts { from, to, pattern: tail.pattern });
         }
-    }
-
-    /// Adds every place of a few bytes where a match may begin, whatever stands around them.
-    pub(crate) fn everywhere(&self, text: &[u8], found: &mut Vec<Starts>) {
-        let to = text.len() as u32 - 1;
-        let may = |tail: &&Tail| text.iter().any(|byte| tail.bytes.contains(*byte));
-        found.extend(self.tails.iter().filter(may).map(|tail| Starts { from: 0, to, pattern: tail.pattern }));
+        tidy(found);
     }
 
     /// Checks the whole window of a probe at a place, and what stands before it.
@@ -144,7 +138,7 @@ impl Filter {
 }
 
 /// Sorts starts by their place; those of one pattern that touch become one.
-pub(crate) fn tidy(found: &mut Vec<Starts>) {
+fn tidy(found: &mut Vec<Starts>) {
     if found.len() > 1 {
         found.sort_unstable_by_key(|starts| (starts.pattern, starts.from));
         found.dedup_by(|later, first| {

@@ -2,18 +2,22 @@
 
 /// Where the bytes of a run of text stand on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wire {
+pub(crate) enum Wire<'a> {
     /// Byte `i` of the run is byte `base + i` of the stream.
     Linear(u64),
     /// The whole run stands for these bytes of the stream: an escape.
     Span(u64, u64),
+    /// Byte `i` of the run stands for the bytes of the stream from `base + starts[i]` to the next place that differs; one
+    /// more place than bytes.
+    Map { base: u64, starts: &'a [u32] },
 }
 
-impl Wire {
+impl Wire<'_> {
     pub(crate) fn start(self, at: usize) -> u64 {
         match self {
             Self::Linear(base) => base + at as u64,
             Self::Span(start, _) => start,
+            Self::Map { base, starts } => base + u64::from(starts[at]),
         }
     }
 
@@ -21,6 +25,11 @@ impl Wire {
         match self {
             Self::Linear(base) => base + at as u64 + 1,
             Self::Span(_, end) => end,
+            Self::Map { base, starts } => {
+                let start = starts[at];
+                let end = starts[at + 1..].iter().find(|place| **place != start).unwrap_or(&start);
+                base + u64::from(*end)
+            }
         }
     }
 
@@ -28,17 +37,62 @@ impl Wire {
     pub(crate) fn skip(self, at: usize) -> Self {
         match self {
             Self::Linear(base) => Self::Linear(base + at as u64),
-            span => span,
+            span @ Self::Span(..) => span,
+            Self::Map { base, starts } => Self::Map { base, starts: &starts[at..] },
         }
+    }
+}
+
+/// Decoded text, with the places of its bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) text: Vec<u8>,
+    starts: Vec<u32>,
+    base: u64,
+    end: u64,
+}
+
+impl Scratch {
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.starts.clear();
+    }
+
+    pub(crate) fn add(&mut self, piece: &Decoded<'_>) {
+        let (run, wire) = match piece {
+            Decoded::Run(run, wire) => (*run, *wire),
+            Decoded::Char(bytes, len, wire) => (&bytes[..*len], *wire),
+        };
+        let Some(last) = run.len().checked_sub(1) else { return };
+        if self.text.is_empty() {
+            self.base = wire.start(0);
+        }
+        // A run is part of one block, and an escape of a few bytes before it: the places fit.
+        let first = (wire.start(0) - self.base) as u32;
+        match wire {
+            Wire::Linear(_) => self.starts.extend(first..first + run.len() as u32),
+            Wire::Span(..) => self.starts.extend(run.iter().map(|_| first)),
+            Wire::Map { starts, .. } => {
+                self.starts.extend(starts[..run.len()].iter().map(|place| place - starts[0] + first));
+            }
+        }
+        self.text.extend_from_slice(run);
+        self.end = wire.end(last);
+    }
+
+    /// Says that the text is whole, and where its bytes stand.
+    pub(crate) fn wire(&mut self) -> (&[u8], Wire<'_>) {
+        self.starts.push((self.end - self.base) as u32);
+        (&self.text, Wire::Map { base: self.base, starts: &self.starts })
     }
 }
 
 /// A piece of decoded text.
 pub(crate) enum Decoded<'a> {
     /// As it stood.
-    Run(&'a [u8], Wire),
+    Run(&'a [u8], Wire<'a>),
     /// One character that was escaped: its bytes and their number.
-    Char([u8; 4], usize, Wire),
+    Char([u8; 4], usize, Wire<'a>),
 }
 
 /// The decoder of one level of escapes. It keeps at most one unfinished escape.
@@ -85,6 +139,11 @@ impl Unescape {
         }
     }
 
+    /// True where the next byte is decoded as it would be at the start of a text.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.state, State::Plain)
+    }
+
     /// True inside an escape: a text that ends here breaks off.
     pub(crate) fn is_inside(&self) -> bool {
         matches!(self.state, State::Backslash { .. } | State::Hex { .. })
@@ -94,7 +153,7 @@ impl Unescape {
     ///
     /// # Errors
     /// Where the escape is not JSON's, if the decoder is strict.
-    pub(crate) fn push(&mut self, run: &[u8], wire: Wire, emit: &mut dyn FnMut(Decoded<'_>)) -> Result<(), u64> {
+    pub(crate) fn push(&mut self, run: &[u8], wire: Wire<'_>, emit: &mut dyn FnMut(Decoded<'_>)) -> Result<(), u64> {
         let mut at = 0;
         while at < run.len() {
             if let State::Plain = self.state {

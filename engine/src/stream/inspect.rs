@@ -1,6 +1,6 @@
 //! From text on the wire to lanes of decoded text: one for each level of escapes, opened where a backslash stands.
 
-use super::escape::{Decoded, Unescape, Wire};
+use super::escape::{Scratch, Unescape, Wire};
 use super::join::Joins;
 use super::json::{Json, Kind};
 use super::lane::{Block, Lane, Shared};
@@ -22,6 +22,8 @@ pub(crate) struct Inspector {
     lanes: Vec<Lane>,
     /// The decoder that feeds the lane of the same place.
     decoders: [Unescape; LEVELS],
+    /// What they decode of the bytes that are being read.
+    scratch: [Scratch; LEVELS],
     block: Block,
     /// Where the current text ends on the wire, once that is known.
     ends_at: Option<u64>,
@@ -52,6 +54,7 @@ impl Inspector {
             output: Output::new(),
             lanes: vec![Lane::new(0)],
             decoders: Default::default(),
+            scratch: Default::default(),
             block: Block::default(),
             ends_at: None,
             open: false,
@@ -151,14 +154,33 @@ impl Inspector {
     /// The place on the wire of a byte that is no JSON escape.
     pub(crate) fn text(&mut self, run: &[u8], wire: u64, ends: bool) -> Result<(), u64> {
         self.ends_at = ends.then_some(wire + run.len() as u64);
-        if !self.escaped {
+        if self.escaped {
+            self.decode(0, run, Wire::Linear(wire))
+        } else {
             self.feed(0, run, Wire::Linear(wire));
+            Ok(())
+        }
+    }
+
+    /// Decodes text for a level and those below it.
+    fn decode(&mut self, level: usize, run: &[u8], wire: Wire<'_>) -> Result<(), u64> {
+        if self.decoders[level].is_plain() && !run.contains(&b'\\') {
+            self.feed(level, run, wire);
             return Ok(());
         }
-        let mut decoder = std::mem::take(&mut self.decoders[0]);
-        let result = decoder.push(run, Wire::Linear(wire), &mut |piece| self.decoded(0, piece));
-        self.decoders[0] = decoder;
+        let mut decoded = std::mem::take(&mut self.scratch[level]);
+        decoded.clear();
+        let result = self.decoders[level].push(run, wire, &mut |piece| decoded.add(&piece));
+        self.feed_decoded(level, decoded);
         result
+    }
+
+    fn feed_decoded(&mut self, level: usize, mut decoded: Scratch) {
+        if !decoded.text.is_empty() {
+            let (text, wire) = decoded.wire();
+            self.feed(level, text, wire);
+        }
+        self.scratch[level] = decoded;
     }
 
     /// Bytes around texts.
@@ -171,8 +193,10 @@ impl Inspector {
         // What is unfinished on one level may open the next one.
         let mut level = 0;
         while level < self.lanes.len() {
-            let mut decoder = std::mem::take(&mut self.decoders[level]);
-            decoder.finish(wire, &mut |piece| self.decoded(level, piece));
+            let mut decoded = std::mem::take(&mut self.scratch[level]);
+            decoded.clear();
+            self.decoders[level].finish(wire, &mut |piece| decoded.add(&piece));
+            self.feed_decoded(level, decoded);
             level += 1;
         }
         if let Nested::Document(_) = self.nested {
@@ -194,15 +218,8 @@ impl Inspector {
         self.joins = Joins::default();
     }
 
-    fn decoded(&mut self, level: usize, piece: Decoded<'_>) {
-        match piece {
-            Decoded::Run(run, wire) => self.feed(level, run, wire),
-            Decoded::Char(bytes, len, wire) => self.feed(level, &bytes[..len], wire),
-        }
-    }
-
     /// Text of one level, to its lane and to the levels below.
-    fn feed(&mut self, level: usize, run: &[u8], wire: Wire) {
+    fn feed(&mut self, level: usize, run: &[u8], wire: Wire<'_>) {
         if self.lanes[0].is_dropping() {
             if level == 0 {
                 self.lanes.truncate(1);
@@ -221,16 +238,12 @@ impl Inspector {
         }
         self.read_level(level, rest.0, rest.1);
         if level + 1 < self.lanes.len() {
-            let mut decoder = std::mem::take(&mut self.decoders[level + 1]);
             // Only the first decoder is strict: what is no escape stands for itself here.
-            let _ = decoder.push(rest.0, rest.1, &mut |piece| self.decoded(level + 1, piece));
-            if level + 1 < self.lanes.len() {
-                self.decoders[level + 1] = decoder;
-            }
+            let _ = self.decode(level + 1, rest.0, rest.1);
         }
     }
 
-    fn read_level(&mut self, level: usize, run: &[u8], wire: Wire) {
+    fn read_level(&mut self, level: usize, run: &[u8], wire: Wire<'_>) {
         if level == 0 {
             self.watch(run, wire);
         } else {
@@ -238,7 +251,7 @@ impl Inspector {
         }
     }
 
-    fn scan(&mut self, level: usize, run: &[u8], wire: Wire) {
+    fn scan(&mut self, level: usize, run: &[u8], wire: Wire<'_>) {
         let ends = self.ends_at.is_some() && run.len().checked_sub(1).map(|last| wire.end(last)) == self.ends_at;
         self.with(level, |lane, shared| lane.scan(run, wire, ends, shared));
         if level == 0 {
@@ -247,7 +260,7 @@ impl Inspector {
     }
 
     /// Scans the first lane, and follows the structure of a document that stands in it.
-    fn watch(&mut self, run: &[u8], wire: Wire) {
+    fn watch(&mut self, run: &[u8], wire: Wire<'_>) {
         let mut begin = 0;
         let mut at = 0;
         while at < run.len() {
@@ -266,7 +279,7 @@ impl Inspector {
                 }
                 Nested::Document(json) => {
                     let was_in_string = json.in_string();
-                    let plain = json.take_plain(&run[at..]);
+                    let plain = json.take_inside(&run[at..]);
                     if plain > 0 {
                         at += plain;
                         continue;
@@ -313,7 +326,7 @@ impl Inspector {
         self.with(0, |lane, shared| lane.close_whole(shared));
     }
 
-    fn scan_part(&mut self, run: &[u8], wire: Wire, begin: &mut usize, end: usize) {
+    fn scan_part(&mut self, run: &[u8], wire: Wire<'_>, begin: &mut usize, end: usize) {
         if end > *begin {
             let (part, wire) = (&run[*begin..end], wire.skip(*begin));
             self.scan(0, part, wire);

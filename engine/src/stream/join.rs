@@ -53,7 +53,25 @@ struct Slot {
 struct Piece {
     from: u64,
     to: u64,
-    wire: Wire,
+    place: Place,
+}
+
+/// Where the bytes of a piece stand on the wire.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// One after the other, from here.
+    From(u64),
+    /// All of them stand for one escape, which begins here.
+    At(u64),
+}
+
+impl Piece {
+    fn wire(&self, at: u64) -> u64 {
+        match self.place {
+            Place::From(wire) => wire + at.saturating_sub(self.from),
+            Place::At(wire) => wire,
+        }
+    }
 }
 
 /// Where texts were joined, on the wire.
@@ -93,23 +111,39 @@ impl Seams {
 
 impl Slot {
     /// Adds text; what stands more than `longest` bytes before its end may be forgotten.
-    fn push(&mut self, run: &[u8], wire: Wire, longest: usize) {
+    fn push(&mut self, run: &[u8], wire: Wire<'_>, longest: usize) {
         let at = self.base + self.text.len() as u64;
         let to = at + run.len() as u64;
         if self.text.len() + run.len() > 2 * longest {
             self.trim(longest.saturating_sub(run.len()));
         }
         self.text.extend_from_slice(run);
-        match (self.pieces.last_mut(), wire) {
-            (Some(Piece { to: last, wire: Wire::Linear(base), from }), Wire::Linear(next))
-                if *last == at && *base + (at - *from) == next =>
-            {
-                *last = to;
+        match wire {
+            Wire::Linear(base) => self.piece(at, to, base),
+            Wire::Span(start, _) => self.pieces.push(Piece { from: at, to, place: Place::At(start) }),
+            Wire::Map { .. } => {
+                for byte in run.len().saturating_sub(longest)..run.len() {
+                    let (from, start) = (at + byte as u64, wire.start(byte));
+                    if wire.end(byte) == start + 1 {
+                        self.piece(from, from + 1, start);
+                    } else {
+                        self.pieces.push(Piece { from, to: from + 1, place: Place::At(start) });
+                    }
+                }
             }
-            _ => self.pieces.push(Piece { from: at, to, wire }),
         }
         if run.len() > longest {
             self.trim(longest);
+        }
+    }
+
+    /// Bytes that stand one after the other on the wire.
+    fn piece(&mut self, at: u64, to: u64, wire: u64) {
+        match self.pieces.last_mut() {
+            Some(Piece { from, to: last, place: Place::From(base) }) if *last == at && *base + (at - *from) == wire => {
+                *last = to;
+            }
+            _ => self.pieces.push(Piece { from: at, to, place: Place::From(wire) }),
         }
     }
 
@@ -125,7 +159,7 @@ impl Slot {
     /// Where a byte of the text stands on the wire.
     fn wire(&self, at: u64) -> u64 {
         let piece = self.pieces.partition_point(|piece| piece.to <= at);
-        self.pieces.get(piece).map_or(self.end, |piece| piece.wire.start(at.saturating_sub(piece.from) as usize))
+        self.pieces.get(piece).map_or(self.end, |piece| piece.wire(at))
     }
 
     /// The text with the byte before it: the first byte of a text that was cut is there to be looked back at.
@@ -177,9 +211,7 @@ impl Joins {
                     slot.weigh(rehearsal, shared);
                 }
                 slot.held = None;
-                slot.seams
-                    .seams
-                    .retain(|(left, _)| *left >= slot.pieces.first().map_or(0, |piece| piece.wire.start(0)));
+                slot.seams.seams.retain(|(left, _)| *left >= slot.pieces.first().map_or(0, |piece| piece.wire(0)));
                 slot.seams.seams.push((slot.end, wire));
                 let lane = self.lane.get_or_insert_with(|| Box::new(Lane::new(depth)));
                 slot.rehearse(lane, shared);
@@ -204,7 +236,7 @@ impl Joins {
     }
 
     /// Text of the spot that is open.
-    pub(crate) fn read(&mut self, run: &[u8], wire: Wire, shared: &mut Shared<'_>) {
+    pub(crate) fn read(&mut self, run: &[u8], wire: Wire<'_>, shared: &mut Shared<'_>) {
         let Some(open) = self.open else { return };
         if run.is_empty() {
             return;

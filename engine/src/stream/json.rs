@@ -177,15 +177,25 @@ impl Json {
         matches!(self.state, State::String { .. })
     }
 
-    /// Reads as many of these bytes as are plainly inside the string, without a quote, a backslash or a control character.
-    pub(crate) fn take_plain(&mut self, bytes: &[u8]) -> usize {
-        let State::String { escaped: false, name } = self.state else { return 0 };
-        let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
-        let plain = first_control(&bytes[..end]).unwrap_or(end);
+    /// Reads as many of these bytes as are inside the string, escapes included, up to a quote that ends it or a control
+    /// character.
+    pub(crate) fn take_inside(&mut self, bytes: &[u8]) -> usize {
+        let State::String { escaped, name } = self.state else { return 0 };
+        let mut at = usize::from(escaped);
+        let (end, escaped) = loop {
+            match bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+                Some(found) if bytes[at + found] == b'"' => break (at + found, false),
+                Some(found) => at += found + 2,
+                // After a last backslash, or with an escape that began before an empty run.
+                None => break (bytes.len(), at > bytes.len()),
+            }
+        };
+        let (end, escaped) = first_control(&bytes[..end]).map_or((end, escaped), |control| (control, false));
+        self.state = State::String { escaped, name };
         if let (true, Some(tracked)) = (name, &mut self.tracked) {
-            tracked.extend_name(&bytes[..plain]);
+            tracked.extend_name(&bytes[..end]);
         }
-        plain
+        end
     }
 
     /// How many of these bytes go on with the number or literal that is being read.

@@ -329,19 +329,19 @@ fn read_json(
         let place = wire + at as u64;
         inspector.read = place;
         let rest = &bytes[at..];
-        let plain = document.json.take_plain(rest);
-        if plain > 0 {
+        let inside = document.json.take_inside(rest);
+        if inside > 0 {
             if let Some(exempting) = &mut document.exempting {
-                exempting.take_plain(rest);
+                exempting.take_inside(rest);
             }
-            let run = &rest[..plain];
+            let run = &rest[..inside];
             if document.exempt {
                 inspector.structure(run, place);
             } else {
-                let ends = rest.get(plain) == Some(&b'"');
+                let ends = rest.get(inside) == Some(&b'"');
                 inspector.text(run, place, ends).map_err(|at| undecodable(inspector, at, NO_ESCAPE))?;
             }
-            at += plain;
+            at += inside;
             continue;
         }
         let byte = &bytes[at..=at];
@@ -372,10 +372,7 @@ fn read_json(
                 inspector.close(place, false);
                 inspector.structure(byte, place);
             }
-            Kind::Inside if document.exempt => inspector.structure(byte, place),
-            Kind::Inside => {
-                inspector.text(byte, place, false).map_err(|at| undecodable(inspector, at, NO_ESCAPE))?;
-            }
+            Kind::Inside => unreachable!("the inside of a string was taken whole"),
         }
         at += 1;
     }

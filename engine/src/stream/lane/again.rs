@@ -1,7 +1,6 @@
 //! A text that was read before and goes on in a later event: its candidates are followed again, and then further.
 
 use super::{Claims, Found, Lane, Mark, Shared, Text, Thread};
-use crate::filter::tidy;
 use crate::stream::escape::Wire;
 use crate::stream::join::Seams;
 
@@ -25,7 +24,6 @@ impl Lane {
             let len = shared.plan.filter.look(&text[at..], &mut self.starts);
             let run = &text[at..at + len];
             shared.plan.filter.tail(run, &mut self.starts);
-            tidy(&mut self.starts);
             self.follow(run, Wire::Linear(at as u64), whole, shared);
             at += len;
         }
@@ -97,7 +95,7 @@ impl Lane {
     }
 
     /// Reads a run of text for the candidates that have begun; no others begin.
-    pub(crate) fn follow_on(&mut self, run: &[u8], wire: Wire, shared: &mut Shared<'_>) {
+    pub(crate) fn follow_on(&mut self, run: &[u8], wire: Wire<'_>, shared: &mut Shared<'_>) {
         if self.threads.is_empty() && self.waiting.is_empty() {
             return;
         }

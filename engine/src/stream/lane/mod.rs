@@ -11,7 +11,7 @@ use super::escape::Wire;
 use super::join::Seams;
 use super::plan::Plan;
 use super::resolve::{Claim, Output};
-use crate::filter::{Starts, tidy};
+use crate::filter::Starts;
 use crate::mask::{REDACTED, Strategy};
 use crate::program::{Action, Inner, PatternId};
 use std::borrow::Cow;
@@ -187,32 +187,40 @@ impl Lane {
     }
 
     /// Reads a run of text; `ends` where nothing follows it in this text.
-    pub(crate) fn scan(&mut self, run: &[u8], wire: Wire, ends: bool, shared: &mut Shared<'_>) {
+    pub(crate) fn scan(&mut self, run: &[u8], wire: Wire<'_>, ends: bool, shared: &mut Shared<'_>) {
         if run.is_empty() {
             return;
         }
         if self.dropping.is_some() {
             return self.drop_run(run, wire, shared);
         }
-        self.starts.clear();
         let part = match wire {
             Wire::Linear(base) => shared.block.part(base, run.len()),
-            Wire::Span(..) => None,
+            Wire::Span(..) | Wire::Map { .. } => None,
         };
-        match part {
-            Some(part) => {
-                shared.block.starts(&part, &mut self.starts);
-                if !ends {
-                    shared.plan.filter.tail(run, &mut self.starts);
-                    tidy(&mut self.starts);
-                }
-                self.enter(wire.start(0), shared);
+        if let Some(part) = part {
+            self.starts.clear();
+            shared.block.starts(&part, &mut self.starts);
+            if !ends {
+                shared.plan.filter.tail(run, &mut self.starts);
             }
-            None => {
-                shared.plan.filter.everywhere(run, &mut self.starts);
-                self.leave(shared);
-            }
+            self.enter(wire.start(0), shared);
+            return self.scan_run(run, wire, shared);
         }
+        self.leave(shared);
+        let mut at = 0;
+        while at < run.len() {
+            let part = &run[at..at + shared.plan.filter.look(&run[at..], &mut self.starts)];
+            if !ends || at + part.len() < run.len() {
+                shared.plan.filter.tail(part, &mut self.starts);
+            }
+            self.scan_run(part, wire.skip(at), shared);
+            at += part.len();
+        }
+    }
+
+    /// Reads a run of text whose starts are known.
+    fn scan_run(&mut self, run: &[u8], wire: Wire<'_>, shared: &mut Shared<'_>) {
         let idle =
             self.threads.is_empty() && self.starts.is_empty() && self.waiting.is_empty() && self.whole.is_empty();
         if idle && self.section.is_some() && shared.plan.skip(self.before, run) == run.len() {
@@ -240,7 +248,7 @@ impl Lane {
     }
 
     /// Follows candidates through a run.
-    fn follow(&mut self, run: &[u8], wire: Wire, text: Text<'_>, shared: &mut Shared<'_>) {
+    fn follow(&mut self, run: &[u8], wire: Wire<'_>, text: Text<'_>, shared: &mut Shared<'_>) {
         let mut next = 0;
         let mut at = 0;
         while at < run.len() {

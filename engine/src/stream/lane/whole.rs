@@ -37,7 +37,7 @@ impl Lane {
     }
 
     /// A selected value over its cap can't be masked as its rule says: it is redacted, and what follows of it is dropped.
-    pub(super) fn check_length(&mut self, wire: Wire, run: usize, shared: &mut Shared<'_>) {
+    pub(super) fn check_length(&mut self, wire: Wire<'_>, run: usize, shared: &mut Shared<'_>) {
         let over = |whole: &&Whole| {
             self.pos - whole.start.text > shared.program.patterns[whole.pattern.index()].hold.longest as u64
         };
@@ -78,7 +78,7 @@ impl Lane {
         self.saved.clear();
     }
 
-    pub(super) fn drop_run(&mut self, run: &[u8], wire: Wire, shared: &mut Shared<'_>) {
+    pub(super) fn drop_run(&mut self, run: &[u8], wire: Wire<'_>, shared: &mut Shared<'_>) {
         self.pos += run.len() as u64;
         self.end = wire.end(run.len() - 1);
         self.drop_to(self.end, shared);
