@@ -76,6 +76,13 @@ codes! {
     UnusedScope "W003" "unused scope" "No rule speaks of the scope.";
     UntestedRule "W004" "rule without a test" "No test names the rule, so nobody has seen it work.";
     ExpiresSoon "W005" "exception about to expire" "The exception ends within 30 days.";
+    Unreachable "W006" "unreachable rule" "No request can have all that the rule asks for, so it never acts.";
+    Shadowed "W007" "shadowed rule" "Whenever the rule would act, a stronger one acts and leaves nothing to it.";
+    MaskConflict "W008" "masks in conflict" "Two masks claim the same value at equal priority, and write different things. Which one wins is settled by the length of what they claim, then by how strict they are, then by their ids; say it by `priority` instead.";
+    ChannelOpen "W009" "mask doesn't reach a channel" "The mask holds for some kinds of MCP messages of a session and never for others, and nothing else masks the same there.";
+    OnlyReported "W010" "found and let pass" "Rules look for the pattern and report it, and none masks or blocks it.";
+    RelaxesNothing "W011" "relaxes nothing" "The condition of an `unless` or `except` never holds where the rule does.";
+    SwitchedOff "W012" "rule switched off" "The exceptions of the rule hold wherever it would act, so it does nothing until they end.";
 }
 
 impl Code {
