@@ -141,7 +141,7 @@ fn a_column_and_a_pattern_meet_over_the_protocol_of_a_database() {
     let text = r#"import std.pii "1"
 scope db { protocol in [postgres, mysql] }
 pattern card = detect std.pii.credit_card near ["card"] within 40
-rule cards { on response in db match card then mask partial(keep_last: 4) }
+rule cards { meta { gdpr ["Art. 32"] } on response in db match card then mask partial(keep_last: 4) }
 rule columns { on response in db match column ["pan"] then mask redact }"#;
     let found = found(text);
     assert_eq!(found.iter().map(|d| d.code.id()).collect::<Vec<_>>(), ["W008"]);

@@ -184,8 +184,8 @@ fn conflict(
     let source = &whole.checker.loaded.units[second.unit].source;
     let other = &whole.checker.loaded.units[first.unit].source;
     let diagnostic = Diagnostic::new(source, mask_place(second), Code::MaskConflict, message)
-        .label(format!("alone: {:?}", seen.alone[1]))
-        .related(other, mask_place(first), format!("alone: {:?}", seen.alone[0]))
+        .label(format!("by itself: {:?}", seen.alone[1]))
+        .related(other, mask_place(first), format!("by itself: {:?}", seen.alone[0]))
         .help(help);
     let raised = priority.saturating_add(10).min(100);
     Some([first, second].into_iter().filter(|rule| rule.unit == second.unit && raised > priority).fold(

@@ -73,14 +73,7 @@ pub(crate) fn lower<'a>(checker: &Checker<'a>) -> Lowering<'a> {
                     checker.condition(&place, &scope.condition, false);
                 }
                 ItemKind::Rule(rule) => checker.rule(unit, rule, mode, !decodes.is_empty(), &mut build),
-                ItemKind::Test(test) => {
-                    for (field, _) in &test.given {
-                        checker.known(unit, &field.name);
-                    }
-                    if let Some(by) = &test.by {
-                        checker.resolve(unit, Kind::Rule, by);
-                    }
-                }
+                ItemKind::Test(test) => checker.test(unit, test),
                 _ => {}
             }
         }
@@ -93,9 +86,9 @@ pub(crate) fn lower<'a>(checker: &Checker<'a>) -> Lowering<'a> {
         }
     }
     if !given().any(|(_, unit)| unit.tree.items.iter().any(|item| matches!(item.kind, ItemKind::Rule(_)))) {
-        // Where an item can't be read, the rules may be there.
+        // Where an item or a file can't be read, the rules may be there.
         let mut diagnostics = checker.diagnostics.borrow_mut();
-        if !diagnostics.iter().any(|d| d.severity == Severity::Error && d.code != Code::Unreadable) {
+        if !diagnostics.iter().any(|d| d.severity == Severity::Error) {
             let diagnostic = Diagnostic::placeless(Code::ZeroRules, "the files hold no rules");
             diagnostics.push(diagnostic.help("imports give names only; give the files whose rules shall hold"));
         }

@@ -1,6 +1,7 @@
 //! From what was read to a policy: names, types, lowering.
 
 mod actions;
+mod anchors;
 mod axes;
 mod conditions;
 mod conflicts;
@@ -11,13 +12,15 @@ mod never;
 mod patterns;
 mod samples;
 mod search;
+mod suppress;
+mod tests;
 mod trial;
 mod uncovered;
 mod whole;
 mod worlds;
 
 use crate::codes::Code;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, locate};
 use crate::load::Loaded;
 use crate::policy::Policy;
 use crate::syntax::tree::Span;
@@ -51,9 +54,9 @@ impl Checker<'_> {
 
     /// Reports.
     pub(crate) fn push(&self, diagnostic: Diagnostic) {
-        // A list that two rules use is checked twice; it is wrong once.
         let mut diagnostics = self.diagnostics.borrow_mut();
-        if !diagnostics.contains(&diagnostic) {
+        // A list that two rules use is checked twice; it is wrong once.
+        if diagnostic.severity == Severity::Warning || !diagnostics.contains(&diagnostic) {
             diagnostics.push(diagnostic);
         }
     }
@@ -77,6 +80,8 @@ pub(crate) fn compile(mut loaded: Loaded, options: &CompileOptions) -> Compilati
         whole::analyse(&checker, &lowering.rules, lowering.decoded, policy);
     }
     let mut diagnostics = checker.diagnostics.into_inner();
+    suppress::apply(&loaded, &mut diagnostics);
+    locate(&mut diagnostics, loaded.units.iter().map(|unit| &*unit.source));
     let place = |path: &str| loaded.units.iter().position(|u| u.source.path == path);
     diagnostics.sort_by_key(|d| (place(&d.path), d.span.start, d.span.end));
     let files = loaded.units.iter().filter(|u| u.given);

@@ -5,6 +5,7 @@ use crate::codes::Code;
 use crate::diagnostic::{Applicability, Diagnostic, Fix};
 use crate::fields::nearest;
 use crate::load::{Loaded, Unit};
+use crate::syntax::lookalike::skeleton;
 use crate::syntax::tree::{self, ItemKind, Name, Value};
 use std::collections::BTreeMap;
 
@@ -38,9 +39,17 @@ impl<'a> Table<'a> {
         let mut packs = 0;
         let mut tests: BTreeMap<&str, ()> = BTreeMap::new();
         let mut first: BTreeMap<(&str, &str), &'a Name> = BTreeMap::new();
+        let mut alike: BTreeMap<(&str, String), &'a Name> = BTreeMap::new();
         for (index, item) in unit.tree.items.iter().enumerate() {
             if let Some((kind, name)) = item.named() {
                 first.entry((kind, &name.value)).or_insert(name);
+                let other = alike.entry((kind, skeleton(&name.value))).or_insert(name);
+                if other.value != name.value && kind != "test" {
+                    let message = format!("{kind} `{}` is easily taken for `{}`", name.value, other.value);
+                    let d = Diagnostic::new(&unit.source, name.span.clone(), Code::Confusable, message);
+                    let d = d.related(&unit.source, other.span.clone(), "the other one");
+                    diagnostics.push(d.help("rename one of them: `0` and `O`, `1`, `I` and `l` look alike"));
+                }
             }
             let name = match &item.kind {
                 ItemKind::List(i) => table.lists.insert(&i.name.value, i).map(|_| ("list", &i.name)),
@@ -200,7 +209,9 @@ impl<'a> Checker<'a> {
         let Some((target, last)) = self.resolve(unit, Kind::List, name) else { return Vec::new() };
         if path.contains(&(target, last.to_owned())) {
             self.error(unit, &name.span, Code::Cycle, format!("list `{}` is defined by itself", name.value), |d| {
-                d.help("write the strings out, or take one of the names away")
+                let first = self.names.tables[target].lists[last].name.span.clone();
+                let d = d.related(&self.loaded.units[target].source, first, "its definition");
+                d.label("here it is again").help("write the strings out, or take one of the names away")
             });
             return Vec::new();
         }

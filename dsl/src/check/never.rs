@@ -78,8 +78,11 @@ impl Whole<'_, '_> {
             false => "these exclude each other",
         };
         let mut diagnostic = new(left[main].unit, left[main].span.clone()).label(label(left[main]));
-        for (index, part) in left.iter().enumerate().filter(|(index, _)| *index != main) {
-            let label = if index + 1 == left.len() || relaxed { "and this" } else { "this" };
+        for (_, part) in left.iter().enumerate().filter(|(index, _)| *index != main) {
+            let label = match relaxed {
+                true => "what the rule asks for",
+                false => "this",
+            };
             diagnostic = diagnostic.related(source(part.unit), part.span.clone(), label);
         }
         self.checker.push(diagnostic);
