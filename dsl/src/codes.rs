@@ -5,7 +5,7 @@ use crate::diagnostic::Severity;
 macro_rules! codes {
     ($($variant:ident $id:literal $name:literal $text:literal;)*) => {
         /// A kind of message. `E…` is an error, `W…` a warning.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $(#[doc = $text] $variant,)* }
 
         impl Code {

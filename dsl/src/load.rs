@@ -85,6 +85,8 @@ struct Loader<'a> {
     /// By canonical path or `<pack>`; the units that are being read stand on the stack.
     known: BTreeMap<String, usize>,
     stack: Vec<usize>,
+    /// Texts that stand in the place of files, by canonical path.
+    texts: BTreeMap<String, String>,
 }
 
 pub(crate) fn load_files(paths: &[PathBuf], options: &CompileOptions) -> Loaded {
@@ -104,6 +106,9 @@ pub(crate) fn load_files(paths: &[PathBuf], options: &CompileOptions) -> Loaded 
 
 pub(crate) fn load_texts(texts: &[(&str, &str)], options: &CompileOptions) -> Loaded {
     let mut loader = Loader::new(options);
+    // One may import another, whichever comes first.
+    let place = |(path, text): &(&str, &str)| (canonical(Path::new(path)), (*text).to_owned());
+    loader.texts = texts.iter().map(place).collect();
     for (path, text) in texts {
         loader.unit(path, &canonical(Path::new(path)), (*text).to_owned(), true);
     }
@@ -174,7 +179,7 @@ fn rule_files(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 
 impl<'a> Loader<'a> {
     fn new(options: &'a CompileOptions) -> Self {
-        Self { options, loaded: Loaded::default(), known: BTreeMap::new(), stack: Vec::new() }
+        Self { options, loaded: Loaded::default(), known: BTreeMap::new(), stack: Vec::new(), texts: BTreeMap::new() }
     }
 
     fn unit(&mut self, path: &str, key: &str, text: String, given: bool) -> usize {
@@ -269,7 +274,11 @@ impl<'a> Loader<'a> {
     fn file(&mut self, from: &Source, path: &Path, file: &syntax::tree::Text) -> Option<usize> {
         let target = path.parent().unwrap_or(Path::new("")).join(file.value.trim_start_matches("./"));
         let known = canonical(&target);
-        let text = if self.known.contains_key(&known) { Ok(String::new()) } else { text_of(&target) };
+        let text = match self.texts.get(&known) {
+            Some(text) => Ok(text.clone()),
+            None if self.known.contains_key(&known) => Ok(String::new()),
+            None => text_of(&target),
+        };
         match text {
             Ok(text) => self.enter(from, file.span.clone(), &target.display().to_string(), &known, text),
             Err(reason) => {

@@ -98,9 +98,10 @@ pub(crate) fn lower<'a>(checker: &Checker<'a>) -> Lowering<'a> {
     // Exceptions may stand before the rule that they relax, so they came after all rules.
     let analysed =
         analysed.into_iter().zip(&rules).map(|(rule, lowered)| Analysed { lowered: lowered.clone(), ..rule });
-    let analysed = analysed.collect();
+    let analysed: Vec<Analysed<'_>> = analysed.collect();
+    let searched = analysed.iter().map(|rule| (rule.specs.clone(), rule.action.clone())).collect();
     let compiled = match builder.build() {
-        Ok(program) => Some(Compiled { digest: checker.digest(), program, infos, rules, by_engine, decodes }),
+        Ok(program) => Some(Compiled { digest: checker.digest(), program, infos, rules, by_engine, decodes, searched }),
         Err(error) => {
             checker.unbuildable(&error);
             None

@@ -96,7 +96,9 @@ impl<'a> Table<'a> {
         }
         if versions == 0 && !unit.tree.items.is_empty() {
             let d = Diagnostic::new(&unit.source, 0..0, Code::Language, "the file doesn't say its language version");
-            let fix = Fix::new("start the file with `language 1`", Applicability::Safe, 0..0, "language 1\n");
+            let end = if unit.source.text.contains("\r\n") { "\r\n" } else { "\n" };
+            let fix =
+                Fix::new("start the file with `language 1`", Applicability::Safe, 0..0, format!("language 1{end}"));
             diagnostics.push(d.help("start the file with `language 1`").fix(fix));
         }
         table

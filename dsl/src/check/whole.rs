@@ -101,7 +101,8 @@ impl Whole<'_, '_> {
 
 /// How `strong` leaves nothing to `weak` where both hold; None where it does not.
 fn void(weak: &Analysed<'_>, strong: &Analysed<'_>) -> Option<String> {
-    if weak.audit || strong.audit || std::ptr::eq(weak, strong) {
+    // A limit lets the first ones through.
+    if weak.audit || strong.audit || strong.rule.limit.is_some() || std::ptr::eq(weak, strong) {
         return None;
     }
     let asks = matches!(weak.lowered.effect, Effect::Facts(HitAction::Approve { .. }));

@@ -5,10 +5,12 @@
 
 mod check;
 mod files;
+mod fix;
 mod fmt;
 mod output;
 mod scan;
 mod test;
+mod write;
 
 use clap::{Parser, Subcommand};
 use output::Failure;
