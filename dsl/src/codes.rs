@@ -29,6 +29,13 @@ macro_rules! codes {
             pub fn text(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
+
+            /// Why it is bad, an example and what to use instead, in Markdown: sections `Why it is bad`, `Example` and
+            /// `Use instead`, the rules in fences of the language `rules`.
+            #[must_use]
+            pub fn markdown(self) -> &'static str {
+                match self { $(Self::$variant => include_str!(concat!("codes/", $id, ".md")),)* }
+            }
         }
     };
 }

@@ -24,8 +24,9 @@ pub(crate) fn lint(checker: &Checker<'_>) {
             }
         }
     }
-    // What an item that can't be read speaks of isn't known, so "nothing speaks of it" isn't either.
-    let unread = checker.loaded.units.iter().any(|unit| !unit.whole);
+    // What an item that can't be read speaks of isn't known, nor what a misspelt name means, so "nothing speaks of it" isn't either.
+    let unknown = checker.diagnostics.borrow().iter().any(|d| d.code == Code::UnknownName);
+    let unread = unknown || checker.loaded.units.iter().any(|unit| !unit.whole);
     let errors: BTreeSet<(String, usize)> = (checker.diagnostics.borrow().iter())
         .filter(|d| d.severity == Severity::Error)
         .map(|d| (d.path.clone(), d.span.start))

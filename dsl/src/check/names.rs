@@ -187,7 +187,7 @@ impl<'a> Checker<'a> {
     /// The same, with an error where it doesn't exist.
     pub(crate) fn resolve<'n>(&self, unit: usize, kind: Kind, name: &'n Name) -> Option<(usize, &'n str)> {
         let found = self.find(unit, kind, &name.value);
-        if found.is_none() {
+        if found.is_none() && !self.unread(unit, kind, &name.value) {
             let mut known: Vec<String> = self.names_of(unit, kind).into_iter().map(str::to_owned).collect();
             for (prefix, target) in &self.loaded.units[unit].imports {
                 known.extend(self.names_of(*target, kind).into_iter().map(|n| format!("{prefix}.{n}")));
@@ -200,6 +200,15 @@ impl<'a> Checker<'a> {
             });
         }
         found
+    }
+
+    /// Whether an item of this name stands where a file can't be read: that is told, and that it is unknown follows from it.
+    fn unread(&self, unit: usize, kind: Kind, name: &str) -> bool {
+        let Some((target, last)) = self.split(unit, name) else { return false };
+        let read = &self.loaded.units[target];
+        let words = || read.source.text.split_whitespace();
+        let own = |word: &str| word.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next() == Some(last);
+        !read.whole && words().zip(words().skip(1)).any(|(first, second)| first == kind.word() && own(second))
     }
 
     /// The texts of a list by name.
