@@ -5,7 +5,7 @@ use crate::diagnostic::Severity;
 macro_rules! codes {
     ($($variant:ident $id:literal $name:literal $text:literal;)*) => {
         /// A kind of message. `E…` is an error, `W…` a warning.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $(#[doc = $text] $variant,)* }
 
         impl Code {
@@ -28,6 +28,13 @@ macro_rules! codes {
             #[must_use]
             pub fn text(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Why it is bad, an example and what to use instead, in Markdown: sections `Why it is bad`, `Example` and
+            /// `Use instead`, the rules in fences of the language `rules`.
+            #[must_use]
+            pub fn markdown(self) -> &'static str {
+                match self { $(Self::$variant => include_str!(concat!("codes/", $id, ".md")),)* }
             }
         }
     };
@@ -54,6 +61,7 @@ codes! {
     UnknownValue "E022" "unknown value" "The field takes one of a fixed set of values, and this isn't one of them, so the comparison could never hold.";
     Protocol "E023" "field of another protocol" "The field is of a protocol that the rule's scope excludes. The condition could never hold, and a rule that silently never holds protects nothing.";
     NeedsDecode "E024" "SQL without decode" "`sql.*` is used for MCP, but no `decode` says which argument of which tool holds the SQL.";
+    NotGiven "E025" "not for a test to give" "The field is decided by what a test sends or by when it runs, so giving it would do nothing.";
     Regex "E030" "bad regular expression" "The regular expression is not valid, or asks for something that can't be decided on a stream.";
     Unbounded "E031" "unbounded pattern" "The regular expression has no maximum length. A stream is held back as long as a match may go on, so every pattern has a bound: replace `*` and `+` by `{0,N}`, or declare `max 8KiB`.";
     MatchesEmpty "E032" "matches the empty string" "The regular expression matches the empty string, so it would match everywhere.";
@@ -76,6 +84,17 @@ codes! {
     UnusedScope "W003" "unused scope" "No rule speaks of the scope.";
     UntestedRule "W004" "rule without a test" "No test names the rule, so nobody has seen it work.";
     ExpiresSoon "W005" "exception about to expire" "The exception ends within 30 days.";
+    Unreachable "W006" "unreachable rule" "No request can have all that the rule asks for, so it never acts.";
+    Shadowed "W007" "shadowed rule" "Whenever the rule would act, a stronger one acts and leaves nothing to it.";
+    MaskConflict "W008" "masks in conflict" "Two masks claim the same value at equal priority, and write different things. Which one wins is settled by the length of what they claim, then by how strict they are, then by their ids; say it by `priority` instead.";
+    ChannelOpen "W009" "mask doesn't reach a channel" "The mask holds for some kinds of MCP messages of a session and never for others, and nothing else masks the same there.";
+    OnlyReported "W010" "found and let pass" "Rules look for the pattern and report it, and none masks or blocks it.";
+    RelaxesNothing "W011" "relaxes nothing" "The condition of an `unless` or `except` never holds where the rule does.";
+    SwitchedOff "W012" "rule switched off" "The exceptions of the rule hold wherever it would act, so it does nothing until they end.";
+    Anchor "W013" "anchor binds one branch" "An anchor at the start or end of a regular expression with `|` holds for the branch beside it alone: `^a|b$` is `a` at the start, or `b` at the end.";
+    NoArticle "W014" "personal data without its article" "The rule handles personal data and doesn't name the article of the GDPR that it serves.";
+    UnusedSuppression "W015" "unused suppression" "The comment suppresses nothing: what it names isn't found there.";
+    BadSuppression "W016" "bad suppression" "The comment suppresses nothing: it lacks a reason, or names no warning.";
 }
 
 impl Code {

@@ -129,11 +129,11 @@ fn code_id<S: serde::Serializer>(code: &Code, to: S) -> Result<S::Ok, S::Error> 
 }
 
 impl Diagnostic {
-    /// A message about a place in a file; as bad as its code says.
+    /// A message about a place in a file; as bad as its code says. Its line and column are told by [`locate`], for all messages
+    /// of a file in one go.
     #[must_use]
     pub fn new(source: &Source, span: Span, code: Code, message: impl Into<String>) -> Self {
-        let (line, column) = line_column(&source.text, span.start);
-        let (path, message) = (source.path.clone(), message.into());
+        let (path, message, line, column) = (source.path.clone(), message.into(), 0, 0);
         let (name, severity) = (code.name(), code.severity());
         let (label, help, related, fixes) = (String::new(), None, Vec::new(), Vec::new());
         Self { code, name, severity, path, line, column, span, message, label, help, related, fixes }
@@ -143,7 +143,7 @@ impl Diagnostic {
     #[must_use]
     pub fn placeless(code: Code, message: impl Into<String>) -> Self {
         let source = Source { path: String::new(), text: String::new() };
-        Self { line: 0, column: 0, ..Self::new(&source, 0..0, code, message) }
+        Self::new(&source, 0..0, code, message)
     }
 
     /// The same, with words at the place.
@@ -163,8 +163,7 @@ impl Diagnostic {
     /// The same, with another place that is involved.
     #[must_use]
     pub fn related(mut self, source: &Source, span: Span, label: impl Into<String>) -> Self {
-        let (line, column) = line_column(&source.text, span.start);
-        self.related.push(Related { path: source.path.clone(), line, column, span, label: label.into() });
+        self.related.push(Related { path: source.path.clone(), line: 0, column: 0, span, label: label.into() });
         self
     }
 
@@ -201,6 +200,34 @@ pub fn line_column(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..at];
     let start = before.rfind('\n').map_or(0, |i| i + 1);
     (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+}
+
+/// Fills in lines and columns of what is said about these files. Takes time linear in their text, however much is said.
+pub(crate) fn locate<'s>(diagnostics: &mut [Diagnostic], sources: impl Iterator<Item = &'s Source>) {
+    for source in sources.filter(|source| !source.path.is_empty()) {
+        let mut places = Vec::new();
+        for diagnostic in &mut *diagnostics {
+            if diagnostic.path == source.path {
+                places.push((diagnostic.span.start, &mut diagnostic.line, &mut diagnostic.column));
+            }
+            for related in diagnostic.related.iter_mut().filter(|related| related.path == source.path) {
+                places.push((related.span.start, &mut related.line, &mut related.column));
+            }
+        }
+        places.sort_by_key(|(at, ..)| *at);
+        let (mut done, mut line, mut start) = (0, 1, 0);
+        for (at, to_line, to_column) in places {
+            let mut at = at.min(source.text.len());
+            while !source.text.is_char_boundary(at) {
+                at -= 1;
+            }
+            let passed = &source.text[done..at];
+            line += passed.matches('\n').count();
+            start = passed.rfind('\n').map_or(start, |newline| done + newline + 1);
+            done = at;
+            (*to_line, *to_column) = (line, source.text[start..at].chars().count() + 1);
+        }
+    }
 }
 
 /// Renders messages with the lines they speak of. Sources are found by path.
@@ -246,15 +273,31 @@ fn snippets<'a>(
         let Some(source) = sources.iter().find(|s| s.path == path) else { continue };
         let mut marks = Vec::new();
         if index == 0 {
-            let mark = AnnotationKind::Primary.span(within(&diagnostic.span, &source.text));
-            let label = diagnostic.label.as_str();
-            marks.push(if label.is_empty() { mark } else { mark.label(label) });
+            marks.push((AnnotationKind::Primary, &diagnostic.span, diagnostic.label.as_str()));
         }
         for related in diagnostic.related.iter().filter(|related| related.path == path) {
-            let span = within(&related.span, &source.text);
-            marks.push(AnnotationKind::Context.span(span).label(related.label.as_str()));
+            marks.push((AnnotationKind::Context, &related.span, related.label.as_str()));
         }
-        out.push(Snippet::source(source.text.as_str()).path(source.path.as_str()).annotations(marks));
+        // The lines that are spoken of and no more: a long file is not laid out for each message.
+        let text = source.text.as_str();
+        let mut first = marks.iter().map(|(_, span, _)| span.start).min().unwrap_or(0).min(text.len());
+        while !text.is_char_boundary(first) {
+            first -= 1;
+        }
+        let mut last = marks.iter().map(|(_, span, _)| span.end).max().unwrap_or(0).clamp(first, text.len());
+        while !text.is_char_boundary(last) {
+            last += 1;
+        }
+        let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
+        let line = text[..start].matches('\n').count() + 1;
+        let shown = &text[start..end];
+        let marks = marks.into_iter().map(|(kind, span, label)| {
+            let within = within(&(span.start.saturating_sub(start)..span.end.saturating_sub(start)), shown);
+            if label.is_empty() { kind.span(within) } else { kind.span(within).label(label) }
+        });
+        let snippet = Snippet::source(shown).line_start(line).path(path);
+        out.push(snippet.annotations(marks));
     }
     out
 }

@@ -21,6 +21,7 @@ mod check;
 pub mod codes;
 pub mod diagnostic;
 pub mod fields;
+pub mod fix;
 pub mod format;
 mod load;
 pub mod policy;
@@ -111,6 +112,12 @@ pub fn compile_files(paths: &[PathBuf], options: &CompileOptions) -> Compilation
 #[must_use]
 pub fn compile_source(path: &str, text: &str, options: &CompileOptions) -> Compilation {
     check::compile(load::load_texts(&[(path, text)], options), options)
+}
+
+/// Compiles texts as if they were files of these paths; where one imports another, its text is taken and not the file.
+#[must_use]
+pub fn compile_texts(texts: &[(&str, &str)], options: &CompileOptions) -> Compilation {
+    check::compile(load::load_texts(texts, options), options)
 }
 
 /// Compiles the packs of this program by name (`std.pii`), all of which are given: their rules hold.

@@ -5,6 +5,7 @@ use crate::diagnostic::{Applicability, Diagnostic, Fix, Source};
 use crate::syntax::tree::{File, ImportSource, ItemKind};
 use crate::{CompileOptions, syntax};
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,6 +64,8 @@ pub(crate) struct Unit {
     pub(crate) pack: String,
     /// True where the file says its pack.
     pub(crate) named: bool,
+    /// False where an item of it can't be read.
+    pub(crate) whole: bool,
     /// False where it was only imported.
     pub(crate) given: bool,
     /// Prefix and unit.
@@ -82,17 +85,19 @@ struct Loader<'a> {
     /// By canonical path or `<pack>`; the units that are being read stand on the stack.
     known: BTreeMap<String, usize>,
     stack: Vec<usize>,
+    /// Texts that stand in the place of files, by canonical path.
+    texts: BTreeMap<String, String>,
 }
 
 pub(crate) fn load_files(paths: &[PathBuf], options: &CompileOptions) -> Loaded {
     let mut loader = Loader::new(options);
     for path in paths {
         for file in rule_files(path, &mut loader.loaded.diagnostics) {
-            match read(&file) {
+            match text_of(&file) {
                 Ok(text) => {
                     loader.unit(&file.display().to_string(), &canonical(&file), text, true);
                 }
-                Err(message) => loader.loaded.diagnostics.push(Diagnostic::placeless(Code::Unreadable, message)),
+                Err(reason) => loader.loaded.diagnostics.push(unreadable(&file, &reason)),
             }
         }
     }
@@ -101,6 +106,9 @@ pub(crate) fn load_files(paths: &[PathBuf], options: &CompileOptions) -> Loaded 
 
 pub(crate) fn load_texts(texts: &[(&str, &str)], options: &CompileOptions) -> Loaded {
     let mut loader = Loader::new(options);
+    // One may import another, whichever comes first.
+    let place = |(path, text): &(&str, &str)| (canonical(Path::new(path)), (*text).to_owned());
+    loader.texts = texts.iter().map(place).collect();
     for (path, text) in texts {
         loader.unit(path, &canonical(Path::new(path)), (*text).to_owned(), true);
     }
@@ -128,19 +136,28 @@ fn canonical(path: &Path) -> String {
     path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("`{}` can't be read: {error}", path.display()))?;
-    String::from_utf8(bytes)
-        .map_err(|error| format!("`{}` is not UTF-8 at byte {}", path.display(), error.utf8_error().valid_up_to()))
-}
+/// The longest file that is read, in bytes. Rules that people can answer for are far below.
+pub(crate) const MAX_FILE: usize = 4 * 1024 * 1024;
 
-/// The text of an imported file, or in words why there is none; the message has its path.
-fn read_imported(path: &Path) -> Result<String, String> {
-    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+/// The text of a file, or in words why there is none.
+fn text_of(path: &Path) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
         _ => error.to_string(),
     })?;
-    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() > MAX_FILE {
+        return Err(format!("it is longer than {} MiB", MAX_FILE >> 20));
+    }
+    String::from_utf8(bytes).map_err(|error| format!("it is not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
+}
+
+fn unreadable(path: &Path, reason: &str) -> Diagnostic {
+    let path = path.display().to_string();
+    let help = if reason.contains("UTF-8") { "save it as UTF-8 text" } else { "name a file of rules that can be read" };
+    let message = format!("`{path}` can't be read: {reason}");
+    Diagnostic { path, ..Diagnostic::placeless(Code::Unreadable, message) }.help(help)
 }
 
 fn rule_files(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
@@ -162,7 +179,7 @@ fn rule_files(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 
 impl<'a> Loader<'a> {
     fn new(options: &'a CompileOptions) -> Self {
-        Self { options, loaded: Loaded::default(), known: BTreeMap::new(), stack: Vec::new() }
+        Self { options, loaded: Loaded::default(), known: BTreeMap::new(), stack: Vec::new(), texts: BTreeMap::new() }
     }
 
     fn unit(&mut self, path: &str, key: &str, text: String, given: bool) -> usize {
@@ -172,6 +189,8 @@ impl<'a> Loader<'a> {
         }
         let source = Arc::new(Source { path: path.to_owned(), text });
         let parsed = syntax::parse(&source);
+        // What is wrong with characters alone leaves the items as they are.
+        let whole = parsed.diagnostics.iter().all(|diagnostic| diagnostic.code == Code::Character);
         self.loaded.diagnostics.extend(parsed.diagnostics);
         let tree = Arc::new(parsed.file);
         let named = tree.items.iter().find_map(|item| match &item.kind {
@@ -185,6 +204,7 @@ impl<'a> Loader<'a> {
             tree: tree.clone(),
             named: named.is_some(),
             pack: named.unwrap_or(stem),
+            whole,
             given,
             imports: Vec::new(),
         };
@@ -254,7 +274,11 @@ impl<'a> Loader<'a> {
     fn file(&mut self, from: &Source, path: &Path, file: &syntax::tree::Text) -> Option<usize> {
         let target = path.parent().unwrap_or(Path::new("")).join(file.value.trim_start_matches("./"));
         let known = canonical(&target);
-        let text = if self.known.contains_key(&known) { Ok(String::new()) } else { read_imported(&target) };
+        let text = match self.texts.get(&known) {
+            Some(text) => Ok(text.clone()),
+            None if self.known.contains_key(&known) => Ok(String::new()),
+            None => text_of(&target),
+        };
         match text {
             Ok(text) => self.enter(from, file.span.clone(), &target.display().to_string(), &known, text),
             Err(reason) => {

@@ -310,7 +310,7 @@ pub(crate) fn words(words: &[&str]) -> String {
 }
 
 /// How a field is written in a condition, for messages.
-fn example(info: &FieldInfo) -> String {
+pub(crate) fn example(info: &FieldInfo) -> String {
     let name = info.name;
     match info.kind {
         FieldType::Text => format!("{name} == \"…\"` or `{name} matches \"…*\""),

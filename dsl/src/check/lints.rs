@@ -1,10 +1,15 @@
-//! Warnings: what is right, but probably not meant.
+//! Warnings about single items: what is right, but probably not meant.
 
 use super::Checker;
+use super::names::Kind;
 use crate::codes::Code;
-use crate::syntax::tree::{ActionKind, Direction, ItemKind, Rule};
+use crate::diagnostic::{Applicability, Fix, Severity};
+use crate::syntax::tree::{ActionKind, Direction, Except, Item, ItemKind, Match, Name, PatternBody, Rule};
 use jiff::ToSpan as _;
 use std::collections::BTreeSet;
+
+/// An exception that ends within so many days is told.
+const SOON: i64 = 30;
 
 pub(crate) fn lint(checker: &Checker<'_>) {
     let given = || checker.loaded.units.iter().enumerate().filter(|(_, unit)| unit.given);
@@ -19,39 +24,111 @@ pub(crate) fn lint(checker: &Checker<'_>) {
             }
         }
     }
-    let used =
-        |unit: usize, kind: &'static str, name: &str| checker.used.borrow().contains(&(unit, kind, name.to_owned()));
+    // What an item that can't be read speaks of isn't known, nor what a misspelt name means, so "nothing speaks of it" isn't either.
+    let unknown = checker.diagnostics.borrow().iter().any(|d| d.code == Code::UnknownName);
+    let unread = unknown || checker.loaded.units.iter().any(|unit| !unit.whole);
+    let errors: BTreeSet<(String, usize)> = (checker.diagnostics.borrow().iter())
+        .filter(|d| d.severity == Severity::Error)
+        .map(|d| (d.path.clone(), d.span.start))
+        .collect();
     for (unit, read) in given() {
         // What a file without rules holds is for others.
         let library = !read.tree.items.iter().any(|item| matches!(item.kind, ItemKind::Rule(_)));
         for item in &read.tree.items {
-            let (name, kind, code) = match &item.kind {
-                ItemKind::Pattern(i) => (&i.name, "pattern", Code::UnusedPattern),
-                ItemKind::List(i) => (&i.name, "list", Code::UnusedList),
-                ItemKind::Scope(i) => (&i.name, "scope", Code::UnusedScope),
-                ItemKind::Rule(i) => {
-                    if !tested.contains(&(unit, i.name.value.clone())) {
-                        let message = format!("no test names rule `{}`", i.name.value);
-                        let help = format!("add one, as in `{}`", example(checker, unit, i));
-                        checker.error(unit, &i.name.span, Code::UntestedRule, message, |d| d.help(help));
+            // First things first: what has errors will be written anew.
+            let (path, span) = (&read.source.path, &item.span);
+            if errors.range((path.clone(), span.start)..(path.clone(), span.end)).next().is_some() {
+                continue;
+            }
+            match &item.kind {
+                ItemKind::Rule(rule) => {
+                    if !unread && !tested.contains(&(unit, rule.name.value.clone())) {
+                        checker.untested(unit, rule);
                     }
-                    continue;
+                    checker.article(unit, rule);
                 }
-                ItemKind::Except(i) => {
-                    let today = checker.options.today;
-                    let soon = today.checked_add(30.days()).unwrap_or(today);
-                    if i.until.value >= today && i.until.value <= soon {
-                        let message = format!("the exception ends on {}", i.until.value);
-                        checker.error(unit, &i.until.span, Code::ExpiresSoon, message, |d| d);
-                    }
-                    continue;
-                }
-                _ => continue,
-            };
-            if !library && !used(unit, kind, &name.value) {
-                checker.error(unit, &name.span, code, format!("{kind} `{}` is not used", name.value), |d| d);
+                ItemKind::Except(except) => checker.ends_soon(unit, except),
+                ItemKind::Pattern(pattern) => checker.anchors(unit, pattern),
+                _ => {}
+            }
+            if !library && !unread {
+                checker.unused(unit, item);
             }
         }
+    }
+}
+
+impl Checker<'_> {
+    fn unused(&self, unit: usize, item: &Item) {
+        let (name, kind, code) = match &item.kind {
+            ItemKind::Pattern(item) => (&item.name, Kind::Pattern, Code::UnusedPattern),
+            ItemKind::List(item) => (&item.name, Kind::List, Code::UnusedList),
+            ItemKind::Scope(item) => (&item.name, Kind::Scope, Code::UnusedScope),
+            _ => return,
+        };
+        if self.used.borrow().contains(&(unit, kind.word(), name.value.clone())) {
+            return;
+        }
+        let message = format!("{} `{}` is not used", kind.word(), name.value);
+        let (help, title) = match kind {
+            Kind::Pattern => ("let a rule `match` it, or remove it", "remove the pattern"),
+            Kind::Scope => ("let a rule hold `in` it, or remove it", "remove the scope"),
+            _ => ("use it, or remove it", "remove the list"),
+        };
+        let fix = Fix::new(title, Applicability::Suggested, item.span.clone(), "");
+        self.error(unit, &name.span, code, message, |d| d.help(help).fix(fix));
+    }
+
+    fn untested(&self, unit: usize, rule: &Rule) {
+        let message = format!("no test names rule `{}`", rule.name.value);
+        let help = format!("add one, as in `{}`", example(self, unit, rule));
+        self.error(unit, &rule.name.span, Code::UntestedRule, message, |d| d.help(help));
+    }
+
+    fn ends_soon(&self, unit: usize, except: &Except) {
+        let (today, until) = (self.options.today, except.until.value);
+        let soon = today.checked_add(SOON.days()).unwrap_or(today);
+        if until >= today && until <= soon {
+            let message = format!("the exception ends on {until}");
+            self.error(unit, &except.until.span, Code::ExpiresSoon, message, |d| {
+                d.help("have it approved anew with a later date, or let the rule hold again")
+            });
+        }
+    }
+
+    /// Who handles personal data says by which article.
+    fn article(&self, unit: usize, rule: &Rule) {
+        if !rule.meta.gdpr.is_empty() {
+            return;
+        }
+        let tag = rule.meta.tags.iter().find(|tag| tag.value == "pii").map(|tag| tag.span.clone());
+        let searched = rule.matches.iter().find_map(|one| match one {
+            Match::Pattern(name) if self.personal(unit, name) => Some(name.span.clone()),
+            _ => None,
+        });
+        let Some(span) = searched.or(tag) else { return };
+        let name = &rule.name;
+        let message = format!("rule `{}` handles personal data and names no article", name.value);
+        self.error(unit, &name.span, Code::NoArticle, message, |d| {
+            let d = d.related(&self.loaded.units[unit].source, span, "personal data");
+            d.help("name what it serves, as in `meta { gdpr [\"Art. 5(1)(c)\", \"Art. 32\"] }`")
+        });
+    }
+
+    /// Whether a name means a pattern of `std.pii`, or one that is made of it.
+    fn personal(&self, unit: usize, name: &Name) -> bool {
+        let (mut unit, mut name) = (unit, name.value.as_str());
+        for _ in 0..64 {
+            let Some((target, last)) = self.split(unit, name) else { return false };
+            if self.loaded.units[target].pack == "std.pii" {
+                return true;
+            }
+            match self.names.tables[target].patterns.get(last).map(|pattern| &pattern.body) {
+                Some(PatternBody::Detect(base)) => (unit, name) = (target, base.value.as_str()),
+                _ => return false,
+            }
+        }
+        false
     }
 }
 

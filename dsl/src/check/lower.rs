@@ -11,12 +11,34 @@ use crate::policy::condition::{Cond, Truth};
 use crate::policy::{Compiled, Decode, Effect, HitAction, Lowered, Relax, RuleInfo};
 use crate::syntax::tree::{ActionKind, Direction, Except, ItemKind, Mode, Rule};
 use sha2::{Digest, Sha256};
-use sluice_engine::{Action, JsonPath, PatternId, PatternSpec, Program, ProgramBuilder, RuleSpec};
+use sluice_engine::{Action, BuildError, JsonPath, PatternId, PatternSpec, Program, ProgramBuilder, RuleSpec};
 use std::collections::BTreeSet;
 
 const SEVERITIES: &[&str] = &["low", "medium", "high", "critical"];
 
-struct Build {
+/// A rule with what it was lowered to, for the checks of the rule set as a whole.
+pub(crate) struct Analysed<'a> {
+    pub(crate) unit: usize,
+    pub(crate) rule: &'a Rule,
+    pub(crate) lowered: Lowered,
+    /// What it searches for; empty where it looks at facts alone.
+    pub(crate) specs: Vec<PatternSpec>,
+    /// What the engine does; None where the facts decide.
+    pub(crate) action: Option<Action>,
+    pub(crate) audit: bool,
+}
+
+/// What all rules became.
+pub(crate) struct Lowering<'a> {
+    /// None where the program can't be built.
+    pub(crate) compiled: Option<Compiled>,
+    pub(crate) rules: Vec<Analysed<'a>>,
+    /// True where `decode` gives MCP its SQL.
+    pub(crate) decoded: bool,
+}
+
+struct Build<'a> {
+    analysed: Vec<Analysed<'a>>,
     builder: ProgramBuilder,
     patterns: Vec<(PatternSpec, PatternId)>,
     infos: Vec<RuleInfo>,
@@ -26,11 +48,12 @@ struct Build {
     by_engine: Vec<usize>,
 }
 
-/// Checks everything. None where the program can't be built; the caller looks at the errors too.
-pub(crate) fn lower(checker: &Checker<'_>) -> Option<Compiled> {
+/// Checks everything.
+pub(crate) fn lower<'a>(checker: &Checker<'a>) -> Lowering<'a> {
     checker.check_patterns();
     let decodes = checker.decodes();
     let mut build = Build {
+        analysed: Vec::new(),
         builder: Program::builder(),
         patterns: Vec::new(),
         infos: Vec::new(),
@@ -50,14 +73,7 @@ pub(crate) fn lower(checker: &Checker<'_>) -> Option<Compiled> {
                     checker.condition(&place, &scope.condition, false);
                 }
                 ItemKind::Rule(rule) => checker.rule(unit, rule, mode, !decodes.is_empty(), &mut build),
-                ItemKind::Test(test) => {
-                    for (field, _) in &test.given {
-                        checker.known(unit, &field.name);
-                    }
-                    if let Some(by) = &test.by {
-                        checker.resolve(unit, Kind::Rule, by);
-                    }
-                }
+                ItemKind::Test(test) => checker.test(unit, test),
                 _ => {}
             }
         }
@@ -70,37 +86,43 @@ pub(crate) fn lower(checker: &Checker<'_>) -> Option<Compiled> {
         }
     }
     if !given().any(|(_, unit)| unit.tree.items.iter().any(|item| matches!(item.kind, ItemKind::Rule(_)))) {
-        // Where an item can't be read, the rules may be there.
+        // Where an item or a file can't be read, the rules may be there.
         let mut diagnostics = checker.diagnostics.borrow_mut();
-        if !diagnostics.iter().any(|d| d.severity == Severity::Error && d.code != Code::Unreadable) {
+        if !diagnostics.iter().any(|d| d.severity == Severity::Error) {
             let diagnostic = Diagnostic::placeless(Code::ZeroRules, "the files hold no rules");
             diagnostics.push(diagnostic.help("imports give names only; give the files whose rules shall hold"));
         }
     }
-    let program = match build.builder.build() {
-        Ok(program) => program,
+    let Build { infos, rules, by_engine, analysed, builder, .. } = build;
+    let decoded = !decodes.is_empty();
+    // Exceptions may stand before the rule that they relax, so they came after all rules.
+    let analysed =
+        analysed.into_iter().zip(&rules).map(|(rule, lowered)| Analysed { lowered: lowered.clone(), ..rule });
+    let analysed: Vec<Analysed<'_>> = analysed.collect();
+    let searched = analysed.iter().map(|rule| (rule.specs.clone(), rule.action.clone())).collect();
+    let compiled = match builder.build() {
+        Ok(program) => Some(Compiled { digest: checker.digest(), program, infos, rules, by_engine, decodes, searched }),
         Err(error) => {
-            checker.diagnostics.borrow_mut().push(Diagnostic::placeless(Code::Build, error.to_string()));
-            return None;
+            checker.unbuildable(&error);
+            None
         }
     };
-    let Build { infos, rules, by_engine, .. } = build;
-    Some(Compiled { digest: checker.digest(), program, infos, rules, by_engine, decodes })
+    Lowering { compiled, rules: analysed, decoded }
 }
 
-impl Build {
+impl Build<'_> {
     /// The engine's pattern, the same for the same specification.
-    fn pattern(&mut self, spec: PatternSpec) -> Result<PatternId, String> {
+    fn pattern(&mut self, spec: PatternSpec) -> Result<PatternId, BuildError> {
         if let Some((_, id)) = self.patterns.iter().find(|(known, _)| *known == spec) {
             return Ok(*id);
         }
-        let id = self.builder.pattern(spec.clone()).map_err(|error| error.to_string())?;
+        let id = self.builder.pattern(spec.clone())?;
         self.patterns.push((spec, id));
         Ok(id)
     }
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
     fn decodes(&self) -> Vec<Decode> {
         let mut out = Vec::new();
         for (unit, read) in self.loaded.units.iter().enumerate().filter(|(_, unit)| unit.given) {
@@ -146,7 +168,7 @@ impl Checker<'_> {
         mode.unwrap_or(Mode::Enforce)
     }
 
-    fn rule(&self, unit: usize, rule: &Rule, mode: Mode, decoded: bool, build: &mut Build) {
+    fn rule(&self, unit: usize, rule: &'a Rule, mode: Mode, decoded: bool, build: &mut Build<'a>) {
         let before = self.diagnostics.borrow().len();
         let mut protocols = BTreeSet::new();
         let mut scopes = Vec::new();
@@ -186,6 +208,7 @@ impl Checker<'_> {
         let message = |own: Option<String>| {
             own.or_else(|| info.message.clone()).unwrap_or_else(|| format!("Refused by rule {}.", info.name))
         };
+        let (searched, mut engine) = (specs.clone(), None);
         let effect = if specs.is_empty() {
             Effect::Facts(match action {
                 Done::Block(own) => HitAction::Block { message: message(own) },
@@ -204,19 +227,29 @@ impl Checker<'_> {
                 match build.pattern(spec) {
                     Ok(id) if !ids.contains(&id) => ids.push(id),
                     Ok(_) => {}
-                    Err(error) => return self.error(unit, &rule.name.span, Code::Build, error, |d| d),
+                    Err(error) => return self.unbuildable(&error),
                 }
             }
             let name = info.id.clone().unwrap_or_else(|| format!("{}.{}", info.pack, info.name));
+            engine = Some(action.clone());
             let id = build.builder.rule(RuleSpec { name, patterns: ids, action, priority });
             build.by_engine.push(index);
             Effect::Engine(id)
         };
         let request = matches!(rule.direction.value, Direction::Request | Direction::Both);
         let response = matches!(rule.direction.value, Direction::Response | Direction::Both);
+        let lowered = Lowered { request, response, holds: Cond::All(holds), relaxed, priority, effect };
+        build.analysed.push(Analysed {
+            unit,
+            rule,
+            lowered: lowered.clone(),
+            specs: searched,
+            action: engine,
+            audit: info.audit,
+        });
         build.infos.push(info);
         build.places.push((unit, rule.name.value.clone()));
-        build.rules.push(Lowered { request, response, holds: Cond::All(holds), relaxed, priority, effect });
+        build.rules.push(lowered);
     }
 
     /// Whether direction, `match`, `limit` and actions fit together.
@@ -286,7 +319,7 @@ impl Checker<'_> {
         }
     }
 
-    fn except(&self, unit: usize, except: &Except, decoded: bool, build: &mut Build) {
+    fn except(&self, unit: usize, except: &Except, decoded: bool, build: &mut Build<'a>) {
         let place = Place { unit, relaxing: true, protocols: all_protocols(), decoded };
         let condition = self.condition(&place, &except.when, false);
         if except.until.value < self.options.today {
@@ -319,6 +352,22 @@ impl Checker<'_> {
         if let Some(index) = build.places.iter().position(|(u, name)| *u == target && name == last) {
             build.rules[index].relaxed.push(Relax { condition, until: Some(except.until.value) });
         }
+    }
+
+    /// Says which pattern the engine refuses, at its place where it is known.
+    fn unbuildable(&self, error: &BuildError) {
+        let BuildError::Pattern { name, error: reason } = error;
+        for (unit, read) in self.loaded.units.iter().enumerate() {
+            for item in &read.tree.items {
+                let ItemKind::Pattern(pattern) = &item.kind else { continue };
+                let own = &pattern.name.value;
+                if name == own || (read.named && *name == format!("{}.{own}", read.pack)) {
+                    let help = "shorten its repetitions, or split it into several patterns";
+                    return self.error(unit, &pattern.name.span, Code::Build, reason.to_string(), |d| d.help(help));
+                }
+            }
+        }
+        self.diagnostics.borrow_mut().push(Diagnostic::placeless(Code::Build, error.to_string()));
     }
 
     /// Over the text of all that was read, in an order that doesn't depend on where files lie.

@@ -1,14 +1,26 @@
 //! From what was read to a policy: names, types, lowering.
 
 mod actions;
+mod anchors;
+mod axes;
 mod conditions;
+mod conflicts;
 mod lints;
 mod lower;
 mod names;
+mod never;
 mod patterns;
+mod samples;
+mod search;
+mod suppress;
+mod tests;
+mod trial;
+mod uncovered;
+mod whole;
+mod worlds;
 
 use crate::codes::Code;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, locate};
 use crate::load::Loaded;
 use crate::policy::Policy;
 use crate::syntax::tree::Span;
@@ -37,10 +49,14 @@ impl Checker<'_> {
         message: impl Into<String>,
         more: impl FnOnce(Diagnostic) -> Diagnostic,
     ) {
-        let diagnostic = more(Diagnostic::new(&self.loaded.units[unit].source, span.clone(), code, message));
-        // A list that two rules use is checked twice; it is wrong once.
+        self.push(more(Diagnostic::new(&self.loaded.units[unit].source, span.clone(), code, message)));
+    }
+
+    /// Reports.
+    pub(crate) fn push(&self, diagnostic: Diagnostic) {
         let mut diagnostics = self.diagnostics.borrow_mut();
-        if !diagnostics.contains(&diagnostic) {
+        // A list that two rules use is checked twice; it is wrong once.
+        if diagnostic.severity == Severity::Warning || !diagnostics.contains(&diagnostic) {
             diagnostics.push(diagnostic);
         }
     }
@@ -56,15 +72,21 @@ pub(crate) fn compile(mut loaded: Loaded, options: &CompileOptions) -> Compilati
         diagnostics: RefCell::new(diagnostics),
         used: RefCell::new(BTreeSet::new()),
     };
-    let compiled = lower::lower(&checker);
+    let lowering = lower::lower(&checker);
     lints::lint(&checker);
+    let failed = checker.diagnostics.borrow().iter().any(|d| d.severity == Severity::Error);
+    let policy = lowering.compiled.filter(|_| !failed).map(Policy::new);
+    if let Some(policy) = &policy {
+        whole::analyse(&checker, &lowering.rules, lowering.decoded, policy);
+    }
     let mut diagnostics = checker.diagnostics.into_inner();
+    suppress::apply(&loaded, &mut diagnostics);
+    locate(&mut diagnostics, loaded.units.iter().map(|unit| &*unit.source));
     let place = |path: &str| loaded.units.iter().position(|u| u.source.path == path);
     diagnostics.sort_by_key(|d| (place(&d.path), d.span.start, d.span.end));
-    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
     let files = loaded.units.iter().filter(|u| u.given);
     let files =
         files.map(|u| CheckedFile { source: u.source.clone(), pack: u.pack.clone(), tree: u.tree.clone() }).collect();
     let sources = loaded.units.iter().map(|u| u.source.clone()).collect();
-    Compilation { policy: compiled.filter(|_| !failed).map(Policy::new), diagnostics, files, sources }
+    Compilation { policy, diagnostics, files, sources }
 }

@@ -5,6 +5,7 @@ use crate::codes::Code;
 use crate::diagnostic::{Applicability, Diagnostic, Fix};
 use crate::fields::nearest;
 use crate::load::{Loaded, Unit};
+use crate::syntax::lookalike::skeleton;
 use crate::syntax::tree::{self, ItemKind, Name, Value};
 use std::collections::BTreeMap;
 
@@ -38,9 +39,17 @@ impl<'a> Table<'a> {
         let mut packs = 0;
         let mut tests: BTreeMap<&str, ()> = BTreeMap::new();
         let mut first: BTreeMap<(&str, &str), &'a Name> = BTreeMap::new();
+        let mut alike: BTreeMap<(&str, String), &'a Name> = BTreeMap::new();
         for (index, item) in unit.tree.items.iter().enumerate() {
             if let Some((kind, name)) = item.named() {
                 first.entry((kind, &name.value)).or_insert(name);
+                let other = alike.entry((kind, skeleton(&name.value))).or_insert(name);
+                if other.value != name.value && kind != "test" {
+                    let message = format!("{kind} `{}` is easily taken for `{}`", name.value, other.value);
+                    let d = Diagnostic::new(&unit.source, name.span.clone(), Code::Confusable, message);
+                    let d = d.related(&unit.source, other.span.clone(), "the other one");
+                    diagnostics.push(d.help("rename one of them: `0` and `O`, `1`, `I` and `l` look alike"));
+                }
             }
             let name = match &item.kind {
                 ItemKind::List(i) => table.lists.insert(&i.name.value, i).map(|_| ("list", &i.name)),
@@ -87,7 +96,9 @@ impl<'a> Table<'a> {
         }
         if versions == 0 && !unit.tree.items.is_empty() {
             let d = Diagnostic::new(&unit.source, 0..0, Code::Language, "the file doesn't say its language version");
-            let fix = Fix::new("start the file with `language 1`", Applicability::Safe, 0..0, "language 1\n");
+            let end = if unit.source.text.contains("\r\n") { "\r\n" } else { "\n" };
+            let fix =
+                Fix::new("start the file with `language 1`", Applicability::Safe, 0..0, format!("language 1{end}"));
             diagnostics.push(d.help("start the file with `language 1`").fix(fix));
         }
         table
@@ -176,7 +187,7 @@ impl<'a> Checker<'a> {
     /// The same, with an error where it doesn't exist.
     pub(crate) fn resolve<'n>(&self, unit: usize, kind: Kind, name: &'n Name) -> Option<(usize, &'n str)> {
         let found = self.find(unit, kind, &name.value);
-        if found.is_none() {
+        if found.is_none() && !self.unread(unit, kind, &name.value) {
             let mut known: Vec<String> = self.names_of(unit, kind).into_iter().map(str::to_owned).collect();
             for (prefix, target) in &self.loaded.units[unit].imports {
                 known.extend(self.names_of(*target, kind).into_iter().map(|n| format!("{prefix}.{n}")));
@@ -191,6 +202,15 @@ impl<'a> Checker<'a> {
         found
     }
 
+    /// Whether an item of this name stands where a file can't be read: that is told, and that it is unknown follows from it.
+    fn unread(&self, unit: usize, kind: Kind, name: &str) -> bool {
+        let Some((target, last)) = self.split(unit, name) else { return false };
+        let read = &self.loaded.units[target];
+        let words = || read.source.text.split_whitespace();
+        let own = |word: &str| word.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next() == Some(last);
+        !read.whole && words().zip(words().skip(1)).any(|(first, second)| first == kind.word() && own(second))
+    }
+
     /// The texts of a list by name.
     pub(crate) fn list(&self, unit: usize, name: &Name) -> Vec<String> {
         self.list_within(unit, name, &mut Vec::new())
@@ -200,7 +220,9 @@ impl<'a> Checker<'a> {
         let Some((target, last)) = self.resolve(unit, Kind::List, name) else { return Vec::new() };
         if path.contains(&(target, last.to_owned())) {
             self.error(unit, &name.span, Code::Cycle, format!("list `{}` is defined by itself", name.value), |d| {
-                d.help("write the strings out, or take one of the names away")
+                let first = self.names.tables[target].lists[last].name.span.clone();
+                let d = d.related(&self.loaded.units[target].source, first, "its definition");
+                d.label("here it is again").help("write the strings out, or take one of the names away")
             });
             return Vec::new();
         }

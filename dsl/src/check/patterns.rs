@@ -73,6 +73,13 @@ impl Checker<'_> {
         if path.contains(&(unit, name.to_owned())) {
             let message = format!("pattern `{name}` is defined by itself");
             self.error(unit, &pattern.name.span, Code::Cycle, message, |d| {
+                let around = path.iter().rev().take_while(|(u, n)| (*u, n.as_str()) != (unit, name));
+                let d = around.fold(d, |d, (unit, name)| {
+                    let place = self.names.tables[*unit].patterns.get(name.as_str()).map(|p| p.name.span.clone());
+                    place.map_or(d.clone(), |place| {
+                        d.related(&self.loaded.units[*unit].source, place, "the circle goes through this one")
+                    })
+                });
                 d.help("let one of the patterns in the circle be a `/regular expression/` or `words […]`")
             });
             return None;
@@ -167,7 +174,12 @@ impl Checker<'_> {
             ),
             PatternError::MatchesEmpty => (Code::MatchesEmpty, span.clone(), "let it need one character at least"),
             PatternError::TooLong { .. } => {
-                (Code::TooLong, span.clone(), "bound it closer, or declare a smaller `max`")
+                let declared = pattern.max.as_ref().map(|max| max.span.clone());
+                (
+                    Code::TooLong,
+                    declared.unwrap_or_else(|| span.clone()),
+                    "bound it closer, or declare `max 64KiB` or less",
+                )
             }
             PatternError::NoWords => (Code::Words, span.clone(), "give at least one word"),
             _ => (Code::Regex, span.clone(), "write it with ASCII classes, such as `[a-z]` and `\\b`"),

@@ -89,6 +89,17 @@ impl Cond {
         }
     }
 
+    /// The truth of a condition that asks nothing: of constants alone.
+    pub(crate) fn constant(&self) -> Truth {
+        match self {
+            Self::Const(truth) => *truth,
+            // A test is decided by facts, and there are none.
+            Self::Test(_) => Truth::Unknown,
+            Self::All(parts) => all(parts.iter().map(Self::constant)),
+            Self::Any(parts) => any(parts.iter().map(Self::constant)),
+        }
+    }
+
     /// The same condition with what the session decides put in.
     pub(crate) fn specialise(&self, session: &SessionFacts) -> Self {
         let facts = Facts { session, request: None };
@@ -169,7 +180,7 @@ fn any(parts: impl Iterator<Item = Truth>) -> Truth {
 }
 
 impl Test {
-    fn truth(&self, facts: Facts<'_>) -> Truth {
+    pub(crate) fn truth(&self, facts: Facts<'_>) -> Truth {
         let held = match (self.values(facts), &self.how) {
             (Values::Unknown, _) => return Truth::Unknown,
             (Values::NotApplicable, _) => return Truth::NotApplicable,
@@ -267,7 +278,8 @@ impl Test {
 }
 
 impl How {
-    fn holds(&self, text: &str) -> bool {
+    /// Whether a text passes, negation left aside.
+    pub(crate) fn holds(&self, text: &str) -> bool {
         match self {
             Self::AnyOf(words) => words.iter().any(|word| word == text),
             Self::Glob(globs) => globs.iter().any(|g| glob(g, text)),
@@ -288,7 +300,7 @@ fn compare(number: f64, operator: Operator, with: f64) -> bool {
     }
 }
 
-fn weekday(now: &jiff::ZonedDateTime) -> &'static str {
+pub(crate) fn weekday(now: &jiff::ZonedDateTime) -> &'static str {
     use jiff::civil::Weekday;
     match now.weekday() {
         Weekday::Monday => "mon",

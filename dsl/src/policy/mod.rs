@@ -7,7 +7,7 @@ pub use facts::{RequestFacts, SessionFacts, UserKind};
 
 use crate::sql::SqlFacts;
 use condition::{Cond, Facts, Truth, View, glob, select};
-use sluice_engine::{JsonPath, Program, RuleId, RuleSet};
+use sluice_engine::{Action, JsonPath, PatternSpec, Program, RuleId, RuleSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub(crate) struct Compiled {
     /// The index into `rules` by the engine's rule.
     pub(crate) by_engine: Vec<usize>,
     pub(crate) decodes: Vec<Decode>,
+    /// What each rule searches for and does about it; nothing where the facts decide.
+    pub(crate) searched: Vec<(Vec<PatternSpec>, Option<Action>)>,
 }
 
 /// What people want to know about a rule.
@@ -140,6 +142,18 @@ impl Policy {
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.inner.digest
+    }
+
+    /// Whether another policy decides the same: its rules, patterns and `decode`s are the same, in the same order. Texts that
+    /// differ in comments and layout give such policies.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        let (one, other) = (&*self.inner, &*other.inner);
+        // What the engine was given is compared as it shows itself: a pattern, a rule and a mask are plain data.
+        one.infos == other.infos
+            && one.by_engine == other.by_engine
+            && format!("{:?}{:?}", one.rules, one.decodes) == format!("{:?}{:?}", other.rules, other.decodes)
+            && one.searched == other.searched
     }
 
     /// The program of the engine with the patterns of all rules.

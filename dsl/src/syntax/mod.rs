@@ -1,5 +1,6 @@
 //! From text to tree.
 
+pub(crate) mod lookalike;
 mod parse;
 pub mod tree;
 mod walk;

@@ -3,7 +3,7 @@
 use super::tree::{Comment, File, Span};
 use super::walk::Walk;
 use crate::codes::Code;
-use crate::diagnostic::{Applicability, Diagnostic, Fix, Source};
+use crate::diagnostic::{Applicability, Diagnostic, Fix, Source, locate};
 use pest::Parser as _;
 
 #[derive(pest_derive::Parser)]
@@ -16,6 +16,9 @@ pub const KEYWORDS: &[&str] =
 
 /// How deep brackets may be nested.
 const DEPTH: usize = 64;
+
+/// Errors after which the rest of a file isn't read: it is no file of rules.
+const MOST_ERRORS: usize = 100;
 
 /// A parsed file: everything that could be read, and what was wrong with the rest.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +91,13 @@ pub fn parse(source: &Source) -> Parsed {
         .find(|t| !matches!(t.kind, TokenKind::Blank | TokenKind::Comment))
     {
         let start = token.span.start;
-        let next = starts.iter().copied().find(|s| *s > start).unwrap_or(text.len());
+        let next = starts.get(starts.partition_point(|s| *s <= start)).copied().unwrap_or(text.len());
+        if out.diagnostics.len() >= MOST_ERRORS {
+            let message = format!("the rest of the file isn't read, after {MOST_ERRORS} errors");
+            let diagnostic = Diagnostic::new(source, start..start, Code::Syntax, message);
+            out.diagnostics.push(diagnostic.help("correct these first"));
+            break;
+        }
         if let Some(span) = too_deep(text, &tokens, start..next) {
             let message = format!("brackets are nested more than {DEPTH} deep");
             let diagnostic = Diagnostic::new(source, span, Code::Nesting, message).label("too deep");
@@ -115,6 +124,7 @@ pub fn parse(source: &Source) -> Parsed {
             }
         };
     }
+    locate(&mut out.diagnostics, std::iter::once(source));
     out
 }
 
@@ -239,6 +249,9 @@ fn syntax(source: &Source, start: usize, next: usize, error: &pest::error::Error
         }
     };
     let shown = &source.text[at..end];
+    if let Some(diagnostic) = super::lookalike::diagnose(source, at) {
+        return diagnostic;
+    }
     for (mark, what) in [("\"", "string"), ("/", "regular expression")] {
         if shown == mark {
             return Diagnostic::new(source, at..end, Code::Syntax, format!("the {what} is not closed"))

@@ -460,7 +460,9 @@ impl Walk<'_> {
 
     fn read<T: std::str::FromStr + Default>(&mut self, span: Span, text: &str, what: &str) -> Spanned<T> {
         let value = text.parse().unwrap_or_else(|_| {
-            self.error(span.clone(), Code::Literal, format!("`{text}` is not {what}"));
+            let error = self.error(span.clone(), Code::Literal, format!("`{text}` is not {what}"));
+            let day = text.contains('-');
+            error.help = Some(if day { "write it as in `2026-08-31`" } else { "write a smaller number" }.into());
             T::default()
         });
         Spanned::new(value, span)
@@ -484,7 +486,8 @@ impl Walk<'_> {
         let factor = units.iter().find(|(unit, _)| *unit == &text[digits.len()..]).map_or(1, |(_, factor)| *factor);
         let number: Spanned<u64> = self.read(self.span(node), digits, "a number that fits in 64 bits");
         let value = number.value.checked_mul(factor).unwrap_or_else(|| {
-            self.error(number.span.clone(), Code::Literal, format!("`{text}` is too large"));
+            let error = self.error(number.span.clone(), Code::Literal, format!("`{text}` is too large"));
+            error.help = Some("write a smaller number".into());
             0
         });
         Spanned::new(value, number.span)

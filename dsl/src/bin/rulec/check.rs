@@ -22,11 +22,28 @@ pub(crate) struct Args {
     /// Warnings are findings too: they make the exit code 1.
     #[arg(long)]
     deny_warnings: bool,
+    /// Correct what can be corrected without changing what rules that are right decide.
+    #[arg(long)]
+    fix: bool,
+    /// With `--fix`: also what is probably meant, and a person should look at.
+    #[arg(long, requires = "fix")]
+    suggested: bool,
+    /// With `--fix`: change nothing; print what would change, and exit with 1 where there is anything.
+    #[arg(long, requires = "fix")]
+    diff: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
     let files = files::find(&args.paths)?;
-    let compilation = compile_files(&files, &CompileOptions::new(Keyring::for_tests()));
+    let options = CompileOptions::new(Keyring::for_tests());
+    let mut compilation = compile_files(&files, &options);
+    if args.fix {
+        let fixed = crate::fix::run(&compilation, &options, args.suggested, args.diff)?;
+        if args.diff {
+            return Ok(fixed);
+        }
+        compilation = compile_files(&files, &options);
+    }
     print(&render(&compilation, args.format, std::io::stdout().is_terminal()))?;
     if could_not(&compilation) {
         return Err(Failure::Told);

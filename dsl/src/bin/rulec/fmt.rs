@@ -2,7 +2,7 @@
 
 use crate::files;
 use crate::output::{Failure, complain, print};
-use std::fmt::Write as _;
+use crate::write;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -41,35 +41,15 @@ pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
         }
         changes = true;
         if args.diff {
-            print(&diff(&path, &text, &laid))?;
+            print(&write::diff(&path, &text, &laid))?;
         } else if args.check {
             print(&format!("{}\n", path.display()))?;
         } else {
-            std::fs::write(&path, laid).map_err(|error| Failure::of(&path.display().to_string(), &error))?;
+            write::atomically(&path, &text, &laid)?;
         }
     }
     if broken {
         return Err(Failure::Told);
     }
     Ok(changes && (args.check || args.diff))
-}
-
-/// The lines that change, as a unified diff of one hunk.
-fn diff(path: &Path, old: &str, new: &str) -> String {
-    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
-    let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let most = old.len().min(new.len()) - same;
-    let tail = old.iter().rev().zip(new.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
-    let (gone, come) = (&old[same..old.len() - tail], &new[same..new.len() - tail]);
-    let path = path.display();
-    let mut out = format!("--- {path}\n+++ {path}\n");
-    // A String takes every write.
-    let _ = writeln!(out, "@@ -{},{} +{},{} @@", same + 1, gone.len(), same + 1, come.len());
-    for line in gone {
-        let _ = writeln!(out, "-{line}");
-    }
-    for line in come {
-        let _ = writeln!(out, "+{line}");
-    }
-    out
 }

@@ -4,11 +4,14 @@
 //! of the program itself.
 
 mod check;
+mod explain;
 mod files;
+mod fix;
 mod fmt;
 mod output;
 mod scan;
 mod test;
+mod write;
 
 use clap::{Parser, Subcommand};
 use output::Failure;
@@ -32,11 +35,8 @@ enum Command {
     Scan(Box<scan::Args>),
     /// Lay out rule files in the one way there is.
     Fmt(fmt::Args),
-    /// Explain a code of a message, such as E031.
-    Explain {
-        /// The code, or its name in words.
-        code: String,
-    },
+    /// Explain a code of a message, such as E031; or what the scopes of rules cost.
+    Explain(explain::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Scan(args) => scan::run(*args),
         Command::Fmt(args) => fmt::run(&args),
-        Command::Explain { code } => explain(&code),
+        Command::Explain(args) => explain::run(&args),
     });
     match ended {
         Ok(Ok(findings)) => ExitCode::from(u8::from(findings)),
@@ -69,11 +69,4 @@ fn main() -> ExitCode {
         }
         Err(_) => ExitCode::from(2),
     }
-}
-
-fn explain(code: &str) -> Result<bool, Failure> {
-    let found = sluice_dsl::codes::Code::find(code)
-        .ok_or_else(|| Failure::Because(format!("there is no code `{code}`; codes look like `E031` or `W004`")))?;
-    output::print(&format!("{} {}\n\n{}\n", found.id(), found.name(), found.text()))?;
-    Ok(false)
 }

@@ -1,0 +1,142 @@
+//! The rule set as a whole: rules that never act, rules that another one makes void, exceptions that relax nothing or all,
+//! and what masks don't reach. Decided over representative facts; what can't be decided is not claimed.
+
+use super::Checker;
+use super::lower::Analysed;
+use super::search::{Answer, Ask, Search};
+use super::worlds::{Setting, World};
+use crate::codes::Code;
+use crate::diagnostic::Diagnostic;
+use crate::policy::{Effect, HitAction, Policy, Relax};
+use sluice_engine::{Action, Matcher, PatternSpec};
+
+/// Steps of all searches together: what a large rule set may take of them, about a second.
+const MOST_STEPS: usize = 2_000_000;
+/// Pairs of rules that are compared.
+const MOST_PAIRS: usize = 1_000_000;
+
+/// What all of these checks share.
+pub(crate) struct Whole<'c, 'a> {
+    pub(crate) checker: &'c Checker<'a>,
+    pub(crate) rules: &'c [Analysed<'a>],
+    pub(crate) policy: &'c Policy,
+    pub(crate) search: Search,
+}
+
+/// A rule that can act, with a request where it does.
+pub(crate) struct Acting<'c, 'a> {
+    pub(crate) rule: &'c Analysed<'a>,
+    pub(crate) world: World,
+}
+
+/// All of these checks. The rules have no errors.
+pub(crate) fn analyse<'a>(checker: &Checker<'a>, rules: &[Analysed<'a>], decoded: bool, policy: &Policy) {
+    let setting = Setting { decoded, today: checker.options.today, unparsable: false };
+    let whole = Whole { checker, rules, policy, search: Search::new(setting, MOST_STEPS) };
+    let mut acting = Vec::new();
+    for rule in rules {
+        match whole.search.find(&acts_without_exceptions(rule)) {
+            Answer::No => whole.unreachable(rule),
+            Answer::Yes(world) => {
+                whole.relaxed(rule);
+                acting.push(Acting { rule, world: *world });
+            }
+            Answer::Unknown => whole.relaxed(rule),
+        }
+    }
+    let mut pairs = 0;
+    for weak in &acting {
+        for strong in rules {
+            pairs += 1;
+            if pairs <= MOST_PAIRS && whole.shadowed(weak, strong) {
+                break;
+            }
+        }
+    }
+    for acting in &acting {
+        whole.channels(acting);
+    }
+    whole.only_reported();
+    super::conflicts::conflicts(&whole);
+}
+
+/// The rule acts, its exceptions included in what may relax it.
+pub(crate) fn acts<'c>(rule: &'c Analysed<'_>) -> Ask<'c> {
+    acts_unless(rule, |_| true)
+}
+
+fn acts_without_exceptions<'c>(rule: &'c Analysed<'_>) -> Ask<'c> {
+    acts_unless(rule, |relax| relax.until.is_none())
+}
+
+fn acts_unless<'c>(rule: &'c Analysed<'_>, counts: impl Fn(&Relax) -> bool) -> Ask<'c> {
+    let relaxed = rule.lowered.relaxed.iter().filter(|relax| counts(relax));
+    let relaxed = relaxed.map(|relax| Ask::Relaxes(&relax.condition).not());
+    Ask::All(std::iter::once(Ask::Holds(&rule.lowered.holds)).chain(relaxed).collect())
+}
+
+impl Whole<'_, '_> {
+    /// Says where `strong` acts whenever `weak` would, and leaves nothing to it.
+    fn shadowed(&self, weak: &Acting<'_, '_>, strong: &Analysed<'_>) -> bool {
+        let Some(how) = void(weak.rule, strong) else { return false };
+        // Most pairs differ in the first request that comes to mind.
+        if !acts(strong).answered_by(&weak.world) {
+            return false;
+        }
+        let ask = Ask::All(vec![acts_without_exceptions(weak.rule), acts(strong).not()]);
+        if !matches!(self.search.find_with_unparsable(&ask), Answer::No) {
+            return false;
+        }
+        let source = |unit: usize| &self.checker.loaded.units[unit].source;
+        let (name, other) = (&weak.rule.rule.name, &strong.rule.name);
+        let message = format!("rule `{}` never takes effect: `{}` {how} whenever it would", name.value, other.value);
+        let help = format!("remove `{}`, or narrow `{}` to what shall not reach it", name.value, other.value);
+        let diagnostic = Diagnostic::new(source(weak.rule.unit), name.span.clone(), Code::Shadowed, message);
+        self.checker.push(
+            diagnostic.label("shadowed").related(source(strong.unit), other.span.clone(), "by this one").help(help),
+        );
+        true
+    }
+}
+
+/// How `strong` leaves nothing to `weak` where both hold; None where it does not.
+fn void(weak: &Analysed<'_>, strong: &Analysed<'_>) -> Option<String> {
+    // A limit lets the first ones through.
+    if weak.audit || strong.audit || strong.rule.limit.is_some() || std::ptr::eq(weak, strong) {
+        return None;
+    }
+    let asks = matches!(weak.lowered.effect, Effect::Facts(HitAction::Approve { .. }));
+    let searches = weak.action.as_ref().is_some_and(|action| *action != Action::Alert);
+    if let Effect::Facts(HitAction::Block { .. }) = &strong.lowered.effect {
+        // What is refused has no response.
+        return (asks || searches).then(|| "refuses the request".to_owned());
+    }
+    let (Some(by), Some(action)) = (&strong.action, &weak.action) else { return None };
+    let wider = weak.specs.iter().all(|spec| strong.specs.iter().any(|wide| covers(wide, spec)));
+    let direction =
+        (strong.lowered.request || !weak.lowered.request) && (strong.lowered.response || !weak.lowered.response);
+    if !wider || !direction {
+        return None;
+    }
+    match (by, action) {
+        (Action::Block, Action::Mask(_)) => Some("blocks the same bytes".to_owned()),
+        (Action::Mask(_), Action::Mask(_)) if strong.lowered.priority > weak.lowered.priority => {
+            Some(format!("masks the same bytes at priority {}", strong.lowered.priority))
+        }
+        _ => None,
+    }
+}
+
+/// Whether each match of `spec` is one of `wide`.
+pub(crate) fn covers(wide: &PatternSpec, spec: &PatternSpec) -> bool {
+    let columns = match (&wide.matcher, &spec.matcher) {
+        (Matcher::Column(wide), Matcher::Column(names)) => {
+            names.iter().all(|name| wide.iter().any(|other| other.eq_ignore_ascii_case(name)))
+        }
+        (wide, matcher) => wide == matcher,
+    };
+    columns
+        && wide.max == spec.max
+        && wide.validators.iter().all(|validator| spec.validators.contains(validator))
+        && (wide.near.is_none() || wide.near == spec.near)
+}
