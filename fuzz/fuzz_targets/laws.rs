@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use sluice_engine::{Action, Budget, Collected, Format, JsonPath, Mask, Matcher, PatternSpec, Program, RuleSpec, Stop, Stream, StreamOptions, Validator};
+use sluice_engine::{
+    Action, Budget, Collected, Format, JsonPath, Mask, Matcher, PatternSpec, Program, RuleSpec, Stop, Stream,
+    StreamOptions, Validator,
+};
 use std::sync::LazyLock;
 
 static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
@@ -16,7 +19,11 @@ static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
     let name = add(PatternSpec::new("name", Matcher::Json(JsonPath::parse("$..n").expect("valid"))).max(6));
     let stop = add(PatternSpec::regex("stop", "BLOCK"));
     builder.rule(RuleSpec::new("mail", Action::Mask(Mask::redact("[m]")), [mail]));
-    builder.rule(RuleSpec::new("digits", Action::Mask(Mask::Partial { keep_first: 0, keep_last: 2, with: '*' }), [digits]));
+    builder.rule(RuleSpec::new(
+        "digits",
+        Action::Mask(Mask::Partial { keep_first: 0, keep_last: 2, with: '*' }),
+        [digits],
+    ));
     builder.rule(RuleSpec::new("near", Action::Mask(Mask::Hash { key: "k".into() }), [near]));
     builder.rule(RuleSpec::new("capped", Action::Mask(Mask::redact("\"c\"")), [capped]));
     builder.rule(RuleSpec::new("name", Action::Mask(Mask::redact("N")), [name]));

@@ -114,7 +114,7 @@ pub fn assemble(config: Config, policy: Policy, evidence: Evidence) -> Result<Ga
     let mut authenticator = Authenticator::new(&config.issuers);
     let dev_issuer = config.dev.as_ref().map(|dev| DevIssuer::open(&dev.data)).transpose()?;
     if let Some(issuer) = &dev_issuer {
-        authenticator = authenticator.with_issuer(issuer.issuer());
+        authenticator = authenticator.with_dev_issuer(issuer);
     }
     Ok(Gateway {
         authenticator,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::fuzz;
 use crate::machine;
 use crate::shell::{Outcome, Step, have, root, target_dir};
 
@@ -28,7 +29,7 @@ pub(crate) fn ci() -> Outcome {
     clippy()?;
     docs()?;
     dependencies()?;
-    fuzz(None)
+    fuzz::run(&[])
 }
 
 /// The lints alone.
@@ -49,35 +50,6 @@ pub(crate) fn format() -> Outcome {
 pub(crate) fn docs() -> Outcome {
     machine::for_build()?;
     Step::cargo("doc").args(["--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings").run()
-}
-
-/// Replays what fuzzing once found, then fuzzes every target for a while.
-pub(crate) fn fuzz(seconds: Option<&str>) -> Outcome {
-    let seconds = seconds.unwrap_or("10");
-    seconds.parse::<u32>().map_err(|_| format!("`{seconds}` is no number of seconds"))?;
-    if !root().join("fuzz/Cargo.toml").is_file() {
-        return skipped("fuzzing", "there is no fuzz/ folder");
-    }
-    if !Step::new("cargo").args(["+nightly", "--version"]).succeeds() {
-        return skipped("fuzzing", "it needs the nightly toolchain");
-    }
-    if !have("cargo-fuzz") {
-        Step::cargo("install").args(["cargo-fuzz", "--locked", "--quiet"]).run()?;
-    }
-    let targets = Step::new("cargo").args(["+nightly", "fuzz", "list"]).output().unwrap_or_default();
-    if targets.trim().is_empty() {
-        return Err("fuzz/ has no targets".into());
-    }
-    for target in targets.split_whitespace() {
-        let time = format!("-max_total_time={seconds}");
-        let regressions = format!("fuzz/regressions/{target}");
-        let fuzz = || Step::new("cargo").args(["+nightly", "fuzz", "run", target]);
-        if root().join(&regressions).is_dir() {
-            fuzz().args([regressions.as_str(), "--", "-runs=0"]).run()?;
-        }
-        fuzz().args(["--", &time, "-rss_limit_mb=2048"]).run()?;
-    }
-    Ok(())
 }
 
 /// Accepts the output of golden tests as it is now.
@@ -123,7 +95,7 @@ fn dependencies() -> Outcome {
     skipped("advisories", "no advisory database on this machine")
 }
 
-fn skipped(what: &str, why: &str) -> Outcome {
+pub(crate) fn skipped(what: &str, why: &str) -> Outcome {
     eprintln!("\n! NOT RUN: {what}: {why}");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Contributor commands: one for each thing a contributor does. `cargo xtask help` lists them.
 
 mod checks;
+mod fuzz;
 mod machine;
 mod peers;
 mod shell;
@@ -19,7 +20,8 @@ usage: cargo xtask COMMAND [ARG…]
   fmt          format the code and the rules
   lint         format check, lints and documentation, without tests
   docs         build the documentation of the public interfaces
-  fuzz [SECS]  replay the fuzz corpora, then fuzz each target for SECS seconds (10 unless told)
+  fuzz [--minutes N] [TARGET…]
+               replay what fuzzing once found, then fuzz the targets (all unless told), N minutes each (10 seconds unless told)
   bench [ARG…] measure the inspector beside its peers; `bench -- --help` lists what ARG… can be
   bless        accept what golden tests print now
 ";
@@ -46,7 +48,7 @@ fn dispatch(command: &str, rest: &[String]) -> Outcome {
         "fmt" => checks::format(),
         "lint" => checks::lint(),
         "docs" => checks::docs(),
-        "fuzz" => checks::fuzz(rest.first().map(String::as_str)),
+        "fuzz" => fuzz::run(rest),
         "bench" => bench(rest),
         "bless" => checks::bless(),
         "help" | "--help" | "-h" => {

@@ -11,6 +11,7 @@ use sluice_dsl::UserKind;
 
 use super::{
     Identity,
+    dev::DevIssuer,
     issuer::{Issuer, KeyError},
     strict,
 };
@@ -104,6 +105,12 @@ impl Authenticator {
     #[must_use]
     pub fn new(issuers: &[IssuerConfig]) -> Self {
         Self { issuers: issuers.iter().cloned().map(Issuer::remote).collect() }
+    }
+
+    /// Accepts the tokens of the development issuer as well; its key is at hand, so that nothing is fetched.
+    #[must_use]
+    pub fn with_dev_issuer(self, issuer: &DevIssuer) -> Self {
+        self.with_issuer(issuer.issuer())
     }
 
     /// Adds an issuer whose keys are at hand, so that nothing is fetched.

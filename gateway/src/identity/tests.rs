@@ -389,9 +389,9 @@ async fn a_development_token_is_good_for_its_own_gateway_alone() {
         service: false,
     };
     let token = issuer.sign(&request).unwrap();
-    let again = Authenticator::new(&[]).with_issuer(DevIssuer::open(mine.path()).unwrap().issuer());
+    let again = Authenticator::new(&[]).with_dev_issuer(&DevIssuer::open(mine.path()).unwrap());
     assert_eq!(again.authenticate(Some(&token), AUDIENCE).await.unwrap().groups, ["dev"]);
-    let foreign = Authenticator::new(&[]).with_issuer(DevIssuer::open(other.path()).unwrap().issuer());
+    let foreign = Authenticator::new(&[]).with_dev_issuer(&DevIssuer::open(other.path()).unwrap());
     assert_eq!(foreign.authenticate(Some(&token), AUDIENCE).await, Err(AuthError::NoKey));
 }
 

@@ -57,7 +57,12 @@ impl Tracker {
     /// events of a type it doesn't know, and the last `event` field decides the type. Empty between events.
     #[must_use]
     pub fn abandon(&self) -> &'static [u8] {
-        if self.at_boundary() { b"" } else { b"\nevent: abandoned\n\n" }
+        match (self.line_len > 0, self.event_open) {
+            (true, _) => b"\nevent: abandoned\n\n",
+            // Between lines a line end more would be the blank line that tells the event.
+            (false, true) => b"event: abandoned\n\n",
+            (false, false) => b"",
+        }
     }
 }
 
@@ -104,5 +109,17 @@ mod tests {
         tracker.push(end);
         assert!(tracker.at_boundary());
         assert_eq!(end, b"\nevent: abandoned\n\n");
+    }
+
+    #[test]
+    fn an_event_that_breaks_off_between_its_lines_is_not_told_by_what_abandons_it() {
+        for half in [&b"data: [1,\n"[..], b"data: [1,\r", b"data: [1,\r\n"] {
+            let mut tracker = Tracker::default();
+            tracker.push(half);
+            let end = tracker.abandon();
+            tracker.push(end);
+            assert!(tracker.at_boundary());
+            assert_eq!(end, b"event: abandoned\n\n");
+        }
     }
 }
