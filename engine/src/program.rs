@@ -159,7 +159,7 @@ pub(crate) struct Pattern {
     pub(crate) spec: PatternSpec,
     pub(crate) hold: HoldBack,
     /// None for JSON members and columns, which have no text to search for.
-    pub(crate) automaton: Option<Automaton>,
+    pub(crate) automaton: Option<Arc<Automaton>>,
     /// What every match contains; without any the pattern is not filtered.
     pub(crate) probes: Probes,
 }
@@ -244,7 +244,7 @@ impl ProgramBuilder {
             let Some(hir) = spec.hir()? else { return Ok((hold, None, Probes::default())) };
             let automaton = Automaton::new(&hir, hold.longest, &spec)?;
             let probes = Probes::of(&spec, &hir, &automaton);
-            Ok((hold, Some(automaton), probes))
+            Ok((hold, Some(Arc::new(automaton)), probes))
         });
         let (hold, automaton, probes) =
             compiled.map_err(|error| BuildError::Pattern { name: spec.name.clone(), error })?;

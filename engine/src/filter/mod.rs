@@ -11,8 +11,10 @@ mod vectors;
 mod windows;
 mod words;
 
+use crate::stream::automaton::Automaton;
 use bytes::ByteSet;
 use probe::{Probe, Probes};
+use std::sync::Arc;
 pub use vectors::Vectors;
 use windows::Windows;
 use words::Words;
@@ -34,13 +36,24 @@ pub(crate) const BLOCK: usize = 64 << 10;
 const MAX_HITS: usize = 4096;
 const MIN_LOOK: usize = 256;
 
+/// Starts of one hit that are tried out at once; more of them are followed together in the lane.
+const FEW: usize = 4;
+
 /// The candidate pass of one set of patterns.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
-    probes: Vec<(u32, Probe)>,
+    probes: Vec<Looked>,
     windows: Windows,
     words: Words,
     tails: Vec<Tail>,
+}
+
+/// A probe that is looked for.
+#[derive(Debug)]
+struct Looked {
+    pattern: u32,
+    probe: Probe,
+    automaton: Arc<Automaton>,
 }
 
 /// How a pattern's matches may begin before a window of it is whole.
@@ -53,15 +66,18 @@ struct Tail {
 
 impl Filter {
     /// The pass for these patterns, all of which have probes.
-    pub(crate) fn new<'a>(patterns: impl Iterator<Item = (u32, &'a Probes)>, vectors: Vectors) -> Self {
+    pub(crate) fn new<'a>(
+        patterns: impl Iterator<Item = (u32, &'a Probes, &'a Arc<Automaton>)>,
+        vectors: Vectors,
+    ) -> Self {
         let mut filter = Self { windows: Windows::new(vectors), words: Words::new(vectors), ..Self::default() };
-        for (pattern, probes) in patterns {
+        for (pattern, probes, automaton) in patterns {
             for probe in &probes.any {
                 let id = filter.probes.len() as u32;
                 if !filter.words.add(id, &probe.window) {
                     filter.windows.add(id, &probe.window);
                 }
-                filter.probes.push((pattern, probe.clone()));
+                filter.probes.push(Looked { pattern, probe: probe.clone(), automaton: automaton.clone() });
             }
             filter.tails.push(Tail { pattern, reach: probes.reach, bytes: probes.bytes });
         }
@@ -118,7 +134,7 @@ impl Filter {
 
     /// Checks the whole window of a probe at a place, and what stands before it.
     fn confirm(&self, text: &[u8], probe: u32, at: usize, found: &mut Vec<Starts>) {
-        let (pattern, probe) = &self.probes[probe as usize];
+        let Looked { pattern, probe, automaton } = &self.probes[probe as usize];
         let Some(window) = text.get(at..at + probe.window.len()) else { return };
         if !window.iter().zip(&probe.window).all(|(byte, class)| class.contains(*byte)) {
             return;
@@ -131,7 +147,18 @@ impl Filter {
         if run >= lead.min || run == anchor {
             let to = anchor.saturating_sub(lead.min);
             if anchor - run <= to && anchor >= lead.min {
-                found.push(Starts { from: (anchor - run) as u32, to: to as u32, pattern: *pattern });
+                let (mut from, mut to) = (anchor - run, to);
+                if to - from < FEW {
+                    while from <= to && !automaton.may_match(text, from) {
+                        from += 1;
+                    }
+                    while to > from && !automaton.may_match(text, to) {
+                        to -= 1;
+                    }
+                }
+                if from <= to {
+                    found.push(Starts { from: from as u32, to: to as u32, pattern: *pattern });
+                }
             }
         }
     }

@@ -271,24 +271,29 @@ pub(crate) fn look<F: FnMut(usize, usize, u64, &[u8; STEP]) -> bool>(
 
         #[inline(always)]
         fn run<W: Wide>(mut self, wide: W) -> bool {
-            let mut which = [0; STEP];
+            // Looked at first and told afterwards: what is told would push the tables out of the registers.
+            let mut which = [[0; STEP]; STRETCH / STEP];
+            let mut places = [0; STRETCH / STEP];
             let mut from = 0;
             while from < self.text.len() {
                 let to = (from + STRETCH).min(self.text.len());
                 for (at, group) in self.groups.iter().enumerate() {
                     let tables = wide.tables(group);
-                    for start in (from..to).step_by(STEP) {
+                    let steps = (from..to).step_by(STEP);
+                    for ((start, places), which) in steps.clone().zip(&mut places).zip(&mut which) {
                         let rest = &self.text[start..];
-                        let places = match rest.first_chunk::<SPAN>() {
-                            Some(bytes) => wide.places(bytes, tables, &mut which),
+                        *places = match rest.first_chunk::<SPAN>() {
+                            Some(bytes) => wide.places(bytes, tables, which),
                             None => {
                                 let mut padded = [0; SPAN];
                                 padded[..rest.len()].copy_from_slice(rest);
                                 let valid = if rest.len() < STEP { (1 << rest.len()) - 1 } else { u64::MAX };
-                                wide.places(&padded, tables, &mut which) & valid
+                                wide.places(&padded, tables, which) & valid
                             }
                         };
-                        if places != 0 && !(self.each)(at, start, places, &which) {
+                    }
+                    for ((start, places), which) in steps.zip(places).zip(&which) {
+                        if places != 0 && !(self.each)(at, start, places, which) {
                             return false;
                         }
                     }

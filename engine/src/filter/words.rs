@@ -13,7 +13,7 @@ const LEN: usize = DEPTH;
 
 /// The most words that are gathered into windows, and how many of them make one.
 const MAX_GATHERED: usize = 1024;
-const GATHERED: usize = 40;
+const GATHERED: usize = 16;
 
 /// The most words that one window is listed as.
 const MAX_LISTED: usize = 160;

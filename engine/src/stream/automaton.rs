@@ -21,6 +21,9 @@ pub(crate) const DEAD: u32 = 0;
 /// The most memory that one pattern's determinisation may take, in bytes.
 const SIZE_LIMIT: usize = 8 << 20;
 
+/// The bytes of a candidate that are tried where it is found.
+const TRIED: usize = 32;
+
 /// A match ended before the byte that led here.
 const MATCH: u8 = 1;
 /// A match may still end here or later.
@@ -92,6 +95,27 @@ impl Automaton {
     /// A match ended before the byte that led to this state.
     pub(crate) fn matched(&self, state: u32) -> bool {
         self.flags[state as usize] & MATCH != 0
+    }
+
+    /// False where no match begins at this place of the text, whatever stands around the text and wherever in it a value of
+    /// its own may end. A few bytes are tried, no more.
+    pub(crate) fn may_match(&self, text: &[u8], start: usize) -> bool {
+        let Some(before) = start.checked_sub(1) else { return true };
+        let (inside, first) = (self.start(Some(text[before])), self.start(None));
+        let may = |mut state: u32| {
+            // A candidate that lives as long as its cap is a match.
+            for byte in text[start..].iter().take(TRIED.min(self.cap.unwrap_or(TRIED))) {
+                if self.flags[state as usize] & (MATCH | MATCH_AT_END) != 0 {
+                    return true;
+                }
+                if state == DEAD {
+                    return false;
+                }
+                state = self.step(state, *byte);
+            }
+            self.flags[state as usize] != 0
+        };
+        may(inside) || (first != inside && may(first))
     }
 
     /// How likely a text begins as these bytes do, as far as this pattern tells bytes apart: little where a candidate is
