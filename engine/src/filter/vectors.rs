@@ -21,6 +21,12 @@ pub(crate) const STEP: usize = 64;
 /// Bytes that are needed for [`STEP`] places.
 pub(crate) const SPAN: usize = STEP + DEPTH - 1;
 
+/// Bytes for which the tables of a group stay at hand.
+const STRETCH: usize = 8 * STEP;
+
+/// A stretch of text as a kind of vectors reads it, with the bytes after it that its last windows need.
+type Stretch = [u8; STRETCH + STEP];
+
 /// The vector instructions that are used. All give the same results; the portable code is the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Vectors {
@@ -90,6 +96,9 @@ pub(crate) trait Wide: Copy {
 
     fn tables(self, group: &Group) -> Self::Tables<'_>;
 
+    /// Makes the text ready to be looked at: what it may leave as it stands, it may also fold.
+    fn prepare(self, stretch: &mut Stretch);
+
     /// The places where windows of the group may stand, as bits; where there are any, `which` tells for each place which
     /// windows, as bits again. A window that stands at a place is always told; one that doesn't may be.
     fn places(self, bytes: &[u8; SPAN], tables: Self::Tables<'_>, which: &mut [u8; STEP]) -> u64;
@@ -104,12 +113,20 @@ pub(crate) struct Group {
     /// The same for the low and the high half of a byte, which together may allow more.
     low: [[u8; 16]; DEPTH],
     high: [[u8; 16]; DEPTH],
+    /// The same for folded bytes.
+    folded: [[u8; 64]; DEPTH],
+}
+
+/// A byte in six bits: letters of both cases are one, digits and most signs stay apart.
+fn fold(byte: u8) -> usize {
+    usize::from(byte & !(byte >> 1 & 0x20) & 63)
 }
 
 impl Group {
     /// A group of up to eight windows; what a window leaves open may be any byte.
     pub(crate) fn new(windows: &[[ByteSet; DEPTH]]) -> Self {
-        let mut group = Self { exact: [[0; 256]; DEPTH], low: [[0; 16]; DEPTH], high: [[0; 16]; DEPTH] };
+        let mut group =
+            Self { exact: [[0; 256]; DEPTH], low: [[0; 16]; DEPTH], high: [[0; 16]; DEPTH], folded: [[0; 64]; DEPTH] };
         for (at, window) in windows.iter().enumerate() {
             let bit = 1 << at;
             for (place, class) in window.iter().enumerate() {
@@ -117,10 +134,17 @@ impl Group {
                     group.exact[place][usize::from(byte)] |= bit;
                     group.low[place][usize::from(byte & 15)] |= bit;
                     group.high[place][usize::from(byte >> 4)] |= bit;
+                    group.folded[place][fold(byte)] |= bit;
                 }
             }
         }
         group
+    }
+
+    /// Which of these windows stand at a place of the text.
+    pub(crate) fn agree(&self, text: &[u8], at: usize, windows: u8) -> u8 {
+        let Some(bytes) = text.get(at..).and_then(<[u8]>::first_chunk::<DEPTH>) else { return windows };
+        self.exact.iter().zip(bytes).fold(windows, |windows, (table, byte)| windows & table[usize::from(*byte)])
     }
 }
 
@@ -134,6 +158,9 @@ impl Wide for Portable {
     fn tables(self, group: &Group) -> &Group {
         group
     }
+
+    #[inline(always)]
+    fn prepare(self, _: &mut Stretch) {}
 
     #[inline(always)]
     fn places(self, bytes: &[u8; SPAN], group: &Group, which: &mut [u8; STEP]) -> u64 {
@@ -163,6 +190,9 @@ impl Wide for Avx2 {
         let twice = |table: &[u8; 16]| unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())) };
         std::array::from_fn(|place| (twice(&group.low[place]), twice(&group.high[place])))
     }
+
+    #[inline(always)]
+    fn prepare(self, _: &mut Stretch) {}
 
     #[inline(always)]
     fn places(self, bytes: &[u8; SPAN], tables: Self::Tables<'_>, which: &mut [u8; STEP]) -> u64 {
@@ -201,46 +231,36 @@ struct Avx512(());
 
 #[cfg(target_arch = "x86_64")]
 impl Wide for Avx512 {
-    /// By place in the window: the windows by the lower and the upper 64 bytes of ASCII; and the group, for other bytes.
-    type Tables<'a> = ([(__m512i, __m512i); DEPTH], &'a Group);
+    /// By place in the window: the windows by the folded byte.
+    type Tables<'a> = [__m512i; DEPTH];
 
     #[inline(always)]
     fn tables(self, group: &Group) -> Self::Tables<'_> {
-        (std::array::from_fn(|place| (part(group, place, 0), part(group, place, 1))), group)
+        // SAFETY: a value of this type exists inside `with_avx512` alone, so the machine has AVX-512 F, BW and VBMI. Loads
+        // are unaligned, 64 bytes of 64.
+        group.folded.each_ref().map(|table| unsafe { _mm512_loadu_si512(table.as_ptr().cast()) })
     }
 
     #[inline(always)]
-    fn places(self, bytes: &[u8; SPAN], (tables, group): Self::Tables<'_>, which: &mut [u8; STEP]) -> u64 {
-        // SAFETY: a value of this type exists inside `with_avx512` alone, so the machine has AVX-512 F, BW and VBMI. Loads
-        // are unaligned, 64 bytes at 0..=3 of SPAN = 67; the store is 64 bytes of 64.
-        unsafe {
-            let load = |place: usize| _mm512_loadu_si512(bytes.as_ptr().add(place).cast());
-            let ascii = |place: usize| _mm512_permutex2var_epi8(tables[place].0, load(place), tables[place].1);
-            let all = |a, b, c, d| _mm512_and_si512(_mm512_and_si512(a, b), _mm512_and_si512(c, d));
-            let mut windows = all(ascii(0), ascii(1), ascii(2), ascii(3));
-            if (_mm512_movepi8_mask(load(0)) | _mm512_movepi8_mask(load(DEPTH - 1))) != 0 {
-                let any = |place: usize| {
-                    let others = _mm512_permutex2var_epi8(part(group, place, 2), load(place), part(group, place, 3));
-                    _mm512_mask_mov_epi8(ascii(place), _mm512_movepi8_mask(load(place)), others)
-                };
-                windows = all(any(0), any(1), any(2), any(3));
-            }
-            let places = _mm512_test_epi8_mask(windows, windows);
-            if places != 0 {
-                _mm512_storeu_si512(which.as_mut_ptr().cast(), windows);
-            }
-            places
+    fn prepare(self, stretch: &mut Stretch) {
+        for part in stretch.as_chunks_mut::<STEP>().0 {
+            // The look-up takes the low six bits of a byte alone.
+            *part = part.map(|byte| byte & !(byte >> 1 & 0x20));
         }
     }
-}
 
-/// A quarter of a group's table for a place in the window.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn part(group: &Group, place: usize, part: usize) -> __m512i {
-    let quarter: &[u8; STEP] = group.exact[place].as_chunks().0.get(part).unwrap_or(&[0; STEP]);
-    // SAFETY: called by the code for AVX-512 alone; the load is unaligned, 64 bytes of 64.
-    unsafe { _mm512_loadu_si512(quarter.as_ptr().cast()) }
+    #[inline(always)]
+    fn places(self, bytes: &[u8; SPAN], tables: Self::Tables<'_>, which: &mut [u8; STEP]) -> u64 {
+        // SAFETY: as above. Loads are unaligned, 64 bytes at 0..=3 of SPAN = 67; the store is 64 bytes of 64.
+        unsafe {
+            let by = |place: usize| {
+                _mm512_permutexvar_epi8(_mm512_loadu_si512(bytes.as_ptr().add(place).cast()), tables[place])
+            };
+            let windows = _mm512_and_si512(_mm512_and_si512(by(0), by(1)), _mm512_and_si512(by(2), by(3)));
+            _mm512_storeu_si512(which.as_mut_ptr().cast(), windows);
+            _mm512_test_epi8_mask(windows, windows)
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -248,9 +268,6 @@ fn part(group: &Group, place: usize, part: usize) -> __m512i {
 fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512(()))
 }
-
-/// Bytes for which the tables of a group stay at hand.
-const STRETCH: usize = 8 * STEP;
 
 /// Looks for the windows of all groups in a text. `each` is told the group, where its 64 places begin, the places as
 /// bits and the windows that may stand there as bits; where it gives false the look ends, and gives false itself.
@@ -273,32 +290,33 @@ pub(crate) fn look<F: FnMut(usize, usize, u64, &[u8; STEP]) -> bool>(
         fn run<W: Wide>(mut self, wide: W) -> bool {
             // Looked at first and told afterwards: what is told would push the tables out of the registers.
             let mut which = [[0; STEP]; STRETCH / STEP];
-            let mut places = [0; STRETCH / STEP];
+            let mut places = [0u64; STRETCH / STEP];
+            let mut stretch = [0; STRETCH + STEP];
             let mut from = 0;
             while from < self.text.len() {
-                let to = (from + STRETCH).min(self.text.len());
+                let rest = &self.text[from..];
+                let (len, ready) = (rest.len().min(STRETCH), rest.len().min(stretch.len()));
+                stretch[..ready].copy_from_slice(&rest[..ready]);
+                stretch[ready..].fill(0);
+                wide.prepare(&mut stretch);
+                let steps = len.div_ceil(STEP);
                 for (at, group) in self.groups.iter().enumerate() {
                     let tables = wide.tables(group);
-                    let steps = (from..to).step_by(STEP);
-                    for ((start, places), which) in steps.clone().zip(&mut places).zip(&mut which) {
-                        let rest = &self.text[start..];
-                        *places = match rest.first_chunk::<SPAN>() {
-                            Some(bytes) => wide.places(bytes, tables, which),
-                            None => {
-                                let mut padded = [0; SPAN];
-                                padded[..rest.len()].copy_from_slice(rest);
-                                let valid = if rest.len() < STEP { (1 << rest.len()) - 1 } else { u64::MAX };
-                                wide.places(&padded, tables, which) & valid
-                            }
-                        };
+                    for (step, (places, which)) in places.iter_mut().zip(&mut which).take(steps).enumerate() {
+                        // The stretch is longer by a step than the places that are looked at.
+                        let Some(bytes) = stretch[step * STEP..].first_chunk::<SPAN>() else { break };
+                        *places = wide.places(bytes, tables, which);
                     }
-                    for ((start, places), which) in steps.zip(places).zip(&which) {
-                        if places != 0 && !(self.each)(at, start, places, which) {
+                    if len % STEP != 0 {
+                        places[steps - 1] &= (1 << (len % STEP)) - 1;
+                    }
+                    for (step, (places, which)) in places.iter().zip(&which).take(steps).enumerate() {
+                        if *places != 0 && !(self.each)(at, from + step * STEP, *places, which) {
                             return false;
                         }
                     }
                 }
-                from = to;
+                from += len;
             }
             true
         }
@@ -327,7 +345,11 @@ mod tests {
         type Output = (u64, [u8; STEP]);
         fn run<W: Wide>(self, wide: W) -> Self::Output {
             let mut which = [0; STEP];
-            (wide.places(self.0, wide.tables(self.1), &mut which), which)
+            let mut stretch = [0; STRETCH + STEP];
+            stretch[..SPAN].copy_from_slice(self.0);
+            wide.prepare(&mut stretch);
+            let bytes = stretch.first_chunk().expect("longer than a span");
+            (wide.places(bytes, wide.tables(self.1), &mut which), which)
         }
     }
 

@@ -92,7 +92,7 @@ impl Windows {
         look(self.vectors, &self.groups, text, |group, start, places, which| {
             bits(places).all(|place| {
                 let at = start + place;
-                let windows = self.around[group].agree(text, at, which[place]);
+                let windows = self.groups[group].agree(text, at, self.around[group].agree(text, at, which[place]));
                 bits(windows.into()).all(|bit| {
                     let window = &self.windows[group * 8 + bit];
                     at < window.from || hit(window.probe, at - window.from)

@@ -115,7 +115,8 @@ impl Automaton {
             }
             self.flags[state as usize] != 0
         };
-        may(inside) || (first != inside && may(first))
+        // A text of its own may begin after a quote or white space, never after a letter or a digit.
+        may(inside) || (first != inside && !text[before].is_ascii_alphanumeric() && may(first))
     }
 
     /// How likely a text begins as these bytes do, as far as this pattern tells bytes apart: little where a candidate is
