@@ -7,14 +7,15 @@
 
 pub(crate) mod bytes;
 pub(crate) mod probe;
+mod tails;
 mod vectors;
 mod windows;
 mod words;
 
 use crate::stream::automaton::Automaton;
-use bytes::ByteSet;
 use probe::{Probe, Probes};
 use std::sync::Arc;
+use tails::Tails;
 pub use vectors::Vectors;
 use windows::Windows;
 use words::Words;
@@ -45,7 +46,7 @@ pub(crate) struct Filter {
     probes: Vec<Looked>,
     windows: Windows,
     words: Words,
-    tails: Vec<Tail>,
+    tails: Vec<Tails>,
 }
 
 /// A probe that is looked for.
@@ -56,20 +57,9 @@ struct Looked {
     automaton: Arc<Automaton>,
 }
 
-/// How a pattern's matches may begin before a window of it is whole.
-#[derive(Debug)]
-struct Tail {
-    pattern: u32,
-    reach: usize,
-    bytes: ByteSet,
-}
-
 impl Filter {
     /// The pass for these patterns, all of which have probes.
-    pub(crate) fn new<'a>(
-        patterns: impl Iterator<Item = (u32, &'a Probes, &'a Arc<Automaton>)>,
-        vectors: Vectors,
-    ) -> Self {
+    pub(crate) fn new(patterns: &[(u32, &Probes, &Arc<Automaton>)], vectors: Vectors) -> Self {
         let mut filter = Self { windows: Windows::new(vectors), words: Words::new(vectors), ..Self::default() };
         for (pattern, probes, automaton) in patterns {
             for probe in &probes.any {
@@ -77,10 +67,11 @@ impl Filter {
                 if !filter.words.add(id, &probe.window) {
                     filter.windows.add(id, &probe.window);
                 }
-                filter.probes.push(Looked { pattern, probe: probe.clone(), automaton: automaton.clone() });
+                let automaton = Arc::clone(automaton);
+                filter.probes.push(Looked { pattern: *pattern, probe: probe.clone(), automaton });
             }
-            filter.tails.push(Tail { pattern, reach: probes.reach, bytes: probes.bytes });
         }
+        filter.tails = Tails::of(patterns);
         filter.words.finish();
         filter.windows.finish();
         filter
@@ -117,19 +108,14 @@ impl Filter {
         len
     }
 
-    /// Adds the places at the end of `text` where a match may begin whose window isn't whole yet.
-    pub(crate) fn tail(&self, text: &[u8], found: &mut Vec<Starts>) {
-        let Some(last) = text.last() else { return };
-        for tail in &self.tails {
-            if tail.reach == 0 || !tail.bytes.contains(*last) {
-                continue;
-            }
-            let near = &text[text.len().saturating_sub(tail.reach)..];
-            let run = near.iter().rev().take_while(|byte| tail.bytes.contains(**byte)).count();
-            let (from, to) = ((text.len() - run) as u32, text.len() as u32 - 1);
-            found.push(Starts { from, to, pattern: tail.pattern });
+    /// Adds the places at the end of `text` where a match may begin whose window isn't whole yet. `before` is the byte
+    /// before the text.
+    pub(crate) fn tail(&self, text: &[u8], before: Option<u8>, found: &mut Vec<Starts>) {
+        let count = found.len();
+        self.tails.iter().for_each(|tails| tails.look(text, before, found));
+        if found.len() > count {
+            tidy(found);
         }
-        tidy(found);
     }
 
     /// Checks the whole window of a probe at a place, and what stands before it.

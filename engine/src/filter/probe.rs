@@ -9,6 +9,7 @@
 //! - **from its words**, where a pattern is a choice of words, a probe for each of them.
 
 use super::bytes::ByteSet;
+use super::tails::{FOLDED, pairs};
 use crate::pattern::{Matcher, PatternSpec};
 use crate::stream::automaton::{Automaton, DEAD};
 use regex_syntax::hir::Hir;
@@ -56,28 +57,29 @@ pub(crate) struct Lead {
 }
 
 /// All that is known of the beginnings of a pattern's matches.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Probes {
     /// Every match contains one of these; empty where the pattern is not filtered.
     pub(crate) any: Vec<Probe>,
     /// The longest beginning of a match that may hold no whole window yet, in bytes.
     pub(crate) reach: usize,
-    /// The bytes that such a beginning may consist of.
-    pub(crate) bytes: ByteSet,
+    /// The neighbours that such a beginning may consist of.
+    pub(crate) pairs: Box<[u64; FOLDED]>,
     /// How many hits a byte of ordinary text brings, estimated.
     pub(crate) rate: f64,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
 }
 
 impl Probes {
     fn new(any: Vec<Probe>) -> Self {
         let rate = any.iter().map(Probe::rate).sum();
         let reach = any.iter().map(|probe| probe.lead.max + probe.window.len() - probe.lead.anchor - 1);
-        let mut bytes = ByteSet::default();
-        for probe in &any {
-            bytes.add(&probe.lead.bytes);
-            probe.window.iter().for_each(|class| bytes.add(class));
-        }
-        Self { reach: reach.max().unwrap_or(0), any, bytes, rate }
+        Self { reach: reach.max().unwrap_or(0), any, pairs: Box::new([0; FOLDED]), rate }
     }
 
     /// The probes of a pattern; none where nothing rare enough is found.
@@ -86,13 +88,10 @@ impl Probes {
         let graph = Graph::new(automaton);
         let start = graph.at_start().map(|probe| Self::new(vec![probe]));
         let indispensable = graph.indispensable().into_iter().map(|probe| Self::new(vec![probe]));
-        words
-            .into_iter()
-            .chain(start)
-            .chain(indispensable)
-            .min_by(|a, b| a.rate.total_cmp(&b.rate))
-            .filter(|probes| probes.rate <= TOO_OFTEN)
-            .unwrap_or_default()
+        let rarest = words.into_iter().chain(start).chain(indispensable).min_by(|a, b| a.rate.total_cmp(&b.rate));
+        let Some(probes) = rarest.filter(|probes| probes.rate <= TOO_OFTEN) else { return Self::default() };
+        let pairs = pairs(automaton, probes.reach);
+        Self { pairs, ..probes }
     }
 }
 

@@ -118,7 +118,7 @@ pub(crate) struct Group {
 }
 
 /// A byte in six bits: letters of both cases are one, digits and most signs stay apart.
-fn fold(byte: u8) -> usize {
+pub(crate) fn fold(byte: u8) -> usize {
     usize::from(byte & !(byte >> 1 & 0x20) & 63)
 }
 

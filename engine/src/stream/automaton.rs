@@ -119,6 +119,19 @@ impl Automaton {
         may(inside) || (first != inside && !text[before].is_ascii_alphanumeric() && may(first))
     }
 
+    /// A candidate that is all of this text, after the byte before it, may go on.
+    pub(crate) fn lives_through(&self, before: Option<u8>, text: &[u8]) -> bool {
+        let mut state = self.start(before);
+        for byte in text {
+            state = self.step(state, *byte);
+            if !self.live(state) {
+                // What is a match already is found as one.
+                return self.matched(state);
+            }
+        }
+        true
+    }
+
     /// How likely a text begins as these bytes do, as far as this pattern tells bytes apart: little where a candidate is
     /// already what text seldom is.
     pub(crate) fn odds(&self, before: Option<u8>, candidate: &[u8]) -> f32 {

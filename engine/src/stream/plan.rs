@@ -48,13 +48,14 @@ impl Plan {
         let probes = |pattern: usize| &program.patterns[pattern].probes;
         let (filtered, others): (Vec<usize>, Vec<usize>) =
             active.iter().partition(|pattern| !probes(**pattern).any.is_empty());
-        let filter = Filter::new(
-            filtered.iter().filter_map(|pattern| {
+        let looked: Vec<_> = filtered
+            .iter()
+            .filter_map(|pattern| {
                 let automaton = program.patterns[*pattern].automaton.as_ref()?;
                 Some((*pattern as u32, probes(*pattern), automaton))
-            }),
-            program.vectors,
-        );
+            })
+            .collect();
+        let filter = Filter::new(&looked, program.vectors);
         let (classes, behind) = classes(program, &others);
         let (first, spawns) = spawns(program, &others, &behind);
         let window = active.iter().map(|pattern| program.patterns[*pattern].hold.window as u64).max().unwrap_or(0);

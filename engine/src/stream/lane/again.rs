@@ -23,7 +23,7 @@ impl Lane {
         while at < text.len() {
             let len = shared.plan.filter.look(&text[at..], &mut self.starts);
             let run = &text[at..at + len];
-            shared.plan.filter.tail(run, &mut self.starts);
+            shared.plan.filter.tail(run, self.before, &mut self.starts);
             self.follow(run, Wire::Linear(at as u64), whole, shared);
             at += len;
         }

@@ -202,7 +202,7 @@ impl Lane {
             self.starts.clear();
             shared.block.starts(&part, &mut self.starts);
             if !ends {
-                shared.plan.filter.tail(run, &mut self.starts);
+                shared.plan.filter.tail(run, self.before, &mut self.starts);
             }
             self.enter(wire.start(0), shared);
             return self.scan_run(run, wire, shared);
@@ -212,7 +212,7 @@ impl Lane {
         while at < run.len() {
             let part = &run[at..at + shared.plan.filter.look(&run[at..], &mut self.starts)];
             if !ends || at + part.len() < run.len() {
-                shared.plan.filter.tail(part, &mut self.starts);
+                shared.plan.filter.tail(part, self.before, &mut self.starts);
             }
             self.scan_run(part, wire.skip(at), shared);
             at += part.len();
