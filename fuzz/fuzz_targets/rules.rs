@@ -1,11 +1,14 @@
 //! The rule language: any text is read without a panic, messages stay few and point into the text, the formatter keeps
-//! what a text says and changes nothing twice, and rules without an error are rules in force.
+//! what a text says and changes nothing twice, rules without an error are rules in force, and no fix takes that away.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use sluice_dsl::syntax::tree::{ImportSource, ItemKind, PatternBody};
 use sluice_dsl::syntax::{TokenKind, parse, tokens};
-use sluice_dsl::{Code, CompileOptions, RequestFacts, SessionFacts, Severity, Source, compile_source, format::format};
+use sluice_dsl::{
+    Applicability, Code, CompileOptions, RequestFacts, SessionFacts, Severity, Source, compile_source, fix::fix,
+    format::format,
+};
 use std::sync::LazyLock;
 
 static OPTIONS: LazyLock<CompileOptions> = LazyLock::new(CompileOptions::for_tests);
@@ -49,6 +52,16 @@ fuzz_target!(|text: &str| {
             for edit in &fix.edits {
                 assert!(at <= edit.span.start && text.get(edit.span.clone()).is_some(), "{fix:?}");
                 at = edit.span.end;
+            }
+        }
+    }
+    if diagnostics.iter().any(|d| !d.fixes.is_empty()) {
+        let usable = compilation.policy.is_some();
+        for most in [Applicability::Safe, Applicability::Suggested] {
+            for file in fix(&compilation, &OPTIONS, most).files {
+                assert_ne!(file.before, file.after);
+                let mended = compile_source(&file.path, &file.after, &OPTIONS);
+                assert!(mended.policy.is_some() || !usable, "a fix broke rules that could be used");
             }
         }
     }
