@@ -107,12 +107,14 @@ fn mask(value: &mut Value, places: &[&[PathStep]], selected: bool) {
 }
 
 /// Makes equal what is not compared: numbers and literals, which a mask turns into strings, empty strings, in which there
-/// is nothing to mask, and strings with documents of their own, whose root is a root for paths.
+/// is nothing to mask, and texts and names that may be documents of their own, whose root is a root for paths.
 fn level(value: &mut Value) {
+    let inner = |text: &str| text.trim_start().starts_with(['{', '[']);
     match value {
-        Value::String(text) if text.is_empty() || text.trim_start().starts_with(['{', '[']) => *value = Value::Null,
+        Value::String(text) if text.is_empty() || inner(text) => *value = Value::Null,
         Value::String(_) => {}
         Value::Array(items) => items.iter_mut().for_each(level),
+        Value::Object(members) if members.keys().any(|name| inner(name)) => *value = Value::Null,
         Value::Object(members) => members.values_mut().for_each(level),
         Value::Null | Value::Bool(_) | Value::Number(_) => *value = Value::Null,
     }

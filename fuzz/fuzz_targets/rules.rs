@@ -1,11 +1,14 @@
 //! The rule language: any text is read without a panic, messages stay few and point into the text, the formatter keeps
-//! what a text says and changes nothing twice, and rules without an error are rules in force.
+//! what a text says and changes nothing twice, rules without an error are rules in force, and no fix takes that away.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluice_dsl::syntax::tree::{ImportSource, ItemKind};
+use sluice_dsl::syntax::tree::{ImportSource, ItemKind, PatternBody};
 use sluice_dsl::syntax::{TokenKind, parse, tokens};
-use sluice_dsl::{Code, CompileOptions, RequestFacts, SessionFacts, Severity, Source, compile_source, format::format};
+use sluice_dsl::{
+    Applicability, Code, CompileOptions, RequestFacts, SessionFacts, Severity, Source, compile_source, fix::fix,
+    format::format,
+};
 use std::sync::LazyLock;
 
 static OPTIONS: LazyLock<CompileOptions> = LazyLock::new(CompileOptions::for_tests);
@@ -29,12 +32,7 @@ fuzz_target!(|text: &str| {
         Err(diagnostics) => assert_eq!(diagnostics.len(), parsed.diagnostics.len()),
     }
 
-    // An import of a file would read this machine's files.
-    let reads_files =
-        parsed.file.items.iter().any(
-            |item| matches!(&item.kind, ItemKind::Import(import) if matches!(import.source, ImportSource::File(_))),
-        );
-    if reads_files {
+    if parsed.file.items.iter().any(|item| is_costly(&item.kind)) {
         return;
     }
     let compilation = compile_source("fuzz.rules", text, &OPTIONS);
@@ -57,12 +55,34 @@ fuzz_target!(|text: &str| {
             }
         }
     }
+    if diagnostics.iter().any(|d| !d.fixes.is_empty()) {
+        let usable = compilation.policy.is_some();
+        for most in [Applicability::Safe, Applicability::Suggested] {
+            for file in fix(&compilation, &OPTIONS, most).files {
+                assert_ne!(file.before, file.after);
+                let mended = compile_source(&file.path, &file.after, &OPTIONS);
+                assert!(mended.policy.is_some() || !usable, "a fix broke rules that could be used");
+            }
+        }
+    }
     if let Some(policy) = &compilation.policy {
         let session = policy.specialise(&SessionFacts::default());
         let request = RequestFacts::default();
         let _ = (session.decide(&request), session.request_rules(&request), session.response_rules(&request));
     }
 });
+
+/// Not compiled here: an import of a file, which would read this machine's files, and a pattern with a large count, whose
+/// automaton may take seconds to be found too large.
+fn is_costly(item: &ItemKind) -> bool {
+    let large =
+        |text: &str| text.contains('{') && text.as_bytes().windows(2).any(|pair| pair.iter().all(u8::is_ascii_digit));
+    match item {
+        ItemKind::Import(import) => matches!(import.source, ImportSource::File(_)),
+        ItemKind::Pattern(pattern) => matches!(&pattern.body, PatternBody::Regex(text) if large(&text.value)),
+        _ => false,
+    }
+}
 
 /// What a tree says, without the places where it is said.
 fn placeless(tree: &impl std::fmt::Debug) -> String {

@@ -7,11 +7,12 @@
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use data_encoding::BASE64URL_NOPAD;
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use sluice_fuzz::{json, line_and_rest};
 use sluice_gateway::identity::dev::{DEV_AUDIENCE, DEV_ISSUER, DevIssuer, TokenRequest};
-use sluice_gateway::identity::{AuthError, Authenticator, Identity};
+use sluice_gateway::identity::{AuthError, Authenticator, Identity, bearer_of};
 use std::pin::pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
@@ -69,6 +70,13 @@ fuzz_target!(|input: &[u8]| {
     // As it came: nobody but the issuer can sign.
     if let Ok(token) = std::str::from_utf8(input) {
         assert!(fixture.check(token.trim()).is_err(), "a token from nowhere is accepted");
+    }
+
+    if let Ok(value) = HeaderValue::from_bytes(input) {
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        if let Ok(token) = bearer_of(&headers) {
+            assert!(!token.is_empty() && input.ends_with(token.as_bytes()), "a token that the header doesn't hold");
+        }
     }
 
     // A good token, changed in one place.

@@ -23,7 +23,7 @@ pub(crate) fn test(args: &[String]) -> Outcome {
 /// All that a change must pass, the cheap checks first.
 pub(crate) fn ci() -> Outcome {
     machine::for_tests()?;
-    Step::cargo("fmt").args(["--all", "--check"]).run()?;
+    rustfmt(&["--check"])?;
     test(&[])?;
     rules()?;
     clippy()?;
@@ -35,14 +35,14 @@ pub(crate) fn ci() -> Outcome {
 /// The lints alone.
 pub(crate) fn lint() -> Outcome {
     machine::for_build()?;
-    Step::cargo("fmt").args(["--all", "--check"]).run()?;
+    rustfmt(&["--check"])?;
     clippy()?;
     docs()
 }
 
 /// Formats the code, and the rules once `rulec` is built.
 pub(crate) fn format() -> Outcome {
-    Step::cargo("fmt").args(["--all"]).run()?;
+    rustfmt(&[])?;
     if root().join("rules").is_dir() { rulec(&["fmt", "rules"]) } else { Ok(()) }
 }
 
@@ -57,6 +57,15 @@ pub(crate) fn bless() -> Outcome {
     machine::for_build()?;
     let test = Step::cargo("test").args(["--workspace", "--exclude", "sluice-tests"]);
     test.env("INSTA_UPDATE", "always").env("BLESS", "1").run()
+}
+
+/// Of the workspace, and of the fuzz targets, which are one of their own.
+fn rustfmt(args: &[&str]) -> Outcome {
+    for workspace in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        let fmt = Step::cargo("fmt").args(["--all", "--manifest-path", workspace]);
+        fmt.args(args.iter().copied()).run()?;
+    }
+    Ok(())
 }
 
 fn clippy() -> Outcome {

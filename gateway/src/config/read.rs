@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    fs::File,
+    io::Read as _,
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
@@ -17,6 +19,9 @@ use url::Url;
 
 use super::{Config, ConnectionConfig, DEFAULT_LISTEN, IssuerConfig, MaskKey, UpstreamConfig};
 use crate::identity::{algorithm_named, is_trustworthy};
+
+/// The longest file that is read for a secret, in bytes.
+const MAX_SECRET: u64 = 64 * 1024;
 
 /// One thing that is wrong in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -372,7 +377,7 @@ impl Reader<'_> {
 
     fn secret(&mut self, text: &str, span: Range<usize>) -> Option<String> {
         if let Some(path) = text.strip_prefix("file:") {
-            return match std::fs::read_to_string(self.base.join(path)) {
+            return match read_secret(&self.base.join(path)) {
                 Ok(content) => Some(content.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => {
                     self.problem(span, format!("can't read the file `{path}`: {error}"));
@@ -498,6 +503,16 @@ impl Reader<'_> {
             message: message.into(),
         });
     }
+}
+
+/// The text of a secret's file. A device or a file named by mistake is not read to an end it may not have.
+fn read_secret(path: &Path) -> std::io::Result<String> {
+    let mut content = String::new();
+    File::open(path)?.take(MAX_SECRET + 1).read_to_string(&mut content)?;
+    if content.len() as u64 > MAX_SECRET {
+        return Err(std::io::Error::other("it is longer than 64 KiB, too long for a secret"));
+    }
+    Ok(content)
 }
 
 /// A duration such as `30s`, `15m` or `1h 30m`; never negative.

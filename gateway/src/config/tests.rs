@@ -113,3 +113,9 @@ fn an_empty_file_and_broken_syntax_are_problems_too() {
     assert_eq!(messages("").len(), 3, "rules, issuer and connection are missing");
     assert!(messages("listen = \n[rules").iter().any(|message| message.starts_with("sluice.toml:1:")));
 }
+
+#[test]
+fn a_file_without_end_is_no_secret() {
+    let broken = GOOD.replace("${MASK_KEY}", "file:/dev/zero");
+    assert!(messages(&broken).join("\n").contains("too long for a secret"));
+}
