@@ -1,5 +1,6 @@
 //! An MCP server over HTTP that keeps what it received and answers with exactly the bytes, in exactly the pieces, that a test wants.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -82,6 +83,8 @@ impl Received {
 #[derive(Debug)]
 struct State {
     reply: Reply,
+    /// What GET and DELETE get.
+    bodiless: HashMap<Method, Reply>,
     received: Vec<Received>,
 }
 
@@ -106,7 +109,7 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let reply = Reply::json(&result(json!(7), "all is well"));
-        let state = Arc::new(Mutex::new(State { reply, received: Vec::new() }));
+        let state = Arc::new(Mutex::new(State { reply, bodiless: HashMap::new(), received: Vec::new() }));
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
@@ -126,6 +129,11 @@ impl Upstream {
     /// Answers tool calls like this from now on.
     pub fn reply(&self, reply: Reply) {
         self.state.lock().unwrap().reply = reply;
+    }
+
+    /// Answers a method without a body, GET or DELETE, like this from now on.
+    pub fn reply_to(&self, method: Method, reply: Reply) {
+        self.state.lock().unwrap().bodiless.insert(method, reply);
     }
 
     /// What has reached it so far.
@@ -150,11 +158,14 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let reply = {
+    let (reply, bodiless) = {
         let mut state = state.lock().unwrap();
         state.received.push(Received { method: parts.method.clone(), headers: parts.headers, body });
-        state.reply.clone()
+        (state.reply.clone(), state.bodiless.get(&parts.method).cloned())
     };
+    if let Some(reply) = bodiless {
+        return Ok(respond(reply));
+    }
     Ok(match (parts.method, message["method"].as_str()) {
         (Method::POST, Some("initialize")) => {
             let info = json!({
@@ -171,6 +182,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
             respond(Reply::json(&json!({ "jsonrpc": "2.0", "id": message["id"], "result": { "tools": [tool] } })))
         }
         (Method::POST, Some(method)) if !method.starts_with("notifications/") => respond(reply),
+        (Method::POST, None) if message.is_array() => respond(reply),
         (Method::POST, _) => respond(Reply { status: StatusCode::ACCEPTED, ..Reply::new("application/json", []) }),
         (Method::DELETE, _) => respond(Reply::new("text/plain", [])),
         _ => respond(Reply { status: StatusCode::METHOD_NOT_ALLOWED, ..Reply::new("text/plain", []) }),

@@ -6,5 +6,6 @@ mod conformance;
 mod cuts;
 mod identity;
 mod lifecycle;
+mod messages;
 mod refusal;
 mod scan;
