@@ -4,6 +4,7 @@
 mod clients;
 mod conformance;
 mod cuts;
+mod evidence;
 mod identity;
 mod lifecycle;
 mod messages;
