@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::authority::Authority;
 use crate::http::{post_with, send};
 use crate::issuer::{AUDIENCE, Issuer};
 use crate::place;
@@ -21,6 +22,8 @@ pub const PURPOSE: &str = "nightly report";
 pub enum Upstream {
     /// An HTTP endpoint.
     Http(String),
+    /// An HTTPS endpoint, and the file with the authorities that vouch for it.
+    Private(String, PathBuf),
     /// A program that the gateway starts, with its arguments.
     Stdio(Vec<String>),
 }
@@ -43,6 +46,10 @@ pub struct Setting {
     connections: BTreeMap<String, Upstream>,
     /// The program that starts it, where it isn't started as it is.
     within: Vec<String>,
+    /// Vouches for the issuer.
+    authority: Option<Authority>,
+    /// Further lines of `[[issuer]]`.
+    issuer: String,
 }
 
 /// A gateway that runs.
@@ -94,6 +101,12 @@ impl Setting {
         self
     }
 
+    /// With an issuer for whom this authority vouches, and these further lines about the issuer.
+    pub fn issuer(mut self, authority: Option<Authority>, lines: &str) -> Self {
+        (self.authority, self.issuer) = (authority, lines.to_owned());
+        self
+    }
+
     /// Writes the configuration and starts the gateway.
     pub async fn start(self) -> Sluice {
         let folder = tempfile::tempdir().unwrap();
@@ -104,15 +117,17 @@ impl Setting {
                 .to_vec(),
             Rules::Text(text) => vec![write(&folder, "own.rules", text)],
         };
-        let issuer = Issuer::start().await;
+        let issuer = Issuer::start(self.authority.as_ref()).await;
         let mut config = format!(
-            "store = \"store/evidence.sqlite\"\n\n[rules]\nfiles = {}\n\n[[issuer]]\nurl = {:?}\naudience = {AUDIENCE:?}\nclock_skew = \"1s\"\n",
+            "store = \"store/evidence.sqlite\"\n\n[rules]\nfiles = {}\n\n[[issuer]]\nurl = {:?}\naudience = {AUDIENCE:?}\nclock_skew = \"1s\"\n{}\n",
             json!(rules),
             issuer.url,
+            self.issuer,
         );
         for (name, upstream) in &self.connections {
             let upstream = match upstream {
                 Upstream::Http(url) => format!("url = {url:?}"),
+                Upstream::Private(url, file) => format!("url = {url:?}\nca_file = {file:?}"),
                 Upstream::Stdio(command) => format!("command = {}", json!(command)),
             };
             config.push_str(&format!("\n[connection.{name}]\n{upstream}\n"));
@@ -127,7 +142,13 @@ impl Sluice {
     /// A gateway without rules or connections yet.
     #[expect(clippy::new_ret_no_self, reason = "a test says what it wants and then starts it")]
     pub fn new() -> Setting {
-        Setting { rules: Rules::None, connections: BTreeMap::new(), within: Vec::new() }
+        Setting {
+            rules: Rules::None,
+            connections: BTreeMap::new(),
+            within: Vec::new(),
+            authority: None,
+            issuer: String::new(),
+        }
     }
 
     /// The gateway as it is without a configuration: the standard packs and the `demo` connection.

@@ -1,7 +1,6 @@
 //! An MCP server over HTTP that keeps what it received and answers with exactly the bytes, in exactly the pieces, that a test wants.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,11 +9,10 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::authority::{Authority, listen, serve};
 
 /// What the upstream answers to `tools/call`.
 #[derive(Debug, Clone)]
@@ -106,23 +104,21 @@ impl Drop for Upstream {
 impl Upstream {
     /// Starts it with a harmless answer.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        Self::start_with(None).await
+    }
+
+    /// The same over TLS.
+    pub async fn start_tls(authority: &Authority) -> Self {
+        Self::start_with(Some(authority)).await
+    }
+
+    async fn start_with(authority: Option<&Authority>) -> Self {
+        let (listener, tls, url) = listen(authority).await;
+        let url = format!("{url}/mcp");
         let reply = Reply::json(&result(json!(7), "all is well"));
         let state = Arc::new(Mutex::new(State { reply, bodiless: HashMap::new(), received: Vec::new() }));
         let shared = Arc::clone(&state);
-        let task = tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                socket.set_nodelay(true).unwrap();
-                let state = Arc::clone(&shared);
-                let service = service_fn(move |request| answer(Arc::clone(&state), request));
-                tokio::spawn(async move {
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(socket), service)
-                        .await;
-                });
-            }
-        });
+        let task = serve(listener, tls, move |request| answer(Arc::clone(&shared), request));
         Self { url, state, task }
     }
 
@@ -154,7 +150,7 @@ pub fn result(id: Value, text: &str) -> Value {
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
-async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -164,9 +160,9 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         (state.reply.clone(), state.bodiless.get(&parts.method).cloned())
     };
     if let Some(reply) = bodiless {
-        return Ok(respond(reply));
+        return respond(reply);
     }
-    Ok(match (parts.method, message["method"].as_str()) {
+    match (parts.method, message["method"].as_str()) {
         (Method::POST, Some("initialize")) => {
             let info = json!({
                 "protocolVersion": message["params"]["protocolVersion"],
@@ -186,7 +182,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         (Method::POST, _) => respond(Reply { status: StatusCode::ACCEPTED, ..Reply::new("application/json", []) }),
         (Method::DELETE, _) => respond(Reply::new("text/plain", [])),
         _ => respond(Reply { status: StatusCode::METHOD_NOT_ALLOWED, ..Reply::new("text/plain", []) }),
-    })
+    }
 }
 
 fn respond(reply: Reply) -> Response<Body> {

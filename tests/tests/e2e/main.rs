@@ -10,3 +10,4 @@ mod lifecycle;
 mod messages;
 mod refusal;
 mod scan;
+mod tls;
