@@ -16,4 +16,5 @@ mod private;
 pub mod protocol;
 pub mod serve;
 pub mod session;
+pub mod tls;
 mod upstream;

@@ -1,20 +1,17 @@
 //! An OpenID Connect issuer: discovery, a key set, and tokens signed with ES256 by a key that lives as long as the test.
 
-use std::convert::Infallible;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
-use http::{Request, Response};
+use http::Response;
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::authority::{Authority, listen, serve};
 
 /// The audience that the gateways under test accept.
 pub const AUDIENCE: &str = "sluice-tests";
@@ -35,13 +32,12 @@ impl Drop for Issuer {
 }
 
 impl Issuer {
-    /// Starts it with a key of its own.
-    pub async fn start() -> Self {
+    /// Starts it with a key of its own; over TLS where an authority vouches for it.
+    pub async fn start(authority: Option<&Authority>) -> Self {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (listener, tls, url) = listen(authority).await;
         let discovery = json!({
             "issuer": url, "jwks_uri": format!("{url}/keys"), "authorization_endpoint": format!("{url}/authorize"),
             "token_endpoint": format!("{url}/token"), "response_types_supported": ["code"],
@@ -51,25 +47,15 @@ impl Issuer {
         let point = key.public_key().as_ref();
         let (x, y) = (BASE64URL_NOPAD.encode(&point[1..33]), BASE64URL_NOPAD.encode(&point[33..65]));
         let keys = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "test", "x": x, "y": y }] });
-        let task = tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let (discovery, keys) = (discovery.clone(), keys.clone());
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let answer = match request.uri().path() {
-                        "/.well-known/openid-configuration" | "/.well-known/oauth-authorization-server" => {
-                            Some(discovery.clone())
-                        }
-                        "/keys" => Some(keys.clone()),
-                        _ => None,
-                    };
-                    async move { Ok::<_, Infallible>(respond(answer)) }
-                });
-                tokio::spawn(async move {
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(socket), service)
-                        .await;
-                });
-            }
+        let task = serve(listener, tls, move |request| {
+            let answer = match request.uri().path() {
+                "/.well-known/openid-configuration" | "/.well-known/oauth-authorization-server" => {
+                    Some(discovery.clone())
+                }
+                "/keys" => Some(keys.clone()),
+                _ => None,
+            };
+            std::future::ready(respond(answer))
         });
         Self { url, key, task }
     }

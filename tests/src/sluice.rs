@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::authority::Authority;
 use crate::http::{post_with, send};
 use crate::issuer::{AUDIENCE, Issuer};
 use crate::place;
-use crate::program::{Server, command, run};
+use crate::program::{Server, run};
 
 /// The purpose that every token of the tests states where one is asked for.
 pub const PURPOSE: &str = "nightly report";
@@ -21,6 +22,8 @@ pub const PURPOSE: &str = "nightly report";
 pub enum Upstream {
     /// An HTTP endpoint.
     Http(String),
+    /// An HTTPS endpoint, and the file with the authorities that vouch for it.
+    Private(String, PathBuf),
     /// A program that the gateway starts, with its arguments.
     Stdio(Vec<String>),
 }
@@ -41,12 +44,19 @@ pub enum Rules {
 pub struct Setting {
     rules: Rules,
     connections: BTreeMap<String, Upstream>,
+    /// The program that starts it, where it isn't started as it is.
+    within: Vec<String>,
+    /// Vouches for the issuer.
+    authority: Option<Authority>,
+    /// Further lines of `[[issuer]]`.
+    issuer: String,
 }
 
 /// A gateway that runs.
 #[derive(Debug)]
 pub struct Sluice {
     folder: TempDir,
+    within: Vec<String>,
     config: Option<PathBuf>,
     /// None in development mode, which has one of its own.
     issuer: Option<Issuer>,
@@ -85,6 +95,18 @@ impl Setting {
         self
     }
 
+    /// Started by this program, which gets the command as further arguments and the folder of the store as `$STORE`.
+    pub fn within(mut self, wrapper: &[&str]) -> Self {
+        self.within = wrapper.iter().map(|&part| part.to_owned()).collect();
+        self
+    }
+
+    /// With an issuer for whom this authority vouches, and these further lines about the issuer.
+    pub fn issuer(mut self, authority: Option<Authority>, lines: &str) -> Self {
+        (self.authority, self.issuer) = (authority, lines.to_owned());
+        self
+    }
+
     /// Writes the configuration and starts the gateway.
     pub async fn start(self) -> Sluice {
         let folder = tempfile::tempdir().unwrap();
@@ -95,21 +117,24 @@ impl Setting {
                 .to_vec(),
             Rules::Text(text) => vec![write(&folder, "own.rules", text)],
         };
-        let issuer = Issuer::start().await;
+        let issuer = Issuer::start(self.authority.as_ref()).await;
         let mut config = format!(
-            "store = \"evidence.sqlite\"\n\n[rules]\nfiles = {}\n\n[[issuer]]\nurl = {:?}\naudience = {AUDIENCE:?}\nclock_skew = \"1s\"\n",
+            "store = \"store/evidence.sqlite\"\n\n[rules]\nfiles = {}\n\n[[issuer]]\nurl = {:?}\naudience = {AUDIENCE:?}\nclock_skew = \"1s\"\n{}\n",
             json!(rules),
             issuer.url,
+            self.issuer,
         );
         for (name, upstream) in &self.connections {
             let upstream = match upstream {
                 Upstream::Http(url) => format!("url = {url:?}"),
+                Upstream::Private(url, file) => format!("url = {url:?}\nca_file = {file:?}"),
                 Upstream::Stdio(command) => format!("command = {}", json!(command)),
             };
             config.push_str(&format!("\n[connection.{name}]\n{upstream}\n"));
         }
         let file = PathBuf::from(write(&folder, "sluice.toml", &config));
-        Sluice::launch(folder, Some(file), Some(issuer)).await
+        std::fs::create_dir(folder.path().join("store")).unwrap();
+        Sluice::launch(folder, self.within, Some(file), Some(issuer)).await
     }
 }
 
@@ -117,23 +142,37 @@ impl Sluice {
     /// A gateway without rules or connections yet.
     #[expect(clippy::new_ret_no_self, reason = "a test says what it wants and then starts it")]
     pub fn new() -> Setting {
-        Setting { rules: Rules::None, connections: BTreeMap::new() }
+        Setting {
+            rules: Rules::None,
+            connections: BTreeMap::new(),
+            within: Vec::new(),
+            authority: None,
+            issuer: String::new(),
+        }
     }
 
     /// The gateway as it is without a configuration: the standard packs and the `demo` connection.
     pub async fn demo() -> Self {
-        Self::launch(tempfile::tempdir().unwrap(), None, None).await
+        Self::launch(tempfile::tempdir().unwrap(), Vec::new(), None, None).await
     }
 
-    async fn launch(folder: TempDir, config: Option<PathBuf>, issuer: Option<Issuer>) -> Self {
-        let mut sluice = Self { folder, config, issuer, server: None, address: String::new() };
+    async fn launch(folder: TempDir, within: Vec<String>, config: Option<PathBuf>, issuer: Option<Issuer>) -> Self {
+        let mut sluice = Self { folder, within, config, issuer, server: None, address: String::new() };
         sluice.restart().await;
         sluice
     }
 
     /// Starts it on what the one before left.
     pub async fn restart(&mut self) {
-        let mut serve = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut serve = match self.within.split_first() {
+            None => self.command(&[]),
+            Some((program, args)) => {
+                let mut wrapper = self.prepared(program);
+                wrapper.args(args).arg(place::sluice());
+                wrapper
+            }
+        };
+        serve.args(["serve", "--listen", "127.0.0.1:0"]);
         if let Some(config) = &self.config {
             serve.arg("--config").arg(config);
         }
@@ -146,9 +185,16 @@ impl Sluice {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut sluice = command(place::sluice(), args);
-        sluice.env("SLUICE_DATA", self.folder.path()).current_dir(self.folder.path());
+        let mut sluice = self.prepared(place::sluice());
+        sluice.args(args);
         sluice
+    }
+
+    fn prepared(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut prepared = Command::new(program);
+        prepared.env("SLUICE_DATA", self.folder.path()).env("STORE", self.folder.path().join("store"));
+        prepared.current_dir(self.folder.path());
+        prepared
     }
 
     /// The endpoint of a connection.
@@ -234,7 +280,7 @@ impl Sluice {
 
     /// Holds the evidence store for itself until the guard is dropped, so that the gateway can't write to it.
     pub fn hold_store(&self) -> rusqlite::Connection {
-        let store = rusqlite::Connection::open(self.folder.path().join("evidence.sqlite")).unwrap();
+        let store = rusqlite::Connection::open(self.folder.path().join("store/evidence.sqlite")).unwrap();
         store.execute_batch("PRAGMA busy_timeout = 5000; BEGIN EXCLUSIVE;").unwrap();
         store
     }

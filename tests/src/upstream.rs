@@ -1,6 +1,6 @@
 //! An MCP server over HTTP that keeps what it received and answers with exactly the bytes, in exactly the pieces, that a test wants.
 
-use std::convert::Infallible;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,11 +9,10 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::authority::{Authority, listen, serve};
 
 /// What the upstream answers to `tools/call`.
 #[derive(Debug, Clone)]
@@ -82,6 +81,8 @@ impl Received {
 #[derive(Debug)]
 struct State {
     reply: Reply,
+    /// What GET and DELETE get.
+    bodiless: HashMap<Method, Reply>,
     received: Vec<Received>,
 }
 
@@ -103,29 +104,32 @@ impl Drop for Upstream {
 impl Upstream {
     /// Starts it with a harmless answer.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        Self::start_with(None).await
+    }
+
+    /// The same over TLS.
+    pub async fn start_tls(authority: &Authority) -> Self {
+        Self::start_with(Some(authority)).await
+    }
+
+    async fn start_with(authority: Option<&Authority>) -> Self {
+        let (listener, tls, url) = listen(authority).await;
+        let url = format!("{url}/mcp");
         let reply = Reply::json(&result(json!(7), "all is well"));
-        let state = Arc::new(Mutex::new(State { reply, received: Vec::new() }));
+        let state = Arc::new(Mutex::new(State { reply, bodiless: HashMap::new(), received: Vec::new() }));
         let shared = Arc::clone(&state);
-        let task = tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                socket.set_nodelay(true).unwrap();
-                let state = Arc::clone(&shared);
-                let service = service_fn(move |request| answer(Arc::clone(&state), request));
-                tokio::spawn(async move {
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(socket), service)
-                        .await;
-                });
-            }
-        });
+        let task = serve(listener, tls, move |request| answer(Arc::clone(&shared), request));
         Self { url, state, task }
     }
 
     /// Answers tool calls like this from now on.
     pub fn reply(&self, reply: Reply) {
         self.state.lock().unwrap().reply = reply;
+    }
+
+    /// Answers a method without a body, GET or DELETE, like this from now on.
+    pub fn reply_to(&self, method: Method, reply: Reply) {
+        self.state.lock().unwrap().bodiless.insert(method, reply);
     }
 
     /// What has reached it so far.
@@ -146,16 +150,19 @@ pub fn result(id: Value, text: &str) -> Value {
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
-async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let reply = {
+    let (reply, bodiless) = {
         let mut state = state.lock().unwrap();
         state.received.push(Received { method: parts.method.clone(), headers: parts.headers, body });
-        state.reply.clone()
+        (state.reply.clone(), state.bodiless.get(&parts.method).cloned())
     };
-    Ok(match (parts.method, message["method"].as_str()) {
+    if let Some(reply) = bodiless {
+        return respond(reply);
+    }
+    match (parts.method, message["method"].as_str()) {
         (Method::POST, Some("initialize")) => {
             let info = json!({
                 "protocolVersion": message["params"]["protocolVersion"],
@@ -171,10 +178,11 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
             respond(Reply::json(&json!({ "jsonrpc": "2.0", "id": message["id"], "result": { "tools": [tool] } })))
         }
         (Method::POST, Some(method)) if !method.starts_with("notifications/") => respond(reply),
+        (Method::POST, None) if message.is_array() => respond(reply),
         (Method::POST, _) => respond(Reply { status: StatusCode::ACCEPTED, ..Reply::new("application/json", []) }),
         (Method::DELETE, _) => respond(Reply::new("text/plain", [])),
         _ => respond(Reply { status: StatusCode::METHOD_NOT_ALLOWED, ..Reply::new("text/plain", []) }),
-    })
+    }
 }
 
 fn respond(reply: Reply) -> Response<Body> {

@@ -9,6 +9,8 @@ use std::{
 
 use url::Url;
 
+use crate::tls::Authorities;
+
 mod dev;
 mod read;
 #[cfg(test)]
@@ -59,8 +61,12 @@ pub struct IssuerConfig {
     pub url: String,
     /// Accepted audiences besides the connection's own URL.
     pub audiences: Vec<String>,
+    /// The clients whose tokens count, by the claims `azp` and `client_id`; empty: any client of the issuer.
+    pub clients: Vec<String>,
     /// Where its keys are, when discovery is not to be asked.
     pub jwks_url: Option<Url>,
+    /// Who vouches for its servers, in place of the web's certificate authorities.
+    pub authorities: Option<Authorities>,
     /// The claim with the groups: a dotted path such as `realm_access.roles`.
     pub groups_claim: String,
     /// The signature algorithms accepted.
@@ -77,7 +83,9 @@ impl IssuerConfig {
         Self {
             url: url.into(),
             audiences: Vec::new(),
+            clients: Vec::new(),
             jwks_url: None,
+            authorities: None,
             groups_claim: "groups".to_owned(),
             algorithms: vec![RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA],
             clock_skew: Duration::from_secs(30),
@@ -130,6 +138,8 @@ pub enum UpstreamConfig {
         url: Url,
         /// Headers sent with each request: the gateway's own credential.
         headers: BTreeMap<String, String>,
+        /// Who vouches for the server, in place of the web's certificate authorities.
+        authorities: Option<Authorities>,
     },
 }
 
@@ -142,7 +152,7 @@ impl std::fmt::Debug for UpstreamConfig {
                 .field("env", &env.keys())
                 .field("cwd", cwd)
                 .finish(),
-            Self::Http { url, headers } => {
+            Self::Http { url, headers, .. } => {
                 f.debug_struct("Http").field("host", &url.host_str()).field("headers", &headers.keys()).finish()
             }
         }

@@ -19,6 +19,7 @@ use url::Url;
 
 use super::{Config, ConnectionConfig, DEFAULT_LISTEN, IssuerConfig, MaskKey, UpstreamConfig};
 use crate::identity::{algorithm_named, is_trustworthy};
+use crate::tls::Authorities;
 
 /// The longest file that is read for a secret, in bytes.
 const MAX_SECRET: u64 = 64 * 1024;
@@ -128,8 +129,10 @@ const ROOT: &[&str] = &[
     "allowed_hosts",
 ];
 const RULES: &[&str] = &["files"];
-const ISSUER: &[&str] = &["url", "audience", "audiences", "jwks_url", "groups_claim", "algorithms", "clock_skew"];
-const CONNECTION: &[&str] = &["command", "env", "cwd", "url", "headers", "require_purpose", "groups", "idle"];
+const ISSUER: &[&str] =
+    &["url", "audience", "audiences", "clients", "jwks_url", "ca_file", "groups_claim", "algorithms", "clock_skew"];
+const CONNECTION: &[&str] =
+    &["command", "env", "cwd", "url", "headers", "ca_file", "require_purpose", "groups", "idle"];
 
 impl Reader<'_> {
     fn config(&mut self, root: &DeTable<'_>) -> Option<Config> {
@@ -216,6 +219,11 @@ impl Reader<'_> {
                     _ => issuer.audiences.extend(self.list_of(table, name).into_iter().map(|(text, _)| text)),
                 }
             }
+            issuer.clients = self.list_of(table, "clients").into_iter().map(|(text, _)| text).collect();
+            if let (Some(value), []) = (table.get("clients"), &issuer.clients[..]) {
+                self.problem(value.span(), "`clients` allows nobody; leave it out to take tokens of any client");
+            }
+            issuer.authorities = self.authorities(table);
             if let Some((claim, span)) = self.text_of(table, "groups_claim") {
                 if claim.is_empty() {
                     self.problem(span, "`groups_claim` is the name of a claim or a dotted path to one");
@@ -295,7 +303,7 @@ impl Reader<'_> {
         };
         match (table.contains_key("command"), table.contains_key("url")) {
             (true, false) => {
-                foreign(self, &["headers"], "command");
+                foreign(self, &["headers", "ca_file"], "command");
                 let command: Vec<String> = self.list_of(table, "command").into_iter().map(|(text, _)| text).collect();
                 if command.first().is_none_or(String::is_empty) {
                     self.problem(span, "`command` is the program and its arguments: [\"program\", \"argument\"]");
@@ -316,7 +324,8 @@ impl Reader<'_> {
                         self.problem(span.clone(), format!("`{name}` is no valid header, or its value is none"));
                     }
                 }
-                Some(UpstreamConfig::Http { url: self.url_of(table, "url")?, headers })
+                let authorities = self.authorities(table);
+                Some(UpstreamConfig::Http { url: self.url_of(table, "url")?, headers, authorities })
             }
             (true, true) => {
                 self.problem(span, "a connection has either `command` (stdio) or `url` (HTTP), not both");
@@ -324,6 +333,24 @@ impl Reader<'_> {
             }
             (false, false) => {
                 self.problem(span, "a connection needs `command` (stdio) or `url` (HTTP)");
+                None
+            }
+        }
+    }
+
+    /// The certificates of `ca_file`.
+    fn authorities(&mut self, table: &DeTable<'_>) -> Option<Authorities> {
+        let (file, span) = self.text_of(table, "ca_file")?;
+        if let Some((url, _)) = self.text_of(table, "url")
+            && !url.starts_with("https:")
+        {
+            self.problem(span, "`ca_file` goes with a URL of https: nothing else has a certificate");
+            return None;
+        }
+        match Authorities::read(&self.base.join(&file)) {
+            Ok(authorities) => Some(authorities),
+            Err(error) => {
+                self.problem(span, format!("`ca_file`: `{file}` {error}"));
                 None
             }
         }

@@ -93,6 +93,7 @@ fn what_would_weaken_the_gateway_is_refused() {
         ("\"ES256\"", "\"HS256\"", "not an accepted algorithm"),
         ("\"ES256\"", "\"none\"", "not an accepted algorithm"),
         ("[\"ES256\"]", "[]", "allows nothing"),
+        ("audience =", "clients = []\naudience =", "allows nobody"),
         ("https://login.example.com", "http://login.example.com", "has to be https"),
         ("[\"rules/\"]", "[]", "names no rules"),
         ("\"10s\"", "\"1h\"", "at most"),
@@ -106,6 +107,32 @@ fn what_would_weaken_the_gateway_is_refused() {
         assert!(found.contains(says), "{to}: {found}");
         assert!(!found.contains("s3cret") && !found.contains("hunter2"), "{found}");
     }
+}
+
+#[test]
+fn a_file_of_authorities_that_gives_none_is_a_problem_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (path, says) in [
+        (folder.path().join("none.pem").display().to_string(), "can't be read"),
+        (file("empty.pem", ""), "has no certificate"),
+        (file("key.pem", key), "has no certificate"),
+        (file("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n"), "is not PEM"),
+        (file("odd.pem", no_certificate), "can't be used"),
+    ] {
+        for place in ["https://login.example.com\"", "https://crm.example.com/mcp\""] {
+            let found = messages(&GOOD.replace(place, &format!("{place}\nca_file = {path:?}")));
+            assert!(found.len() == 1 && found[0].contains(says) && found[0].contains(&path), "{path}: {found:?}");
+        }
+    }
+    let plain = GOOD.replace("https://crm.example.com/mcp\"", "http://crm.example.com/mcp\"\nca_file = \"ca.pem\"");
+    assert!(messages(&plain)[0].contains("https"), "{:?}", messages(&plain));
 }
 
 #[test]

@@ -15,8 +15,8 @@ use super::{
     writer::Writer,
 };
 
-/// Longer than this an append does not wait for the disk.
-pub(super) const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longer than this an append does not wait for the disk: a request is refused within a second.
+pub(super) const APPEND_TIMEOUT: Duration = Duration::from_millis(800);
 /// Marks the file as ours: "Slui".
 const APPLICATION_ID: i32 = 0x536c_7569;
 const VERSION: i32 = 1;

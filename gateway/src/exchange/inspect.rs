@@ -4,12 +4,30 @@ use bytes::{Bytes, BytesMut};
 use sluice_engine::{Budget, Decision, Format, JsonPath, Program, RuleSet, Sink, Stop, Stream, StreamOptions};
 use std::sync::LazyLock;
 
-/// Values that are the protocol's own: opaque to the client, and checked by the server when they come back.
+/// Members that are the protocol's own. Ids and tokens tie messages together, and the other side has to give them back as
+/// they were; a state is checked by the server that made it; a revision and a header's name are words of the specification.
+const PROTOCOL: [&str; 15] = [
+    ".id",
+    ".params.requestId",
+    ".params.progressToken",
+    ".params._meta.progressToken",
+    ".params._meta['io.modelcontextprotocol/subscriptionId']",
+    ".result._meta['io.modelcontextprotocol/subscriptionId']",
+    ".params.protocolVersion",
+    ".result.protocolVersion",
+    ".result.supportedVersions[*]",
+    ".params._meta['io.modelcontextprotocol/protocolVersion']",
+    ".error.data.supported[*]",
+    ".error.data.requested",
+    ".params.requestState",
+    ".result.requestState",
+    ".result.tools[*].inputSchema..x-mcp-header",
+];
+
+/// The same as paths of a message, and of each message of a batch.
 static OPAQUE: LazyLock<Vec<JsonPath>> = LazyLock::new(|| {
-    ["$.result.requestState", "$.params.requestState", "$.result.tools[*].inputSchema.properties.*.x-mcp-header"]
-        .iter()
-        .filter_map(|path| JsonPath::parse(path).ok())
-        .collect()
+    let paths = PROTOCOL.iter().flat_map(|member| [format!("${member}"), format!("$[*]{member}")]);
+    paths.map(|path| JsonPath::parse(&path).expect("each path above is well formed")).collect()
 });
 
 /// Members whose value is a document of its own for the paths that rules name.

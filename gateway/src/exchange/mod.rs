@@ -20,7 +20,7 @@ pub(crate) use respond::{Done, Exchange, stop_refusal};
 pub(crate) use table::Table;
 
 use crate::gateway::Gateway;
-use crate::upstream::http::HttpClient;
+use crate::upstream::http::Clients;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) gateway: Arc<Gateway>,
-    pub(crate) client: HttpClient,
+    pub(crate) clients: Clients,
     pub(crate) table: Table,
     /// Cancelled when the gateway stops.
     pub(crate) shutdown: CancellationToken,

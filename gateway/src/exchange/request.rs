@@ -144,7 +144,7 @@ async fn open_bodiless(
     let mut exchange = begin(&shared, &session, exchange, rules, downstream);
     let running = session.enter();
     match (&caller.config.upstream, method) {
-        (UpstreamConfig::Http { url, headers }, method) => {
+        (UpstreamConfig::Http { url, headers, .. }, method) => {
             let call = http_upstream::Call::new(method, url, headers, &caller.headers, Bytes::new(), true);
             exchange.run(async move |exchange| http_upstream::relay(exchange, call).await).await;
         }
@@ -215,7 +215,7 @@ impl Ready {
         let mut exchange = begin(&shared, &self.session, self.exchange, self.rules, downstream);
         (exchange.ids, exchange.batch) = (ids, body.is_batch());
         match &caller.config.upstream {
-            UpstreamConfig::Http { url, headers } => {
+            UpstreamConfig::Http { url, headers, .. } => {
                 let carried = !self.initialize && !headers::is_stateless(&self.revision);
                 let bytes = assemble(&body, &self.sent);
                 let mut call = http_upstream::Call::new(Method::POST, url, headers, &self.headers, bytes, carried);

@@ -70,6 +70,9 @@ pub enum AuthError {
     /// `aud` does not name this connection.
     #[error("for another audience")]
     Audience,
+    /// `azp` or `client_id` names a client that the issuer's configuration doesn't list, or neither is there.
+    #[error("issued to another client")]
+    Client,
     /// A claim is missing or has the wrong type.
     #[error("claim `{0}` is missing or malformed")]
     Claim(&'static str),
@@ -258,6 +261,7 @@ fn verify(
 /// The identity of claims whose signature was checked.
 fn identity_of(claims: &Map<String, Value>, config: &IssuerConfig) -> Result<Identity, AuthError> {
     refuse_other_tokens(claims)?;
+    check_client(claims, config)?;
     let now = Timestamp::now().as_second();
     let skew = i64::try_from(config.clock_skew.as_secs()).unwrap_or(i64::MAX);
     for name in ["iat", "nbf"] {
@@ -304,6 +308,17 @@ fn refuse_other_tokens(claims: &Map<String, Value>) -> Result<(), AuthError> {
         return Err(AuthError::Type);
     }
     Ok(())
+}
+
+/// Whom the token was issued to: `azp` (OpenID Connect) and `client_id` (RFC 9068) are well formed, and where clients are
+/// listed, at least one is there and all that are there are listed.
+fn check_client(claims: &Map<String, Value>, config: &IssuerConfig) -> Result<(), AuthError> {
+    let named = [text(claims, "azp")?, text(claims, "client_id")?];
+    let mut named = named.iter().flatten().peekable();
+    if config.clients.is_empty() || (named.peek().is_some() && named.all(|client| config.clients.contains(client))) {
+        return Ok(());
+    }
+    Err(AuthError::Client)
 }
 
 fn seconds(value: &Value) -> Option<i64> {

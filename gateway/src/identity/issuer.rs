@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use jsonwebtoken::{
     Algorithm, DecodingKey,
@@ -18,7 +17,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex, RwLock};
 use url::Url;
 
-use crate::config::IssuerConfig;
+use crate::{config::IssuerConfig, tls};
 
 /// When keys are fetched and how long they are believed.
 #[derive(Debug, Clone, Copy)]
@@ -212,7 +211,7 @@ async fn fetch_keys(config: &IssuerConfig) -> Result<Keys, String> {
         Some(url) => url.clone(),
         None => discover(config).await?,
     };
-    let document = get(&jwks).await?;
+    let document = get(&jwks, config).await?;
     let Some(Value::Array(listed)) = document.get("keys") else { return Err("the key set has no `keys`".to_owned()) };
     // Keys of unknown types are none of ours; one of them must not take the others away.
     let keys: Vec<Jwk> =
@@ -226,7 +225,7 @@ async fn fetch_keys(config: &IssuerConfig) -> Result<Keys, String> {
 async fn discover(config: &IssuerConfig) -> Result<Url, String> {
     let location = format!("{}/.well-known/openid-configuration", config.url.trim_end_matches('/'));
     let location = Url::parse(&location).map_err(|_| "the issuer is no URL".to_owned())?;
-    let document = get(&location).await?;
+    let document = get(&location, config).await?;
     if document.get("issuer").and_then(Value::as_str) != Some(&config.url) {
         return Err("discovery names another issuer".to_owned());
     }
@@ -249,13 +248,12 @@ pub(crate) fn is_trustworthy(url: &Url) -> bool {
 }
 
 /// Gets a JSON document; follows no redirect.
-async fn get(url: &Url) -> Result<Value, String> {
+async fn get(url: &Url, config: &IssuerConfig) -> Result<Value, String> {
     if !is_trustworthy(url) {
         return Err("keys are only fetched over https, or http from loopback".to_owned());
     }
     let uri: Uri = url.as_str().parse().map_err(|_| "not a URI".to_owned())?;
-    let connector =
-        HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().enable_http2().build();
+    let connector = tls::connector(config.authorities.as_ref()).map_err(|error| error.to_string())?;
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let request = Request::get(uri)
         .header(header::ACCEPT, "application/json")

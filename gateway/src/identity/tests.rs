@@ -378,6 +378,36 @@ async fn groups_are_read_from_a_nested_claim_and_an_unverified_email_is_no_name(
 }
 
 #[tokio::test]
+async fn a_token_issued_to_a_client_that_is_not_listed_is_refused() {
+    let key = Key::generate();
+    let server = Server::start(vec![key.jwk("one")]).await;
+    let mut config = IssuerConfig::new(&server.url);
+    config.clients = vec!["agent".to_owned(), "desktop".to_owned()];
+    let listed = Authenticator::new(&[config]);
+    let any = server.authenticator();
+    let claims = |azp: Value, client_id: Value| with(with(server.claims(), "azp", azp), "client_id", client_id);
+    let none = json!(null);
+    for (azp, client_id, listed_says, any_says) in [
+        (json!("agent"), none.clone(), Ok(()), Ok(())),
+        (none.clone(), json!("desktop"), Ok(()), Ok(())),
+        (json!("agent"), json!("agent"), Ok(()), Ok(())),
+        (json!("agent"), json!("stranger"), Err(AuthError::Client), Ok(())),
+        (json!("stranger"), none.clone(), Err(AuthError::Client), Ok(())),
+        (json!("Agent"), none.clone(), Err(AuthError::Client), Ok(())),
+        (none.clone(), none.clone(), Err(AuthError::Client), Ok(())),
+        (json!(["agent"]), none.clone(), Err(AuthError::Claim("azp")), Err(AuthError::Claim("azp"))),
+        (json!(""), none.clone(), Err(AuthError::Claim("azp")), Err(AuthError::Claim("azp"))),
+        (json!("agent"), json!(1), Err(AuthError::Claim("client_id")), Err(AuthError::Claim("client_id"))),
+    ] {
+        let token = key.token(&header(), &claims(azp.clone(), client_id.clone()));
+        for (authenticator, expected) in [(&listed, listed_says), (&any, any_says)] {
+            let found = authenticator.authenticate(Some(&token), AUDIENCE).await.map(drop);
+            assert_eq!(found, expected, "azp {azp}, client_id {client_id}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_development_token_is_good_for_its_own_gateway_alone() {
     let (mine, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let issuer = DevIssuer::open(mine.path()).unwrap();

@@ -8,7 +8,7 @@ use crate::identity::dev::DevIssuer;
 use crate::identity::{bearer_of, resource};
 use crate::protocol::mcp::DEFAULT_CAP;
 use crate::protocol::mcp::error::{Refusal, code};
-use crate::upstream::http::HttpClient;
+use crate::upstream::http::Clients;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -32,8 +32,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// The listener fails, or TLS to upstreams can't be set up.
 pub async fn serve(listener: TcpListener, state: Arc<Gateway>, shutdown: CancellationToken) -> io::Result<()> {
     let local = listener.local_addr()?;
-    let client = HttpClient::new().map_err(io::Error::other)?;
-    let shared = Arc::new(Shared { gateway: state, client, table: Table::default(), shutdown: shutdown.clone() });
+    let clients = Clients::new(&state.config.connections).map_err(io::Error::other)?;
+    let shared = Arc::new(Shared { gateway: state, clients, table: Table::default(), shutdown: shutdown.clone() });
     let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
     let router = Router::new()
         .route("/mcp/{connection}", post(connection).get(connection).delete(connection))

@@ -1,28 +1,26 @@
 //! An upstream that speaks Streamable HTTP: the call as it is sent on, and its response through the inspector.
 
+use crate::config::{ConnectionConfig, UpstreamConfig};
 use crate::exchange::{Done, Exchange, Head, Inspector, Patience, general_options};
 use crate::protocol::mcp::headers::SESSION_ID;
 use crate::protocol::mcp::sse::Tracker;
+use crate::tls;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use sluice_engine::Format;
 use std::collections::BTreeMap;
-use std::time::Duration;
 use url::Url;
 
 /// A body that is no event stream is held until so much of it has come, in bytes: a client can't use a part of a JSON
 /// text, and until the head has left an error can still be told.
 const HOLD: usize = 64 * 1024;
-
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// Headers of the client that go upstream, besides those that begin with `mcp-`.
 const SENT: [HeaderName; 4] =
@@ -50,24 +48,33 @@ const KEPT: [&str; 16] = [
     "set-cookie",
 ];
 
-/// Calls upstreams; connections are pooled.
-#[derive(Clone, Debug)]
-pub(crate) struct HttpClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-impl HttpClient {
-    /// A client that trusts the web's certificate authorities.
-    pub(crate) fn new() -> Result<Self, rustls::Error> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())?
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(connector);
-        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+/// Calls upstreams; their connections are pooled.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    public: HttpClient,
+    /// Those of connections with certificate authorities of their own, by the connection's name.
+    private: BTreeMap<String, HttpClient>,
+}
+
+impl Clients {
+    /// The clients that these connections need.
+    pub(crate) fn new(connections: &BTreeMap<String, ConnectionConfig>) -> Result<Self, rustls::Error> {
+        let client = |authorities| {
+            tls::connector(authorities).map(|connector| Client::builder(TokioExecutor::new()).build(connector))
+        };
+        let private = connections.iter().filter_map(|(name, connection)| match &connection.upstream {
+            UpstreamConfig::Http { authorities: Some(authorities), .. } => {
+                Some(client(Some(authorities)).map(|client| (name.clone(), client)))
+            }
+            _ => None,
+        });
+        Ok(Self { public: client(None)?, private: private.collect::<Result<_, _>>()? })
+    }
+
+    fn of(&self, connection: &str) -> &HttpClient {
+        self.private.get(connection).unwrap_or(&self.public)
     }
 }
 
@@ -122,7 +129,7 @@ pub(crate) async fn relay(exchange: &mut Exchange, call: Call) -> Done {
     let Some(request) = call.request() else {
         return Done::upstream("the upstream's address can't be called");
     };
-    let response = match exchange.shared.client.0.request(request).await {
+    let response = match exchange.shared.clients.of(&exchange.session.connection).request(request).await {
         Ok(response) => response,
         Err(error) => {
             tracing::warn!(session = %exchange.session.id, connect = error.is_connect(), "an upstream call failed");

@@ -58,7 +58,7 @@ impl Place {
     pub async fn http(upstream: SocketAddr) -> Self {
         let url = format!("http://{upstream}/mcp").parse().unwrap();
         let headers = BTreeMap::from([("authorization".to_owned(), "Bearer of-the-gateway".to_owned())]);
-        Self::with(ConnectionConfig::new(UpstreamConfig::Http { url, headers })).await
+        Self::with(ConnectionConfig::new(UpstreamConfig::Http { url, headers, authorities: None })).await
     }
 
     pub async fn stdio(script: &str) -> Self {

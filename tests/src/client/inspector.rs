@@ -57,8 +57,8 @@ async fn carry_out_step(step: &Value, Target(target): &Target) -> Value {
     }
     // What went wrong is a line of JSON among what the server logs.
     let problem = || {
-        let lines = done.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.last().unwrap_or_else(|| panic!("the inspector said nothing readable: {}", done.stderr))
+        let mut lines = done.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.next_back().unwrap_or_else(|| panic!("the inspector said nothing readable: {}", done.stderr))
     };
     match done.text().trim() {
         "" => json!({ "error": problem()["error"] }),

@@ -4,7 +4,10 @@
 mod clients;
 mod conformance;
 mod cuts;
+mod evidence;
 mod identity;
 mod lifecycle;
+mod messages;
 mod refusal;
 mod scan;
+mod tls;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice_tests::http::{post_with, send};
-use sluice_tests::sluice::{Rules, Sluice, Upstream, response_bodies};
+use sluice_tests::sluice::{PURPOSE, Rules, Sluice, Upstream, response_bodies};
 use sluice_tests::upstream::{self, Reply};
 
 /// A response is recorded when it has ended, which the client may see a moment before the record is there.
@@ -47,6 +47,44 @@ async fn drop_database_through_the_demo_connection_is_refused_and_recorded() {
     let rule = refused["hits"][0]["rule"].as_str().unwrap();
     assert!(error.contains(rule), "the error names the rule {rule}: {error}");
     assert_recorded(&sluice, &answer.text()).await;
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_masked_call_and_a_refused_one_are_shown_with_who_asked_what_for_and_by_which_rule() {
+    let sluice = Sluice::demo().await;
+    let session = sluice.open_session("demo").await;
+    let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "list_customers", "arguments": {} } });
+    for message in [list, call("query", "DROP DATABASE crm")] {
+        let url = sluice.mcp("demo");
+        let answer = send(post_with(&url, Some(&session.token), &message, &session.headers())).await;
+        assert_recorded(&sluice, &answer.text()).await;
+    }
+    let Value::Array(records) = sluice.session_record("ada@example.org").await else { panic!("records are listed") };
+
+    let opened = &records[0];
+    assert_eq!(opened["event"], "session_opened");
+    assert_eq!((&opened["user"], &opened["groups"]), (&json!("ada@example.org"), &json!(["engineering"])));
+    assert_eq!(opened["purpose"], PURPOSE);
+    let digest = opened["rules_digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+    assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
+
+    let request = |name: &str| records.iter().find(|r| r["event"] == "request" && r["name"] == name).unwrap();
+    let (masked, refused) = (request("list_customers"), request("query"));
+    let answer = records.iter().find(|r| r["event"] == "response" && r["exchange"] == masked["exchange"]).unwrap();
+    let mail = answer["decisions"].as_array().unwrap().iter().find(|d| d["rule"] == "mask_email").unwrap();
+    assert_eq!((&mail["action"], &mail["pattern"]), (&json!("mask"), &json!("std.pii.email")));
+    assert!(mail["count"].as_u64().unwrap() > 0, "{mail}");
+    assert_eq!((&masked["outcome"], &refused["outcome"]), (&json!("forwarded"), &json!("refused")));
+    assert_eq!(refused["hits"][0]["rule"], "no_destructive_sql");
+    assert_eq!(refused["hits"][0]["pack"], "std.sql");
+    // Each says of itself whose it is and what for.
+    for record in [masked, answer, refused] {
+        assert_eq!(record["session"], opened["session"]);
+    }
+    for record in [masked, refused] {
+        assert_eq!(record["purpose"], PURPOSE);
+    }
     sluice.stop().await;
 }
 

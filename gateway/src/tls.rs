@@ -1,0 +1,80 @@
+//! Connections out over TLS, and who is believed about the other side.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs::default_provider,
+    pki_types::{
+        CertificateDer,
+        pem::{self, PemObject},
+    },
+};
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Certificate authorities that are believed in place of the web's.
+#[derive(Debug, Clone)]
+pub struct Authorities(Arc<RootCertStore>);
+
+/// Why a file gives no certificate authorities.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthoritiesError {
+    /// It can't be read.
+    #[error("can't be read: {0}")]
+    Unreadable(std::io::Error),
+    /// It is no PEM (RFC 7468).
+    #[error("is not PEM: begin a certificate with `-----BEGIN CERTIFICATE-----`")]
+    NotPem,
+    /// It has no certificate.
+    #[error("has no certificate: it needs a `-----BEGIN CERTIFICATE-----` for each authority")]
+    Empty,
+    /// A certificate of it can't stand for an authority.
+    #[error("has a certificate that can't be used: {0}")]
+    Certificate(rustls::Error),
+}
+
+impl Authorities {
+    /// The certificates of a PEM file; whatever else it holds is passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthoritiesError`]: one certificate that can't be used is enough, so that none is missed in silence.
+    pub fn read(path: &Path) -> Result<Self, AuthoritiesError> {
+        let text = std::fs::read(path).map_err(AuthoritiesError::Unreadable)?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&text) {
+            let certificate = certificate.map_err(|_: pem::Error| AuthoritiesError::NotPem)?;
+            roots.add(certificate).map_err(AuthoritiesError::Certificate)?;
+        }
+        if roots.is_empty() {
+            return Err(AuthoritiesError::Empty);
+        }
+        Ok(Self(Arc::new(roots)))
+    }
+}
+
+/// Connects over http or https; who vouches for the other side is `authorities`, else the web's.
+///
+/// # Errors
+///
+/// TLS can't be set up, which is a mistake of the build.
+pub(crate) fn connector(authorities: Option<&Authorities>) -> Result<HttpsConnector<HttpConnector>, rustls::Error> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT));
+    let builder = match authorities {
+        None => HttpsConnectorBuilder::new().with_provider_and_webpki_roots(default_provider())?,
+        Some(Authorities(roots)) => HttpsConnectorBuilder::new().with_tls_config(
+            ClientConfig::builder_with_provider(Arc::new(default_provider()))
+                .with_safe_default_protocol_versions()?
+                .with_root_certificates(Arc::clone(roots))
+                .with_no_client_auth(),
+        ),
+    };
+    Ok(builder.https_or_http().enable_http1().enable_http2().wrap_connector(connector))
+}

@@ -1,0 +1,102 @@
+//! A certificate authority of a company's own, which no browser knows, and servers that show its certificates.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+/// The authority.
+#[derive(Debug)]
+pub struct Authority {
+    certificate: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// A new one.
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self { certificate: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
+    }
+
+    /// Its own certificate, as `ca_file` has it.
+    pub fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// What a server on 127.0.0.1 shows.
+    fn acceptor(&self) -> TlsAcceptor {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.certificate).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key.into())
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A listener on a free port of this machine, and its URL; over TLS with a certificate of the authority.
+pub(crate) async fn listen(authority: Option<&Authority>) -> (TcpListener, Option<TlsAcceptor>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let scheme = if authority.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+    (listener, authority.map(Authority::acceptor), url)
+}
+
+/// Answers every request on the listener until the task is ended.
+pub(crate) fn serve<A, F, B>(listener: TcpListener, tls: Option<TlsAcceptor>, answer: A) -> JoinHandle<()>
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            socket.set_nodelay(true).unwrap();
+            tokio::spawn(connection(socket, tls.clone(), answer.clone()));
+        }
+    })
+}
+
+async fn connection<A, F, B>(socket: TcpStream, tls: Option<TlsAcceptor>, answer: A)
+where
+    A: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
+    });
+    let http = hyper::server::conn::http1::Builder::new();
+    // Whoever goes away, or doesn't believe the certificate, is no failure of the server.
+    match tls {
+        None => drop(http.serve_connection(TokioIo::new(socket), service).await),
+        Some(tls) => {
+            if let Ok(socket) = tls.accept(socket).await {
+                let _ = http.serve_connection(TokioIo::new(socket), service).await;
+            }
+        }
+    }
+}
