@@ -278,6 +278,14 @@ impl Test {
 }
 
 impl How {
+    /// How many words it compares with.
+    pub(crate) fn words(&self) -> usize {
+        match self {
+            Self::AnyOf(words) | Self::Glob(words) => words.len(),
+            Self::Flag | Self::Number(..) => 0,
+        }
+    }
+
     /// Whether a text passes, negation left aside.
     pub(crate) fn holds(&self, text: &str) -> bool {
         match self {
