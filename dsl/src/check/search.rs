@@ -61,6 +61,7 @@ impl<'c> Ask<'c> {
     }
 
     /// Whether a world answers.
+    #[cfg(test)]
     pub(crate) fn answered_by(&self, world: &World) -> bool {
         self.possible(&|test| Truths::of(test.truth(world.facts())), Some(world)).yes
     }

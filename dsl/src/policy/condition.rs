@@ -89,6 +89,15 @@ impl Cond {
         }
     }
 
+    /// Whether a test speaks of such a field.
+    pub(crate) fn asks(&self, field: fn(&crate::fields::FieldInfo) -> bool) -> bool {
+        match self {
+            Self::Const(_) => false,
+            Self::Test(test) => field(test.field.info()),
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.asks(field)),
+        }
+    }
+
     /// The truth of a condition that asks nothing: of constants alone.
     pub(crate) fn constant(&self) -> Truth {
         match self {
