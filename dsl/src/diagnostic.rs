@@ -2,7 +2,7 @@
 
 use crate::codes::Code;
 use crate::syntax::tree::Span;
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -244,7 +244,7 @@ pub fn render(diagnostics: &[Diagnostic], sources: &[Arc<Source>], color: bool) 
             .primary_title(diagnostic.message.as_str())
             .id(diagnostic.code.id())
             .elements(Vec::<annotate_snippets::Padding>::new());
-        group = group.elements(snippets(diagnostic, sources));
+        group = places(diagnostic, sources).into_iter().fold(group, Group::element);
         if let Some(help) = &diagnostic.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
@@ -253,15 +253,14 @@ pub fn render(diagnostics: &[Diagnostic], sources: &[Arc<Source>], color: bool) 
     out
 }
 
+/// A place that a message marks in a file: how, where, its line and what is said there.
+type Mark<'a> = (AnnotationKind, &'a Span, usize, &'a str);
+
+/// A longer stretch of a file isn't laid out for a message.
+const MOST_SHOWN: usize = 64 * 1024;
+
 /// The places of a message: its own file first, then the other files that are involved.
-fn snippets<'a>(
-    diagnostic: &'a Diagnostic,
-    sources: &'a [Arc<Source>],
-) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
-    let within = |span: &Span, text: &str| {
-        let end = span.end.min(text.len()).max(span.start.min(text.len()));
-        span.start.min(end)..end
-    };
+fn places<'a>(diagnostic: &'a Diagnostic, sources: &'a [Arc<Source>]) -> Vec<Element<'a>> {
     let mut paths = vec![diagnostic.path.as_str()];
     for related in &diagnostic.related {
         if !paths.contains(&related.path.as_str()) {
@@ -271,33 +270,43 @@ fn snippets<'a>(
     let mut out = Vec::new();
     for (index, path) in paths.into_iter().enumerate() {
         let Some(source) = sources.iter().find(|s| s.path == path) else { continue };
-        let mut marks = Vec::new();
+        let mut marks: Vec<Mark<'_>> = Vec::new();
         if index == 0 {
-            marks.push((AnnotationKind::Primary, &diagnostic.span, diagnostic.label.as_str()));
+            marks.push((AnnotationKind::Primary, &diagnostic.span, diagnostic.line, &diagnostic.label));
         }
         for related in diagnostic.related.iter().filter(|related| related.path == path) {
-            marks.push((AnnotationKind::Context, &related.span, related.label.as_str()));
+            marks.push((AnnotationKind::Context, &related.span, related.line, &related.label));
         }
-        // The lines that are spoken of and no more: a long file is not laid out for each message.
-        let text = source.text.as_str();
-        let mut first = marks.iter().map(|(_, span, _)| span.start).min().unwrap_or(0).min(text.len());
-        while !text.is_char_boundary(first) {
-            first -= 1;
-        }
-        let mut last = marks.iter().map(|(_, span, _)| span.end).max().unwrap_or(0).clamp(first, text.len());
-        while !text.is_char_boundary(last) {
-            last += 1;
-        }
-        let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
-        let end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
-        let line = text[..start].matches('\n').count() + 1;
-        let shown = &text[start..end];
-        let marks = marks.into_iter().map(|(kind, span, label)| {
-            let within = within(&(span.start.saturating_sub(start)..span.end.saturating_sub(start)), shown);
-            if label.is_empty() { kind.span(within) } else { kind.span(within).label(label) }
-        });
-        let snippet = Snippet::source(shown).line_start(line).path(path);
-        out.push(snippet.annotations(marks));
+        let first = marks[0];
+        let shown = snippet(source, &marks).or_else(|| snippet(source, &marks[..1]));
+        let place = || Origin::path(path).line(first.2).char_column(if index == 0 { diagnostic.column } else { 1 });
+        out.push(shown.map_or_else(|| place().into(), Element::from));
     }
     out
+}
+
+/// The lines with these marks and those between them; None where that is too much to show.
+fn snippet<'a>(source: &'a Source, marks: &[Mark<'a>]) -> Option<Snippet<'a, Annotation<'a>>> {
+    let text = source.text.as_str();
+    let first = marks.iter().min_by_key(|(_, span, ..)| span.start)?;
+    let within = |at: usize| {
+        let mut at = at.min(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    let from = within(first.1.start);
+    let start = text[..from].rfind('\n').map_or(0, |newline| newline + 1);
+    let last = within(marks.iter().map(|(_, span, ..)| span.end).max()?).max(from);
+    let end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
+    if end - start > MOST_SHOWN {
+        return None;
+    }
+    let marks = marks.iter().map(|(kind, span, _, label)| {
+        let begin = within(span.start).max(start);
+        let place = begin - start..within(span.end).max(begin) - start;
+        if label.is_empty() { kind.span(place) } else { kind.span(place).label(*label) }
+    });
+    Some(Snippet::source(&text[start..end]).line_start(first.2.max(1)).path(source.path.as_str()).annotations(marks))
 }

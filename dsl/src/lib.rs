@@ -19,6 +19,7 @@
 
 mod check;
 pub mod codes;
+pub mod cost;
 pub mod diagnostic;
 pub mod fields;
 pub mod fix;

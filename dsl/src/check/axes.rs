@@ -4,7 +4,7 @@ use super::worlds::{Channel, Choice, Setting, SqlState};
 use crate::fields::{FieldId, FieldType, PROTOCOLS, SQL_PROTOCOLS};
 use crate::policy::condition::{Cond, How, Test};
 use sluice_engine::PathStep;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 /// States of the globs of one field that are visited before the values count as not all.
 const MOST_STATES: usize = 4_000;
@@ -146,6 +146,20 @@ fn by_vector(tests: &[&Test], texts: impl Iterator<Item = String>) -> Vec<String
     texts.filter(|text| seen.insert(vector(tests, text))).collect()
 }
 
+/// The same where no test has a glob: lists may be long, so each word is looked up and not compared with all others.
+fn by_lists(tests: &[&Test], texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lists: HashMap<&str, BTreeSet<usize>> = HashMap::new();
+    for (index, test) in tests.iter().enumerate() {
+        if let How::AnyOf(words) = &test.how {
+            for word in words {
+                lists.entry(word).or_default().insert(index);
+            }
+        }
+    }
+    let mut seen = BTreeSet::new();
+    texts.filter(|text| seen.insert(lists.get(text.as_str()).cloned().unwrap_or_default())).collect()
+}
+
 /// One set for each union of vectors, the empty set last.
 fn subsets(tests: &[&Test], texts: &[String], complete: &mut bool) -> Vec<Vec<String>> {
     const MOST_TEXTS: usize = 8;
@@ -215,11 +229,13 @@ fn texts(tests: &[&Test], complete: &mut bool) -> Vec<String> {
     }
     // A text like none that is named.
     let mut fresh = "other".to_owned();
-    while plain[1..].contains(&fresh) {
+    let named: HashSet<&str> = plain[1..].iter().map(String::as_str).collect();
+    while named.contains(fresh.as_str()) {
         fresh.push('x');
     }
     plain[0] = fresh;
-    let found = by_vector(tests, plain.into_iter().filter(|text| !text.is_empty()));
+    let plain = plain.into_iter().filter(|text| !text.is_empty());
+    let found = if globs == 0 { by_lists(tests, plain) } else { by_vector(tests, plain) };
     let mut seen: BTreeSet<Vec<bool>> = found.iter().map(|text| vector(tests, text)).collect();
     let mut out = found;
     if globs > 0 {

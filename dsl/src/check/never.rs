@@ -40,17 +40,21 @@ impl Whole<'_, '_> {
     /// Says which parts of a rule exclude each other.
     pub(crate) fn unreachable(&self, rule: &Analysed<'_>) {
         let parts = self.parts(rule);
-        // The fewest that exclude each other: each is left out where the others do without it.
+        // The fewest that exclude each other: what the others do without is left out, in large pieces first.
         let mut left: Vec<&Part> = parts.iter().collect();
-        let mut at = 0;
-        while at < left.len() {
-            let mut fewer = left.clone();
-            fewer.remove(at);
-            if matches!(self.search.find(&together(&fewer)), Answer::No) {
-                left = fewer;
-            } else {
-                at += 1;
+        let mut size = left.len();
+        while size > 0 {
+            let mut at = 0;
+            while at < left.len() {
+                let mut fewer = left.clone();
+                fewer.drain(at..(at + size).min(left.len()));
+                if !fewer.is_empty() && matches!(self.search.find(&together(&fewer)), Answer::No) {
+                    left = fewer;
+                } else {
+                    at += size;
+                }
             }
+            size /= 2;
         }
         let name = &rule.rule.name;
         let source = |unit: usize| &self.checker.loaded.units[unit].source;

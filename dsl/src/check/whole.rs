@@ -7,13 +7,15 @@ use super::search::{Answer, Ask, Search};
 use super::worlds::{Setting, World};
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
+use crate::policy::condition::Truth;
 use crate::policy::{Effect, HitAction, Policy, Relax};
 use sluice_engine::{Action, Matcher, PatternSpec};
+use std::collections::{BTreeSet, HashMap};
 
 /// Steps of all searches together: what a large rule set may take of them, about a second.
 const MOST_STEPS: usize = 2_000_000;
 /// Pairs of rules that are compared.
-const MOST_PAIRS: usize = 1_000_000;
+const MOST_PAIRS: usize = 5_000_000;
 
 /// What all of these checks share.
 pub(crate) struct Whole<'c, 'a> {
@@ -44,15 +46,7 @@ pub(crate) fn analyse<'a>(checker: &Checker<'a>, rules: &[Analysed<'a>], decoded
             Answer::Unknown => whole.relaxed(rule),
         }
     }
-    let mut pairs = 0;
-    for weak in &acting {
-        for strong in rules {
-            pairs += 1;
-            if pairs <= MOST_PAIRS && whole.shadowed(weak, strong) {
-                break;
-            }
-        }
-    }
+    whole.shadows(&acting);
     for acting in &acting {
         whole.channels(acting);
     }
@@ -75,12 +69,49 @@ fn acts_unless<'c>(rule: &'c Analysed<'_>, counts: impl Fn(&Relax) -> bool) -> A
     Ask::All(std::iter::once(Ask::Holds(&rule.lowered.holds)).chain(relaxed).collect())
 }
 
+/// Whether the rule acts in this world: what [`acts`] asks, of one request.
+fn acts_in(rule: &Analysed<'_>, world: &World) -> bool {
+    let facts = world.facts();
+    matches!(rule.lowered.holds.truth(facts), Truth::True | Truth::Unknown)
+        && !rule.lowered.relaxed.iter().any(|relax| relax.condition.truth(facts) == Truth::True)
+}
+
 impl Whole<'_, '_> {
+    /// Compares each rule with those that may leave nothing to it: those that refuse requests, and those that search for the
+    /// same.
+    fn shadows(&self, acting: &[Acting<'_, '_>]) {
+        let refuses = |rule: &&Analysed<'_>| matches!(rule.lowered.effect, Effect::Facts(HitAction::Block { .. }));
+        let blocks: Vec<_> = self.rules.iter().filter(refuses).collect();
+        // Columns are compared by name, all else as a whole.
+        let key = |spec: &PatternSpec| match &spec.matcher {
+            Matcher::Column(_) => "column".to_owned(),
+            other => format!("{other:?}"),
+        };
+        let mut searching: HashMap<String, Vec<&Analysed<'_>>> = HashMap::new();
+        for rule in self.rules {
+            let keys: BTreeSet<String> = rule.specs.iter().map(key).collect();
+            keys.into_iter().for_each(|key| searching.entry(key).or_default().push(rule));
+        }
+        let mut pairs = 0;
+        for weak in acting {
+            let same = weak.rule.specs.first().and_then(|spec| searching.get(&key(spec)));
+            for strong in blocks.iter().chain(same.into_iter().flatten()) {
+                pairs += 1;
+                if pairs > MOST_PAIRS {
+                    return;
+                }
+                if self.shadowed(weak, strong) {
+                    break;
+                }
+            }
+        }
+    }
+
     /// Says where `strong` acts whenever `weak` would, and leaves nothing to it.
     fn shadowed(&self, weak: &Acting<'_, '_>, strong: &Analysed<'_>) -> bool {
         let Some(how) = void(weak.rule, strong) else { return false };
         // Most pairs differ in the first request that comes to mind.
-        if !acts(strong).answered_by(&weak.world) {
+        if !acts_in(strong, &weak.world) {
             return false;
         }
         let ask = Ask::All(vec![acts_without_exceptions(weak.rule), acts(strong).not()]);

@@ -89,6 +89,15 @@ impl Cond {
         }
     }
 
+    /// Whether a test speaks of such a field.
+    pub(crate) fn asks(&self, field: fn(&crate::fields::FieldInfo) -> bool) -> bool {
+        match self {
+            Self::Const(_) => false,
+            Self::Test(test) => field(test.field.info()),
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.asks(field)),
+        }
+    }
+
     /// The truth of a condition that asks nothing: of constants alone.
     pub(crate) fn constant(&self) -> Truth {
         match self {
@@ -278,6 +287,14 @@ impl Test {
 }
 
 impl How {
+    /// How many words it compares with.
+    pub(crate) fn words(&self) -> usize {
+        match self {
+            Self::AnyOf(words) | Self::Glob(words) => words.len(),
+            Self::Flag | Self::Number(..) => 0,
+        }
+    }
+
     /// Whether a text passes, negation left aside.
     pub(crate) fn holds(&self, text: &str) -> bool {
         match self {

@@ -137,6 +137,10 @@ impl Policy {
         Self { inner: Arc::new(compiled) }
     }
 
+    pub(crate) fn compiled(&self) -> &Compiled {
+        &self.inner
+    }
+
     /// `sha256:` and hexadecimal digits, over the text of every file and pack used; equal texts give equal digests,
     /// wherever they lie.
     #[must_use]

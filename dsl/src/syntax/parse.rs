@@ -232,12 +232,22 @@ fn characters(source: &Source, tokens: &[Token]) -> Vec<Diagnostic> {
         .collect()
 }
 
+/// The beginning of a line: enough to say what stands there.
+fn beginning(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    let mut end = line.len().min(4096);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    &line[..end]
+}
+
 fn syntax(source: &Source, start: usize, next: usize, error: &pest::error::Error<Rule>) -> Diagnostic {
     let at = start
         + match error.location {
             pest::error::InputLocation::Pos(at) | pest::error::InputLocation::Span((at, _)) => at,
         };
-    let found = tokens(source.text[at..next].lines().next().unwrap_or_default()).into_iter().next();
+    let found = tokens(beginning(&source.text[at..next])).into_iter().next();
     let (at, end) = match &found {
         Some(token) if at < next => (at, at + token.span.end),
         // The place is after the last word of the item, not where the next one begins.

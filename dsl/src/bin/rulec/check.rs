@@ -44,7 +44,11 @@ pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
         }
         compilation = compile_files(&files, &options);
     }
-    print(&render(&compilation, args.format, std::io::stdout().is_terminal()))?;
+    match print(&render(&compilation, args.format, std::io::stdout().is_terminal())) {
+        // Who reads no further still gets the verdict.
+        Ok(()) | Err(Failure::ClosedPipe) => {}
+        Err(failure) => return Err(failure),
+    }
     if could_not(&compilation) {
         return Err(Failure::Told);
     }

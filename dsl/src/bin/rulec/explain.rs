@@ -1,25 +1,80 @@
-//! `rulec explain`
+//! `rulec explain`: a code of a message, or what rules cost.
 
-use crate::output::{Failure, print};
+use crate::check::compile;
+use crate::output::{Failure, Format, print};
 use sluice_dsl::Code;
+use sluice_dsl::cost::{self, ScopeCost};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The code, or its name in words.
-    code: String,
+    /// A code, such as E031, or its name in words; or files and directories with rules.
+    #[arg(required = true)]
+    what: Vec<String>,
+    /// How the cost of rules is written; `json` is an object a line.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
 pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
-    let Some(code) = Code::find(&args.code) else {
-        let near = Code::ALL.iter().flat_map(|code| [code.id(), code.name()]);
-        let near = sluice_dsl::fields::nearest(&args.code, near);
-        let help = near
-            .map_or_else(|| "codes look like `E031` or `W004`".to_owned(), |near| format!("did you mean `{near}`?"));
-        return Err(Failure::Because(format!("there is no code `{}`; {help}", args.code)));
-    };
-    print(&page(code))?;
+    let [what] = &args.what[..] else { return costs(args) };
+    if let Some(code) = Code::find(what) {
+        print(&page(code))?;
+        return Ok(false);
+    }
+    if std::path::Path::new(what).exists() {
+        return costs(args);
+    }
+    let near = Code::ALL.iter().flat_map(|code| [code.id(), code.name()]);
+    let near = sluice_dsl::fields::nearest(what, near);
+    let help =
+        near.map_or_else(|| "codes look like `E031` or `W004`".to_owned(), |near| format!("did you mean `{near}`?"));
+    Err(Failure::Because(format!("there is no code and no file `{what}`; {help}")))
+}
+
+/// What the rules cost, scope by scope.
+fn costs(args: &Args) -> Result<bool, Failure> {
+    let paths: Vec<PathBuf> = args.what.iter().map(PathBuf::from).collect();
+    let (compilation, _) = compile(&paths, args.format)?;
+    let costs = cost::costs(&compilation);
+    let mut out = String::new();
+    let mut last = None;
+    for cost in &costs {
+        if args.format != Format::Full {
+            let _ = writeln!(out, "{}", serde_json::to_string(cost).unwrap_or_default());
+            continue;
+        }
+        let scope = (cost.scope.as_deref(), cost.path.as_str());
+        if last != Some(scope) {
+            let _ = match cost.scope.as_deref() {
+                Some(name) => writeln!(out, "scope {name} ({}:{})", cost.path, cost.line),
+                None => writeln!(out, "everywhere"),
+            };
+            last = Some(scope);
+        }
+        let _ = writeln!(out, "  {}", sentence(cost));
+    }
+    print(&out)?;
     Ok(false)
+}
+
+fn sentence(cost: &ScopeCost) -> String {
+    let mut out = if cost.response { "responses: ".to_owned() } else { "requests:  ".to_owned() };
+    let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    if !cost.facts.is_empty() {
+        out += &format!("{} by facts", plural(cost.facts.len(), "rule"));
+        out += if cost.searching.is_empty() { "" } else { ", " };
+    }
+    if !cost.searching.is_empty() {
+        out += &format!("{} on {}", plural(cost.searching.len(), "rule"), plural(cost.patterns, "pattern"));
+    }
+    out += if cost.parses_sql { "; SQL is parsed" } else { "" };
+    if let Some(longest) = &cost.longest {
+        out += &format!("; up to {} wait: {} of `{}`", plural(cost.held, "byte"), longest.bytes, longest.pattern);
+        out += &if cost.window > 0 { format!(" and a window of {}", cost.window) } else { String::new() };
+    }
+    out
 }
 
 /// The explanation as people read it on a terminal: headings alone on their line, rules indented.

@@ -52,21 +52,38 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    let ended = std::panic::catch_unwind(|| match cli.command {
+    ExitCode::from(code(|| match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Scan(args) => scan::run(*args),
         Command::Fmt(args) => fmt::run(&args),
         Command::Explain(args) => explain::run(&args),
-    });
-    match ended {
-        Ok(Ok(findings)) => ExitCode::from(u8::from(findings)),
-        Ok(Err(Failure::ClosedPipe)) => ExitCode::SUCCESS,
-        Ok(Err(Failure::Told)) => ExitCode::from(2),
+    }))
+}
+
+/// How a command ended, as the program says it to its caller. A defect is no verdict on the rules, so it is never 0 or 1.
+fn code(command: impl FnOnce() -> Result<bool, Failure> + std::panic::UnwindSafe) -> u8 {
+    match std::panic::catch_unwind(command) {
+        Ok(Ok(findings)) => u8::from(findings),
+        Ok(Err(Failure::ClosedPipe)) => 0,
+        Ok(Err(Failure::Told)) | Err(_) => 2,
         Ok(Err(Failure::Because(reason))) => {
             output::complain(&format!("rulec: {reason}"));
-            ExitCode::from(2)
+            2
         }
-        Err(_) => ExitCode::from(2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_exit_code_2_and_no_verdict() {
+        assert_eq!(code(|| panic!("a defect")), 2);
+        assert_eq!(code(|| Ok(true)), 1);
+        assert_eq!(code(|| Ok(false)), 0);
+        assert_eq!(code(|| Err(Failure::Told)), 2);
+        assert_eq!(code(|| Err(Failure::ClosedPipe)), 0);
     }
 }
