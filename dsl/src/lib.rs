@@ -24,6 +24,7 @@ pub mod fields;
 pub mod fix;
 pub mod format;
 mod load;
+mod places;
 pub mod policy;
 pub mod sql;
 pub mod syntax;
@@ -74,6 +75,8 @@ pub struct Compilation {
     pub files: Vec<CheckedFile>,
     /// All files that were read, imports included; for rendering.
     pub sources: Vec<Arc<Source>>,
+    /// Where the rules of the policy stand, in its order.
+    pub(crate) places: Vec<places::RulePlaces>,
 }
 
 /// A file that was given to the compiler.

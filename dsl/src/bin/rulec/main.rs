@@ -8,6 +8,7 @@ mod explain;
 mod files;
 mod fix;
 mod fmt;
+mod junit;
 mod output;
 mod scan;
 mod test;
