@@ -20,6 +20,7 @@
 mod check;
 pub mod codes;
 pub mod diagnostic;
+pub mod difference;
 pub mod fields;
 pub mod fix;
 pub mod format;

@@ -2,9 +2,9 @@
 
 mod compare;
 mod coverage;
-mod exchange;
-mod given;
-mod seen;
+pub(crate) mod exchange;
+pub(crate) mod given;
+pub(crate) mod seen;
 
 pub use compare::{Change, Compared};
 pub use coverage::{Count, Coverage, Missed, MissedKind, coverage};
@@ -49,7 +49,7 @@ pub fn run(compilation: &Compilation, filter: Option<&str>) -> Vec<TestOutcome> 
 }
 
 /// The tests of the given files whose name contains `filter`.
-fn tests<'c>(
+pub(crate) fn tests<'c>(
     compilation: &'c Compilation,
     filter: Option<&'c str>,
 ) -> impl Iterator<Item = (&'c Source, &'c Span, &'c Test)> {
@@ -62,7 +62,7 @@ fn tests<'c>(
 }
 
 /// The directions in which a test runs.
-fn directions(test: &Test) -> &'static [Direction] {
+pub(crate) fn directions(test: &Test) -> &'static [Direction] {
     match test.direction.value {
         Direction::Both => &[Direction::Request, Direction::Response],
         Direction::Request => &[Direction::Request],

@@ -2,7 +2,7 @@
 
 mod actions;
 mod anchors;
-mod axes;
+pub(crate) mod axes;
 mod conditions;
 mod conflicts;
 mod lints;
@@ -11,14 +11,14 @@ mod names;
 mod never;
 mod patterns;
 mod places;
-mod samples;
-mod search;
+pub(crate) mod samples;
+pub(crate) mod search;
 mod suppress;
 mod tests;
-mod trial;
+pub(crate) mod trial;
 mod uncovered;
 mod whole;
-mod worlds;
+pub(crate) mod worlds;
 
 use crate::codes::Code;
 use crate::diagnostic::{Diagnostic, Severity, locate};

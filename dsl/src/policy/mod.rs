@@ -82,7 +82,7 @@ pub(crate) enum Effect {
 }
 
 /// `decode tool … arg … as sql`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Decode {
     pub(crate) tool: String,
     pub(crate) path: JsonPath,
@@ -180,6 +180,21 @@ impl Policy {
     /// Every rule as it was lowered, in the same order.
     pub(crate) fn lowered(&self) -> &[Lowered] {
         &self.inner.rules
+    }
+
+    /// What each rule searches for and does about it, in the same order.
+    pub(crate) fn searched(&self) -> &[(Vec<PatternSpec>, Option<Action>)] {
+        &self.inner.searched
+    }
+
+    /// Where tools keep their SQL.
+    pub(crate) fn decodes(&self) -> &[Decode] {
+        &self.inner.decodes
+    }
+
+    /// The index of the rule behind a rule of the engine.
+    pub(crate) fn index(&self, id: RuleId) -> usize {
+        self.inner.by_engine[id.index()]
     }
 
     /// The engine's rules for requests, whatever their scopes and conditions: for tools that have bytes and no session.

@@ -75,7 +75,10 @@ impl<'a> Exchange<'a> {
             for hit in self.session.decide(&self.request) {
                 let action = match hit.action {
                     HitAction::Block { .. } => Did::Block,
-                    HitAction::Approve { .. } => Did::Approve,
+                    HitAction::Approve { .. } => {
+                        seen.approvals.push(hit.action.clone());
+                        Did::Approve
+                    }
                     HitAction::Alert => Did::Alert,
                 };
                 seen.note(action, &hit.rule.pack, &hit.rule.name);

@@ -1,11 +1,13 @@
 //! What was seen in one run: which rules did what, and what came out.
 
 use super::compare::{Change, Compared, compare};
-use crate::policy::Policy;
+use crate::policy::{HitAction, Policy};
 use crate::syntax::tree::{Expect, Test};
 use bytes::Bytes;
 use sluice_engine::{ActionKind, Decision, Sink};
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::ops::Range;
 
 /// What a rule did, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +47,10 @@ pub(crate) struct Seen {
     pub(crate) did: BTreeSet<(Did, String, String)>,
     /// The rules with the patterns that they acted on: pack, rule, pattern.
     pub(crate) matched: BTreeSet<(String, String, String)>,
+    /// What masks claimed: the index of the rule in its policy, and bytes of the input.
+    pub(crate) claims: Vec<(usize, Range<u64>)>,
+    /// The approvals that were asked for.
+    pub(crate) approvals: Vec<HitAction>,
     /// Why the stream stopped, where that was no rule's doing.
     pub(crate) stopped: Option<String>,
 }
@@ -52,7 +58,8 @@ pub(crate) struct Seen {
 impl Seen {
     pub(super) fn of(policy: Policy, input: Bytes) -> Self {
         let (output, did, matched) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        Self { policy, input, output, did, matched, stopped: None }
+        let (claims, approvals) = (Vec::new(), Vec::new());
+        Self { policy, input, output, did, matched, claims, approvals, stopped: None }
     }
 
     pub(super) fn note(&mut self, did: Did, pack: &str, rule: &str) {
@@ -111,7 +118,25 @@ impl Seen {
 
     /// In words. Bytes of the input are shown only where the test's expectation has them too: they may be a value that
     /// should have been masked.
-    pub(super) fn describe(&self, test: &Test) -> String {
+    pub(crate) fn describe(&self, test: &Test) -> String {
+        let compared = self.compared(test).unwrap_or_else(|| compare("", &self.output));
+        let shown = compared.iter().filter(|part| part.change != Change::Expected);
+        self.in_words(&shown.map(|part| part.text.as_str()).collect::<String>())
+    }
+
+    /// In words, with all that came out and what approvals ask for: for input that was made up.
+    pub(crate) fn describe_all(&self) -> String {
+        let mut words = self.in_words(&String::from_utf8_lossy(&self.bytes()));
+        for approval in self.approvals.iter().filter(|_| self.strongest() == Some(Did::Approve)) {
+            if let HitAction::Approve { by, count, ttl, .. } = approval {
+                // A String takes every write.
+                let _ = write!(words, ", {count} of {} for {} s", by.join(", "), ttl.as_secs());
+            }
+        }
+        words
+    }
+
+    fn in_words(&self, output: &str) -> String {
         let rules = |did: Did| {
             let names: Vec<&str> =
                 self.did.iter().filter(|(done, ..)| *done == did).map(|(_, _, rule)| rule.as_str()).collect();
@@ -119,12 +144,7 @@ impl Seen {
         };
         let text = match self.strongest() {
             None => "pass".to_owned(),
-            Some(Did::Mask) => {
-                let compared = self.compared(test).unwrap_or_else(|| compare("", &self.output));
-                let shown = compared.iter().filter(|part| part.change != Change::Expected);
-                let shown: String = shown.map(|part| part.text.as_str()).collect();
-                format!("mask {shown:?} by {}", rules(Did::Mask))
-            }
+            Some(Did::Mask) => format!("mask {output:?} by {}", rules(Did::Mask)),
             Some(did) => format!("{} by {}", did.word(), rules(did)),
         };
         match &self.stopped {
@@ -149,6 +169,9 @@ impl Sink for Seen {
             ActionKind::Mask => Did::Mask,
             ActionKind::Block => Did::Block,
         };
+        if did == Did::Mask {
+            self.claims.push((self.policy.index(decision.rule), decision.span.clone()));
+        }
         let rule = self.policy.rule(decision.rule);
         let (pack, rule) = (rule.pack.clone(), rule.name.clone());
         self.did.insert((did, pack.clone(), rule.clone()));
