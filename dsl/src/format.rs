@@ -14,9 +14,9 @@ const CLAUSES: &[&str] =
 /// The text in the one style, every comment kept. Formatting twice changes nothing more.
 ///
 /// # Errors
-/// What is wrong with the syntax, if anything is.
+/// What is wrong with the syntax, if anything is, at places of a file called `<text>`.
 pub fn format(source: &str) -> Result<String, Vec<Diagnostic>> {
-    let parsed = parse(&Source { path: String::new(), text: source.to_owned() });
+    let parsed = parse(&Source { path: "<text>".to_owned(), text: source.to_owned() });
     if !parsed.diagnostics.is_empty() {
         return Err(parsed.diagnostics);
     }

@@ -21,10 +21,12 @@ mod check;
 pub mod codes;
 pub mod cost;
 pub mod diagnostic;
+pub mod difference;
 pub mod fields;
 pub mod fix;
 pub mod format;
 mod load;
+mod places;
 pub mod policy;
 pub mod sql;
 pub mod syntax;
@@ -75,6 +77,8 @@ pub struct Compilation {
     pub files: Vec<CheckedFile>,
     /// All files that were read, imports included; for rendering.
     pub sources: Vec<Arc<Source>>,
+    /// Where the rules of the policy stand, in its order.
+    pub(crate) places: Vec<places::RulePlaces>,
 }
 
 /// A file that was given to the compiler.

@@ -1,59 +1,10 @@
 //! The binary from outside: exit codes, streams, pipes and memory.
 
+mod common;
+
+use common::{STAFF, code, file, rulec, run, std_rules, text};
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-
-fn rulec() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_rulec"))
-}
-
-fn std_rules(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/std").join(name)
-}
-
-fn run(args: &[&str], input: &[u8]) -> Output {
-    let mut child = rulec()
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("rulec starts");
-    let mut stdin = child.stdin.take().expect("piped");
-    let input = input.to_vec();
-    let writer = std::thread::spawn(move || {
-        // The program may end before it has read all.
-        let _ = stdin.write_all(&input);
-    });
-    let output = child.wait_with_output().expect("rulec ends");
-    writer.join().expect("writer");
-    output
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("no signal")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn file(directory: &tempfile::TempDir, name: &str, content: &str) -> String {
-    let path = directory.path().join(name);
-    std::fs::write(&path, content).expect("written");
-    path.display().to_string()
-}
-
-const STAFF: &str = r#"language 1
-pattern staff_id = /\bEMP-[0-9]{6}\b/
-rule mask_staff { on response match staff_id then mask redact(with: "[staff]") }
-test "a badge is masked" {
-  given response { protocol mcp target "hr" }
-  send "badge EMP-004711 ok"
-  expect mask "badge [staff] ok" by mask_staff
-}
-"#;
+use std::process::Stdio;
 
 #[test]
 fn the_standard_packs_are_clean_and_pass_their_tests() {

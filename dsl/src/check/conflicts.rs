@@ -2,9 +2,8 @@
 //! where both rules hold for one request and were seen to claim one value.
 
 use super::lower::Analysed;
-use super::samples;
 use super::search::{Answer, Ask};
-use super::trial::Trial;
+use super::trial::{self, Trial};
 use super::whole::{Whole, acts};
 use super::worlds::World;
 use crate::codes::Code;
@@ -12,7 +11,7 @@ use crate::diagnostic::{Applicability, Diagnostic, Fix};
 use crate::fields::SQL_PROTOCOLS;
 use crate::policy::{Effect, SessionPolicy};
 use crate::syntax::tree::{ActionKind, Span};
-use sluice_engine::{Action, Decision, Mask, Matcher, PathStep, PatternSpec, RuleId};
+use sluice_engine::{Action, Decision, Mask, RuleId};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,47 +79,9 @@ fn meetings(whole: &Whole<'_, '_>, masks: &[Masking<'_, '_>]) -> BTreeMap<(usize
     out
 }
 
-/// Values of every pattern, as they stand and where each path and column would have them.
+/// Values of every pattern of the masks.
 fn trials(masks: &[Masking<'_, '_>]) -> Vec<Trial> {
-    let mut specs: Vec<&PatternSpec> = Vec::new();
-    for spec in masks.iter().flat_map(|mask| &mask.rule.specs) {
-        if !specs.contains(&spec) {
-            specs.push(spec);
-        }
-    }
-    let mut values = vec!["any value".to_owned()];
-    for spec in &specs {
-        // A word that must stand near may stand behind.
-        let near = spec.near.as_ref().and_then(|near| near.words.first());
-        let values_of = samples::values(spec).into_iter();
-        values.extend(values_of.map(|value| near.map_or(value.clone(), |word| format!("{value} {word}"))));
-    }
-    let mut out: Vec<Trial> = values.iter().map(|text| Trial { text: text.clone(), column: None }).collect();
-    for spec in &specs {
-        match &spec.matcher {
-            Matcher::Column(names) => {
-                for (name, value) in names.iter().take(1).flat_map(|name| values.iter().map(move |value| (name, value)))
-                {
-                    out.push(Trial { text: value.clone(), column: Some(name.clone()) });
-                    out.push(Trial { text: serde_json::json!({ name: value }).to_string(), column: None });
-                }
-            }
-            Matcher::Json(path) => out.extend(values.iter().map(|value| {
-                let document = path.steps.iter().rev().fold(serde_json::json!(value), |inner, step| match step {
-                    PathStep::Key(key) => serde_json::json!({ key.as_str(): inner }),
-                    PathStep::Index(index) => {
-                        let mut items = vec![serde_json::Value::Null; *index];
-                        items.push(inner);
-                        serde_json::Value::Array(items)
-                    }
-                    PathStep::Any => serde_json::json!({ "any": inner }),
-                    PathStep::Descend => inner,
-                });
-                Trial { text: document.to_string(), column: None }
-            })),
-            Matcher::Regex(_) | Matcher::Words { .. } => {}
-        }
-    }
+    let mut out = trial::of(masks.iter().flat_map(|mask| &mask.rule.specs));
     out.truncate(MOST_TRIALS);
     out
 }

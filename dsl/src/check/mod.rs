@@ -2,7 +2,7 @@
 
 mod actions;
 mod anchors;
-mod axes;
+pub(crate) mod axes;
 mod conditions;
 mod conflicts;
 mod lints;
@@ -10,14 +10,15 @@ mod lower;
 mod names;
 mod never;
 mod patterns;
-mod samples;
-mod search;
+mod places;
+pub(crate) mod samples;
+pub(crate) mod search;
 mod suppress;
 mod tests;
-mod trial;
+pub(crate) mod trial;
 mod uncovered;
 mod whole;
-mod worlds;
+pub(crate) mod worlds;
 
 use crate::codes::Code;
 use crate::diagnostic::{Diagnostic, Severity, locate};
@@ -79,6 +80,7 @@ pub(crate) fn compile(mut loaded: Loaded, options: &CompileOptions) -> Compilati
     if let Some(policy) = &policy {
         whole::analyse(&checker, &lowering.rules, lowering.decoded, policy);
     }
+    let places = if policy.is_some() { places::places(&checker, &lowering.rules) } else { Vec::new() };
     let mut diagnostics = checker.diagnostics.into_inner();
     suppress::apply(&loaded, &mut diagnostics);
     locate(&mut diagnostics, loaded.units.iter().map(|unit| &*unit.source));
@@ -88,5 +90,5 @@ pub(crate) fn compile(mut loaded: Loaded, options: &CompileOptions) -> Compilati
     let files =
         files.map(|u| CheckedFile { source: u.source.clone(), pack: u.pack.clone(), tree: u.tree.clone() }).collect();
     let sources = loaded.units.iter().map(|u| u.source.clone()).collect();
-    Compilation { policy, diagnostics, files, sources }
+    Compilation { policy, diagnostics, files, sources, places }
 }

@@ -36,7 +36,7 @@ pub(crate) fn values(spec: &PatternSpec) -> Vec<String> {
 }
 
 /// The text, or one near it that the validators accept: with other check digits, with a host name that ends as host names do.
-fn repaired(spec: &PatternSpec, text: String) -> Option<String> {
+pub(crate) fn repaired(spec: &PatternSpec, text: String) -> Option<String> {
     let accepted = |text: &str| spec.validators.iter().all(|validator| validator.accepts(text.as_bytes()));
     if accepted(&text) {
         return Some(text);

@@ -24,6 +24,7 @@ pub(crate) enum Answer {
 }
 
 /// What is asked of a world.
+#[derive(Clone)]
 pub(crate) enum Ask<'c> {
     /// A rule's condition lets it act; what can't be told does.
     Holds(&'c Cond),
@@ -170,6 +171,11 @@ impl Search {
     /// At most so many steps in all; after them every answer is "unknown".
     pub(crate) fn new(setting: Setting, steps: usize) -> Self {
         Self { setting, steps: Cell::new(steps) }
+    }
+
+    /// The steps that are left.
+    pub(crate) fn left(&self) -> usize {
+        self.steps.get()
     }
 
     /// Looks for a world that answers.

@@ -2,8 +2,8 @@
 
 use super::axes::collect;
 use crate::fields::{FieldId, SQL_PROTOCOLS};
-use crate::policy::condition::{Cond, Facts, View};
-use crate::policy::{RequestFacts, SessionFacts, UserKind};
+use crate::policy::condition::{Cond, Facts, View, glob};
+use crate::policy::{Decode, RequestFacts, SessionFacts, UserKind};
 use crate::sql::SqlFacts;
 use sluice_engine::{JsonPath, PathStep};
 use std::collections::BTreeSet;
@@ -219,6 +219,22 @@ impl World {
             SqlState::Unparsable => request.sql = Some("this is no SQL".into()),
             SqlState::Parsed => request.sql = Some(statements(&self.sql)?),
         }
+        Some(request)
+    }
+
+    /// The same; the SQL of a tool stands in its arguments, where `decode` says.
+    pub(crate) fn request_through(&self, decode: &Decode) -> Option<RequestFacts> {
+        let sql = match self.sql_state {
+            _ if self.channel() != Some(Channel::Tool) => return None,
+            SqlState::None => return None,
+            SqlState::Unparsable => "this is no SQL".to_owned(),
+            SqlState::Parsed => statements(&self.sql)?,
+        };
+        let mut request = RequestFacts { now: Some(self.now.clone()), ..self.request.clone() };
+        if !request.tool_name.as_ref().is_some_and(|tool| glob(&decode.tool, tool)) {
+            request.tool_name = Some(decode.tool.replace(['*', '?'], "x"));
+        }
+        put(request.tool_args.get_or_insert_with(|| serde_json::json!({})), &decode.path.steps, sql);
         Some(request)
     }
 

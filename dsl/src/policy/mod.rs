@@ -82,7 +82,7 @@ pub(crate) enum Effect {
 }
 
 /// `decode tool … arg … as sql`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Decode {
     pub(crate) tool: String,
     pub(crate) path: JsonPath,
@@ -181,6 +181,26 @@ impl Policy {
         &self.inner.infos
     }
 
+    /// Every rule as it was lowered, in the same order.
+    pub(crate) fn lowered(&self) -> &[Lowered] {
+        &self.inner.rules
+    }
+
+    /// What each rule searches for and does about it, in the same order.
+    pub(crate) fn searched(&self) -> &[(Vec<PatternSpec>, Option<Action>)] {
+        &self.inner.searched
+    }
+
+    /// Where tools keep their SQL.
+    pub(crate) fn decodes(&self) -> &[Decode] {
+        &self.inner.decodes
+    }
+
+    /// The index of the rule behind a rule of the engine.
+    pub(crate) fn index(&self, id: RuleId) -> usize {
+        self.inner.by_engine[id.index()]
+    }
+
     /// The engine's rules for requests, whatever their scopes and conditions: for tools that have bytes and no session.
     #[must_use]
     pub fn request_patterns(&self) -> RuleSet {
@@ -232,6 +252,15 @@ pub struct SessionPolicy {
 /// The SQL of a request: none, or texts, each parsed or not.
 struct Sql {
     texts: Vec<Result<SqlFacts, ()>>,
+}
+
+impl Sql {
+    /// The views of a request: one for each of its SQL texts, or one without.
+    fn views<'a>(&'a self, facts: &'a RequestFacts, now: &'a jiff::ZonedDateTime) -> impl Iterator<Item = View<'a>> {
+        let without = std::iter::once(None).filter(|_| self.texts.is_empty());
+        let with = self.texts.iter().map(|text| Some(text.as_ref().map_err(|error| *error)));
+        without.chain(with).map(move |sql| View { facts, sql, now })
+    }
 }
 
 impl SessionPolicy {
@@ -296,15 +325,22 @@ impl SessionPolicy {
         sql: &'a Sql,
         now: &'a jiff::ZonedDateTime,
     ) -> Option<View<'a>> {
-        let without = std::iter::once(None).filter(|_| sql.texts.is_empty());
-        let with = sql.texts.iter().map(|text| Some(text.as_ref().map_err(|error| *error)));
-        without.chain(with).map(|sql| View { facts, sql, now }).find(|view| {
+        sql.views(facts, now).find(|view| {
             let facts = Facts { session: &self.session, request: Some(*view) };
             let relaxes = |relax: &Relax| {
                 relax.until.is_none_or(|until| now.date() <= until) && relax.condition.truth(facts) == Truth::True
             };
             matches!(rule.holds.truth(facts), Truth::True | Truth::Unknown) && !rule.relaxed.iter().any(relaxes)
         })
+    }
+
+    /// Calls for each view of the request with what conditions are decided over: for tools that look into conditions.
+    pub(crate) fn each_view(&self, request: &RequestFacts, call: &mut dyn FnMut(Facts<'_>)) {
+        let now = request.now.clone().unwrap_or_else(jiff::ZonedDateTime::now);
+        let sql = self.sql(request);
+        for view in sql.views(request, &now) {
+            call(Facts { session: &self.session, request: Some(view) });
+        }
     }
 
     fn sql(&self, request: &RequestFacts) -> Sql {

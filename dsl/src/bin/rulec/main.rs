@@ -4,10 +4,12 @@
 //! of the program itself.
 
 mod check;
+mod diff;
 mod explain;
 mod files;
 mod fix;
 mod fmt;
+mod junit;
 mod output;
 mod scan;
 mod test;
@@ -37,6 +39,8 @@ enum Command {
     Fmt(fmt::Args),
     /// Explain a code of a message, such as E031; or what the scopes of rules cost.
     Explain(explain::Args),
+    /// Say what changes in meaning between two versions of rules; exit code 1 where something got weaker.
+    Diff(diff::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Command::Scan(args) => scan::run(*args),
         Command::Fmt(args) => fmt::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Diff(args) => diff::run(&args),
     }))
 }
 
