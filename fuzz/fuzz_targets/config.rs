@@ -61,7 +61,7 @@ fn guarded(config: &Config) {
         assert!(connection.idle.as_secs() >= 1);
         match &connection.upstream {
             UpstreamConfig::Stdio { command, .. } => assert!(!command[0].is_empty()),
-            UpstreamConfig::Http { url, headers } => {
+            UpstreamConfig::Http { url, headers, .. } => {
                 assert!(matches!(url.scheme(), "http" | "https"));
                 for (name, value) in headers {
                     assert!(http::HeaderName::try_from(name).is_ok() && http::HeaderValue::try_from(value).is_ok());

@@ -25,9 +25,11 @@ fuzz_target!(|text: &str| {
     match format(text) {
         Ok(once) => {
             assert!(parsed.diagnostics.is_empty(), "formatted what can't be read");
-            assert_eq!(format(&once).as_deref(), Ok(once.as_str()), "formatting twice");
-            let again = parse(&Source { path: "fuzz.rules".into(), text: once });
-            assert_eq!(placeless(&again.file), placeless(&parsed.file), "the formatter changed what is said");
+            if once != text {
+                assert_eq!(format(&once).as_deref(), Ok(once.as_str()), "formatting twice");
+                let again = parse(&Source { path: "fuzz.rules".into(), text: once });
+                assert_eq!(placeless(&again.file), placeless(&parsed.file), "the formatter changed what is said");
+            }
         }
         Err(diagnostics) => assert_eq!(diagnostics.len(), parsed.diagnostics.len()),
     }
