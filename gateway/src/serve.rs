@@ -51,13 +51,22 @@ pub enum ServeError {
         source: io::Error,
     },
     /// The address can't be listened on, or the listener failed.
-    #[error("can't listen on {address}: {source}")]
+    #[error("can't listen on {address}: {source}{}", hint(source))]
     Listen {
         /// The address.
         address: SocketAddr,
         /// What the system said.
         source: io::Error,
     },
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => "; end what listens there, or choose another port with `--listen`",
+        io::ErrorKind::AddrNotAvailable => "; the address is none of this machine's",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are the system's: choose another with `--listen`",
+        _ => "",
+    }
 }
 
 /// Runs a gateway until `shutdown`; `ready` learns the address when connections are accepted.
@@ -133,7 +142,20 @@ pub fn assemble(config: Config, policy: Policy, evidence: Evidence) -> Result<Ga
 ///
 /// [`ServeError::Rules`] with the rendered diagnostics, [`ServeError::MaskKey`].
 pub fn compile(config: &Config) -> Result<Policy, ServeError> {
-    let options = CompileOptions::new(keyring(config)?);
+    compile_with(config, keyring(config, mask_root(config)?))
+}
+
+/// Says whether the configured rules can be used; makes no key and keeps nothing.
+///
+/// # Errors
+///
+/// [`ServeError::Rules`] with the rendered diagnostics.
+pub fn check_rules(config: &Config) -> Result<(), ServeError> {
+    compile_with(config, keyring(config, [0; 32])).map(drop)
+}
+
+fn compile_with(config: &Config, keys: Keyring) -> Result<Policy, ServeError> {
+    let options = CompileOptions::new(keys);
     let compilation = if config.rules.is_empty() {
         sluice_dsl::compile_packs(&STANDARD, &options)
     } else {
@@ -145,18 +167,19 @@ pub fn compile(config: &Config) -> Result<Policy, ServeError> {
     compilation.policy.ok_or_else(|| ServeError::Rules("they give no policy".to_owned()))
 }
 
-/// The keys of masks: the configured ones; the others come from a root, `root` or a file made beside the store.
-fn keyring(config: &Config) -> Result<Keyring, ServeError> {
-    let root = match config.mask_keys.get("root") {
-        Some(root) => root.bytes(),
-        None => {
-            let path = config.store.with_file_name("mask-root.key");
-            let failed = |source| ServeError::MaskKey { path: path.clone(), source };
-            private::read_or_create(&path, || Ok(rand::random::<[u8; 32]>().to_vec()))
-                .and_then(|bytes| <[u8; 32]>::try_from(bytes).map_err(|_| io::Error::other("it is not 32 bytes")))
-                .map_err(failed)?
-        }
-    };
+/// The keys of masks: the configured ones; the others come from the root.
+fn keyring(config: &Config, root: [u8; 32]) -> Keyring {
     let named = config.mask_keys.iter().filter(|(name, _)| *name != "root");
-    Ok(named.fold(Keyring::from_root(root), |keys, (name, key)| keys.with(name, key.bytes())))
+    named.fold(Keyring::from_root(root), |keys, (name, key)| keys.with(name, key.bytes()))
+}
+
+/// What keys without an entry are made of: the key `root`, or a file made beside the store.
+fn mask_root(config: &Config) -> Result<[u8; 32], ServeError> {
+    if let Some(root) = config.mask_keys.get("root") {
+        return Ok(root.bytes());
+    }
+    let path = config.store.with_file_name("mask-root.key");
+    private::read_or_create(&path, || Ok(rand::random::<[u8; 32]>().to_vec()))
+        .and_then(|bytes| <[u8; 32]>::try_from(bytes).map_err(|_| io::Error::other("it is not 32 bytes")))
+        .map_err(|source| ServeError::MaskKey { path, source })
 }

@@ -19,7 +19,7 @@ async fn bytes_that_no_rule_touches_are_the_same_both_ways() {
     let place = Place::http(up.address).await;
     let asked =
         "{ \"id\":1e0 ,\"jsonrpc\":\"2.0\",\"method\":\"tools/list\",\"params\":{\"z\":1,\"a\":\"\\u00e9\"} }\n";
-    let response = place.call("POST", &[("mcp-param-x", "1"), ("x-other", "1")], asked).await;
+    let response = place.call("POST", &[("mcp-method", "tools/list"), ("x-other", "1")], asked).await;
     assert_eq!(response.headers()["x-accel-buffering"], "no");
     assert_eq!(read(response).await, (200, answer.to_owned()));
     let request = &up.requests()[0];
@@ -27,7 +27,7 @@ async fn bytes_that_no_rule_touches_are_the_same_both_ways() {
     let headers = request.to_ascii_lowercase();
     assert!(headers.contains("authorization: bearer of-the-gateway\r\n"), "the gateway's own credential goes");
     assert!(!headers.contains("eyj"), "the caller's never does");
-    assert!(headers.contains("accept-encoding: identity\r\n") && headers.contains("mcp-param-x: 1\r\n"));
+    assert!(headers.contains("accept-encoding: identity\r\n") && headers.contains("mcp-method: tools/list\r\n"));
     assert!(!headers.contains("x-other"));
 }
 

@@ -156,6 +156,34 @@ impl Sluice {
         Self::launch(tempfile::tempdir().unwrap(), Vec::new(), None, None).await
     }
 
+    /// The gateway on a configuration of `examples/` as it stands, but for these texts of it, and its issuer, which the test has to
+    /// replace by its own; and with these variables set.
+    pub async fn example(name: &str, replaced: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
+        let root = place::root();
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("examples").join(name);
+        std::fs::create_dir_all(&copy).unwrap();
+        for file in std::fs::read_dir(root.join("examples").join(name)).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+        }
+        // Rules are named relative to the example.
+        std::os::unix::fs::symlink(root.join("rules"), folder.path().join("rules")).unwrap();
+        let config = copy.join("sluice.toml");
+        let issuer = Issuer::start(None).await;
+        let mut text = std::fs::read_to_string(&config).unwrap();
+        let audience = format!("audience = {AUDIENCE:?}");
+        let issuers = [("https://login.example.org", issuer.url.as_str()), ("audience = \"sluice\"", &audience)];
+        for (from, to) in issuers.iter().chain(replaced) {
+            assert!(text.contains(from), "{name} doesn't say {from}");
+            text = text.replace(from, to);
+        }
+        std::fs::write(&config, text).unwrap();
+        let variables = variables.iter().map(|(name, value)| format!("{name}={value}"));
+        let within = std::iter::once("env".to_owned()).chain(variables).collect();
+        Self::launch(folder, within, Some(config), Some(issuer)).await
+    }
+
     async fn launch(folder: TempDir, within: Vec<String>, config: Option<PathBuf>, issuer: Option<Issuer>) -> Self {
         let mut sluice = Self { folder, within, config, issuer, server: None, address: String::new() };
         sluice.restart().await;
@@ -223,7 +251,12 @@ impl Sluice {
 
     /// Initializes a session as `ada@example.org` of `engineering`, for the purpose of the tests.
     pub async fn open_session(&self, connection: &str) -> Session {
-        let token = self.token("ada@example.org", &["engineering"]).await;
+        self.open_session_of(connection, "engineering").await
+    }
+
+    /// The same as `ada@example.org` of another group.
+    pub async fn open_session_of(&self, connection: &str, group: &str) -> Session {
+        let token = self.token("ada@example.org", &[group]).await;
         let url = self.mcp(connection);
         let hello = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
             "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" },

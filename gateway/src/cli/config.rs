@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Outcome;
-use crate::config::load;
+use crate::{config::load, serve::check_rules};
 
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {
@@ -16,7 +16,7 @@ pub(super) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Say everything that is wrong with a configuration.
+    /// Say everything that is wrong with a configuration and the rules it names.
     Check {
         /// The file.
         #[arg(default_value = "sluice.toml")]
@@ -29,28 +29,37 @@ enum ConfigCommand {
 
 pub(super) fn config(arguments: &ConfigArgs) -> Outcome {
     let ConfigCommand::Check { file, json } = &arguments.command;
-    match load(file) {
-        Ok(config) => {
-            if *json {
+    let errors = match load(file) {
+        Ok(config) => match check_rules(&config) {
+            Ok(()) if *json => {
                 println!("{}", json!({ "file": file, "problems": [] }));
-            } else {
+                return Outcome::Clean;
+            }
+            Ok(()) => {
                 let (issuers, connections) = (config.issuers.len(), config.connections.len());
                 println!("{}: good ({connections} connections, {issuers} issuers)", file.display());
+                return Outcome::Clean;
             }
-            Outcome::Clean
-        }
-        Err(errors) => {
-            if *json {
-                let problems: Vec<_> = errors
-                    .problems
-                    .iter()
-                    .map(|at| json!({ "line": at.line, "column": at.column, "message": at.message }))
-                    .collect();
-                println!("{}", json!({ "file": errors.file, "problems": problems }));
-            } else {
-                eprintln!("{errors}");
+            Err(error) if *json => {
+                println!("{}", json!({ "file": file, "problems": [{ "message": error.to_string() }] }));
+                return Outcome::Findings;
             }
-            if errors.unreadable { Outcome::Failed } else { Outcome::Findings }
-        }
+            Err(error) => {
+                eprintln!("{}: {error}", file.display());
+                return Outcome::Findings;
+            }
+        },
+        Err(errors) => errors,
+    };
+    if *json {
+        let problems: Vec<_> = errors
+            .problems
+            .iter()
+            .map(|at| json!({ "line": at.line, "column": at.column, "message": at.message }))
+            .collect();
+        println!("{}", json!({ "file": errors.file, "problems": problems }));
+    } else {
+        eprintln!("{errors}");
     }
+    if errors.unreadable { Outcome::Failed } else { Outcome::Findings }
 }

@@ -34,7 +34,7 @@ impl From<Outcome> for ExitCode {
 
 /// A gateway between identities and the systems that hold personal data.
 #[derive(Debug, Parser)]
-#[command(name = "sluice", version, about)]
+#[command(name = "sluice", version)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -48,7 +48,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// Listen here instead; port 0 lets the system choose.
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
         listen: Option<SocketAddr>,
     },
     /// Show on a bundled server what the gateway does.
@@ -62,6 +62,10 @@ enum Command {
     /// The bundled MCP server with invented customers, on standard input and output.
     #[command(hide = true)]
     DemoServer,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address and a port, such as 127.0.0.1:7700 or [::1]:7700".to_owned())
 }
 
 /// Runs the command; messages go to standard error, results to standard output.

@@ -9,7 +9,10 @@ use crate::config::{Config, data_dir, load};
 
 pub(super) async fn serve(file: Option<&Path>, listen: Option<SocketAddr>) -> Outcome {
     let loaded = match file {
-        Some(file) => load(file).map_err(|errors| errors.to_string()),
+        Some(file) => load(file).map_err(|errors| match errors.unreadable {
+            true => format!("{errors}\nname another file, or leave `--config` out for development mode"),
+            false => format!("the configuration can't be used:\n{errors}"),
+        }),
         None => Config::development(&data_dir()).map_err(|error| error.to_string()),
     };
     let mut config = match loaded {

@@ -74,10 +74,17 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigErrors {
         file: name.clone(),
         unreadable: true,
-        problems: vec![Problem { line: 0, column: 0, message: error.to_string() }],
+        problems: vec![Problem { line: 0, column: 0, message: unreadable(&error) }],
     })?;
     let base = path.parent().unwrap_or(Path::new(""));
     parse(&name, &text, base, &|variable| std::env::var(variable).ok())
+}
+
+fn unreadable(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => "can't be read: it is not UTF-8 text".to_owned(),
+        _ => format!("can't be read: {error}"),
+    }
 }
 
 /// Reads a configuration text. `environment` gives the values of `${NAME}`.

@@ -8,6 +8,7 @@ mod record;
 mod reply;
 mod request;
 mod respond;
+mod sharing;
 mod table;
 
 pub(crate) use inspect::{Inspector, Released, general_options};
@@ -17,6 +18,7 @@ pub(crate) use record::Recorder;
 pub(crate) use reply::{Downstream, Head, refuse};
 pub(crate) use request::{Caller, delete, get, post};
 pub(crate) use respond::{Done, Exchange, stop_refusal};
+pub(crate) use sharing::Sharing;
 pub(crate) use table::Table;
 
 use crate::gateway::Gateway;

@@ -4,7 +4,7 @@ use super::bridge;
 use super::inspect::{Inspector, general_options};
 use super::reply::Upcoming;
 use super::respond::{Done, stop_refusal};
-use super::{Downstream, Exchange, Head, Open, Recorder, Shared, refuse};
+use super::{Downstream, Exchange, Head, Open, Recorder, Shared, Sharing, refuse};
 use crate::config::{ConnectionConfig, UpstreamConfig};
 use crate::evidence::{Event, HitRecord, Record, RequestOutcome};
 use crate::identity::Identity;
@@ -12,6 +12,7 @@ use crate::protocol::mcp::DEFAULT_CAP;
 use crate::protocol::mcp::error::{Refusal, code};
 use crate::protocol::mcp::headers::{self, HEADER_MISMATCH, HeaderError, SESSION_ID};
 use crate::protocol::mcp::message::{Body, Id, Message};
+use crate::protocol::mcp::params;
 use crate::session::{NewSession, PURPOSE_META, Purpose, PurposeError, SessionError};
 use crate::upstream::{http as http_upstream, stdio as stdio_upstream};
 use bytes::{Bytes, BytesMut};
@@ -121,6 +122,7 @@ async fn open_bodiless(
     downstream: &mut Downstream,
 ) -> Result<(), Refused> {
     let revision = headers::revision(&caller.headers, None)?;
+    params::repeated(&caller.headers, &serde_json::Value::Null)?;
     let purpose = header_purpose(&caller)?;
     let session = session(&shared, &caller, None, &revision, purpose.as_ref()).await?;
     let purpose = purpose.map(|purpose| purpose.to_string()).or_else(|| session.stated());
@@ -175,6 +177,7 @@ fn begin(shared: &Arc<Shared>, session: &Arc<Open>, exchange: u64, rules: RuleSe
         rules,
         recorder,
         downstream,
+        sharing: Sharing::AsSaid,
         events: None,
         over: None,
     }
@@ -212,7 +215,9 @@ impl Ready {
 
     async fn run(self, shared: Arc<Shared>, caller: Caller, body: Body, ids: Vec<Id>, downstream: Downstream) {
         let running = self.session.enter();
+        let sharing = Sharing::of(&body, &self.rules, self.session.rules());
         let mut exchange = begin(&shared, &self.session, self.exchange, self.rules, downstream);
+        exchange.sharing = sharing;
         (exchange.ids, exchange.batch) = (ids, body.is_batch());
         match &caller.config.upstream {
             UpstreamConfig::Http { url, headers, .. } => {
@@ -354,7 +359,7 @@ fn judge(
     }
     let rules = policy.request_rules(&facts);
     let (program, budget) = (session.rules().program(), &shared.gateway.budget);
-    let inspector = Inspector::open(program, general_options(Format::Json, rules.clone()), budget);
+    let inspector = Inspector::open(program, general_options(Format::Json, rules), budget);
     let released = inspector.whole(message.raw().clone());
     count_hits(&session, &released.decisions, &mut hits);
     let mut body = released.bytes;
@@ -365,7 +370,7 @@ fn judge(
         refusal.get_or_insert(Refused::new(status, by_stop));
     }
     if refusal.is_none()
-        && let Err(error) = mask_headers(shared, ready, &rules, released.masked.then_some(&body))
+        && let Err(error) = mask_headers(ready, message, released.masked.then_some(&body))
     {
         refusal = Some(error);
     }
@@ -393,35 +398,17 @@ fn masked_subject(message: &Message, changed: bool, body: &Bytes) -> Option<Stri
     body.messages().first()?.subject().map(str::to_owned)
 }
 
-/// Headers repeat parts of the body: what is masked there must be masked here.
-fn mask_headers(shared: &Shared, ready: &mut Ready, rules: &RuleSet, masked: Option<&Bytes>) -> Result<(), Refused> {
-    let masked = match masked {
-        Some(bytes) => Some(Body::parse(bytes.clone(), usize::MAX).map_err(|_| {
-            refused(StatusCode::INTERNAL_SERVER_ERROR, -32603, "a masked request is no longer a message")
-        })?),
-        None => None,
-    };
-    let session = Arc::clone(&ready.session);
-    let names: Vec<_> =
-        ready.headers.keys().filter(|n| n.as_str().starts_with(headers::PARAM_PREFIX)).cloned().collect();
-    for name in names {
-        let text = ready.headers.get(&name).and_then(|value| value.to_str().ok()).and_then(headers::decode);
-        let Some(text) = text else {
-            return Err(HeaderError::Unreadable("mcp-param-*").into());
-        };
-        let options = sluice_engine::StreamOptions::raw().rules(rules.clone());
-        let inspector = Inspector::open(session.rules().program(), options, &shared.gateway.budget);
-        let released = inspector.whole(Bytes::copy_from_slice(text.as_bytes()));
-        if let Some(stop) = &released.stop {
-            let (_, status, refusal) = stop_refusal(stop, session.rules());
-            return Err(Refused::new(status, refusal));
-        }
-        if released.masked {
-            set(&mut ready.headers, name, &String::from_utf8_lossy(&released.bytes));
-        }
-    }
-    let subject = masked.as_ref().and_then(|body| body.messages()[0].subject());
-    if let (Some(subject), true) = (subject, ready.headers.contains_key(headers::NAME)) {
+/// Headers repeat parts of the body: they say nothing else, and what is masked there must be masked here.
+fn mask_headers(ready: &mut Ready, message: &Message, masked: Option<&Bytes>) -> Result<(), Refused> {
+    let arguments = message.tool_args().unwrap_or(&serde_json::Value::Null);
+    let repeated = params::repeated(&ready.headers, arguments)?;
+    let Some(masked) = masked else { return Ok(()) };
+    let masked = Body::parse(masked.clone(), usize::MAX)
+        .map_err(|_| refused(StatusCode::INTERNAL_SERVER_ERROR, -32603, "a masked request is no longer a message"))?;
+    let masked = &masked.messages()[0];
+    let after = masked.tool_args().unwrap_or(&serde_json::Value::Null);
+    repeated.into_iter().for_each(|header| header.follow(&mut ready.headers, arguments, after));
+    if let (Some(subject), true) = (masked.subject(), ready.headers.contains_key(headers::NAME)) {
         set(&mut ready.headers, http::HeaderName::from_static(headers::NAME), subject);
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! The way back: what the upstream answers, inspected, recorded and sent on; and what the client gets when that fails.
 
 use super::inspect::Released;
-use super::{Downstream, Head, Open, Recorder, Shared, refuse};
+use super::{Downstream, Head, Open, Recorder, Shared, Sharing, refuse};
 use crate::evidence::{EvidenceError, ResponseOutcome};
 use crate::protocol::mcp::error::{Refusal, code};
 use crate::protocol::mcp::message::Id;
@@ -24,6 +24,8 @@ pub(crate) struct Exchange {
     pub(crate) rules: RuleSet,
     pub(crate) recorder: Recorder,
     pub(crate) downstream: Downstream,
+    /// Who else may keep the answers.
+    pub(crate) sharing: Sharing,
     /// Set where the response is an event stream.
     pub(crate) events: Option<Tracker>,
     /// Set where the session ends with this exchange: why.

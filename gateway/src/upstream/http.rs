@@ -213,7 +213,8 @@ async fn pass(exchange: &mut Exchange, response: Response<Incoming>) -> Result<D
     }
     let (program, budget) = (exchange.session.rules().program(), &exchange.shared.gateway.budget);
     let mut inspector = Inspector::open(program, general_options(format, exchange.rules.clone()), budget);
-    let mut held = BytesMut::new();
+    let mut narrowing = exchange.sharing.stream(format, budget);
+    let (mut held, mut masked) = (BytesMut::new(), false);
     let mut body = response.into_body();
     let mut patience = Patience::default();
     loop {
@@ -233,9 +234,11 @@ async fn pass(exchange: &mut Exchange, response: Response<Incoming>) -> Result<D
         patience.set(events && inspector.awaits_event());
         if let (Some(waiting), None) = (&mut head, &released.stop) {
             held.extend_from_slice(&std::mem::take(&mut released.bytes));
+            masked |= released.masked;
             exchange.recorder.decided(&std::mem::take(&mut released.decisions));
             if last {
-                waiting.whole = Some(held.freeze());
+                let whole = exchange.sharing.whole(held.freeze(), masked, &exchange.shared.gateway.budget);
+                waiting.whole = Some(whole.map_err(|stop| exchange.stopped(&stop))?);
                 return head.map(Done::whole).ok_or_else(Done::complete);
             }
             if held.len() <= HOLD {
@@ -247,6 +250,7 @@ async fn pass(exchange: &mut Exchange, response: Response<Incoming>) -> Result<D
             // The head has not left, so the error can be told and nothing before it needs to pass.
             released.bytes = Bytes::new();
         }
+        narrowing.pass(&mut released, last);
         exchange.emit(released).await?;
         if last {
             return Ok(Done::complete());

@@ -203,11 +203,18 @@ fn inspect(exchange: &mut Exchange, bytes: Bytes, id: &Id, blocked: &mut Option<
     exchange.ids.retain(|other| other != id);
     let session = &exchange.session;
     let options = general_options(Format::Json, exchange.rules.clone());
-    let inspector = Inspector::open(session.rules().program(), options, &exchange.shared.gateway.budget);
-    let released = inspector.whole(bytes);
+    let budget = &exchange.shared.gateway.budget;
+    let released = Inspector::open(session.rules().program(), options, budget).whole(bytes);
     exchange.recorder.decided(&released.decisions);
-    let Some(stop) = &released.stop else { return released.bytes };
-    let (_, _, refusal) = stop_refusal(stop, session.rules());
+    let passed = match released.stop {
+        None => exchange.sharing.whole(released.bytes, released.masked, budget),
+        Some(stop) => Err(stop),
+    };
+    let stop = match passed {
+        Ok(bytes) => return bytes,
+        Err(stop) => stop,
+    };
+    let (_, _, refusal) = stop_refusal(&stop, session.rules());
     *blocked = Some(refusal.message.clone());
     refusal.answer(Some(id))
 }

@@ -39,6 +39,35 @@ async fn a_configuration_with_mistakes_names_them_all_and_does_not_start() {
     }
 }
 
+#[tokio::test]
+async fn what_keeps_a_gateway_from_starting_is_said_with_its_place_and_a_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let valid = "[rules]\nfiles = [\"nope.rules\"]\n[[issuer]]\nurl = \"https://a.example\"\n[connection.x]\ncommand = [\"x\"]\n";
+    std::fs::write(folder.path().join("norules.toml"), valid).unwrap();
+    std::fs::write(folder.path().join("latin.toml"), b"# \xe9\n").unwrap();
+    let starts: [(&[&str], i32, &[&str]); 8] = [
+        (&["serve", "--listen", &address], 2, &[&address, "in use", "--listen"]),
+        (&["serve", "--listen", "7700"], 2, &["--listen", "127.0.0.1:7700"]),
+        (&["serve", "--listen", "0.0.0.0:0"], 2, &["loopback"]),
+        (&["serve", "--confg", "x"], 2, &["--confg", "--config"]),
+        (&["serve", "--config", "none.toml"], 2, &["none.toml", "No such file", "development mode"]),
+        (&["serve", "--config", "latin.toml"], 2, &["latin.toml", "UTF-8"]),
+        (&["serve", "--config", "norules.toml"], 2, &["nope.rules", "No such file"]),
+        (&["config", "check", "norules.toml"], 1, &["norules.toml", "nope.rules", "No such file"]),
+    ];
+    for (args, code, parts) in starts {
+        let mut sluice = command(place::sluice(), args);
+        sluice.current_dir(folder.path()).env("SLUICE_DATA", folder.path().join("data"));
+        let done = run(sluice, "", Duration::from_secs(30)).await;
+        assert_eq!(done.code, Some(code), "{args:?}: {}", done.stderr);
+        for part in parts {
+            assert!(done.stderr.contains(part), "{args:?} doesn't speak of `{part}`: {}", done.stderr);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_lets_running_requests_end_and_then_exits_with_0() {
     let (upstream, sluice) = scene().await;

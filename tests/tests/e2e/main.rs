@@ -5,6 +5,7 @@ mod clients;
 mod conformance;
 mod cuts;
 mod evidence;
+mod examples;
 mod identity;
 mod lifecycle;
 mod messages;

@@ -170,6 +170,77 @@ async fn a_header_that_repeats_a_masked_name_is_masked_as_the_body_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_repeats_an_argument_says_what_the_masked_argument_says_or_is_refused() {
+    let scene = Scene::new().await;
+    let mut message = call(json!(1));
+    message["params"]["arguments"] =
+        json!({ "who": MAIL, "where": { "region": "eu" }, "card": 4_111_111_111_111_111_i64 });
+    let ask = async |params: &[(&'static str, &'static str)]| {
+        let headers = [scene.session.headers(), params.to_vec()].concat();
+        send(post_with(&scene.sluice.mcp("x"), Some(&scene.session.token), &message, &headers)).await
+    };
+    // The second line is the address in base64.
+    let params = [
+        ("mcp-param-who", MAIL),
+        ("mcp-param-again", "=?base64?Ym9iQGV4YW1wbGUuY29t?="),
+        ("mcp-param-card", CARD),
+        ("mcp-param-region", "eu"),
+    ];
+    let answer = ask(&params).await;
+    assert!(answer.status.is_success(), "{}", answer.text());
+    let seen = scene.upstream.calls().pop().unwrap();
+    let body: Value = serde_json::from_slice(&seen.body).unwrap();
+    assert_eq!(body["params"]["arguments"], json!({ "who": "[mail]", "where": { "region": "eu" }, "card": "[card]" }));
+    for (name, value) in [("who", "[mail]"), ("again", "[mail]"), ("card", "[card]"), ("region", "eu")] {
+        assert_eq!(seen.headers[format!("mcp-param-{name}")], value);
+    }
+    for wrong in ["us", "alice@example.com", "=?base64?!?=", ""] {
+        let answer = ask(&[("mcp-param-region", wrong)]).await;
+        assert_eq!((answer.status.as_u16(), &answer.message()["error"]["code"]), (400, &json!(-32020)), "{wrong}");
+    }
+    assert_eq!(scene.upstream.calls().len(), 1, "nothing that disagrees goes upstream");
+}
+
+/// The answers to the same request of two people, of whom the first is spared the rule on cards.
+async fn lists_of_two(reply: impl Fn(&str) -> Reply) -> impl AsyncFn(&str, &str) -> String {
+    let upstream = upstream::Upstream::start().await;
+    let rules = BOTH_WAYS.replace("match card", "unless user.group has \"auditors\"\n  match card");
+    let sluice =
+        Sluice::new().rules(Rules::Text(rules)).connection("x", Upstream::Http(upstream.url.clone())).start().await;
+    async move |group: &str, text: &str| {
+        upstream.reply(reply(text));
+        let token = sluice.token(&format!("{group}@example.org"), &[group]).await;
+        let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "resources/list" });
+        let answer = send(post_with(&sluice.mcp("x"), Some(&token), &list, &[])).await;
+        assert!(answer.whole && answer.status.is_success(), "{}", answer.text());
+        answer.text()
+    }
+}
+
+fn listed(scope: &str, text: &str) -> String {
+    // The scope stands first: nothing of what follows is known when it passes.
+    format!(
+        r#"{{"jsonrpc":"2.0","id":1,"result":{{"cacheScope":"{scope}","ttlMs":9,"resources":[{{"name":"{text}"}}]}}}}"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_masked_answer_is_never_said_to_be_public() {
+    let json = lists_of_two(|text| Reply::new("application/json", [Bytes::from(listed("public", text))])).await;
+    assert_eq!(json("staff", MAIL).await, listed("private", "[mail]"));
+    assert_eq!(json("staff", "clean").await, listed("public", "clean"), "it would be the same for everybody");
+    assert_eq!(json("auditors", CARD).await, listed("private", CARD), "others would see it masked");
+    let long = "clean ".repeat(20_000);
+    assert_eq!(json("staff", &long).await, listed("private", &long), "its head leaves before its end is known");
+
+    let events = lists_of_two(|text| {
+        Reply::new("text/event-stream", [Bytes::from(format!("id: 1\ndata: {}\n\n", listed("public", text)))])
+    })
+    .await;
+    assert_eq!(events("staff", MAIL).await, format!("id: 1\ndata: {}\n\n", listed("private", "[mail]")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_large_answer_is_masked_on_both_sides_of_every_buffers_end() {
     let scene = Scene::new().await;
     // The gateway holds a JSON body back until 64 KiB of it have come: an address before, over and after that place.

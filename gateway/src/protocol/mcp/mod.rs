@@ -3,6 +3,7 @@
 pub mod error;
 pub mod headers;
 pub mod message;
+pub(crate) mod params;
 pub mod sse;
 pub mod stdio;
 mod strict;

@@ -1,0 +1,61 @@
+//! The configurations of `examples/` start and serve; only names that no network has are replaced.
+
+use serde_json::{Value, json};
+use sluice_tests::http::{post_with, send};
+use sluice_tests::place;
+use sluice_tests::sluice::{Session, Sluice};
+use sluice_tests::upstream::{self, Reply};
+
+async fn call(sluice: &Sluice, connection: &str, session: &Session, tool: &str, arguments: Value) -> Value {
+    let params = json!({ "name": tool, "arguments": arguments });
+    let message = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params });
+    send(post_with(&sluice.mcp(connection), Some(&session.token), &message, &session.headers())).await.message()
+}
+
+#[test]
+fn every_example_has_its_test() {
+    let folders = std::fs::read_dir(place::root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<_> = folders
+        .filter(|folder| folder.join("sluice.toml").exists())
+        .map(|folder| folder.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["sqlite", "staff"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sqlite_example_masks_what_the_database_holds_and_keeps_it() {
+    let bin = place::python("mcp1", "mcp-server-sqlite").parent().unwrap().to_string_lossy().into_owned();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let sluice = Sluice::example("sqlite", &[], &[("PATH", &path)]).await;
+    let session = sluice.open_session_of("crm", "support").await;
+    for (tool, query) in [
+        ("create_table", "CREATE TABLE people (name TEXT, mail TEXT)"),
+        ("write_query", "INSERT INTO people VALUES ('Bob', 'bob@example.com')"),
+    ] {
+        let done = call(&sluice, "crm", &session, tool, json!({ "query": query })).await;
+        assert!(done["error"].is_null() && done["result"]["isError"] != true, "{done}");
+    }
+    let refused = call(&sluice, "crm", &session, "write_query", json!({ "query": "DROP TABLE people" })).await;
+    assert_eq!(refused["error"]["data"]["rule"], "no_destructive_sql", "{refused}");
+    let read = call(&sluice, "crm", &session, "read_query", json!({ "query": "SELECT * FROM people" })).await;
+    let text = read["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("Bob") && text.contains("[email]") && !text.contains("bob@example.com"), "{text}");
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_staff_example_masks_by_its_own_rule_and_uses_its_own_credential() {
+    let upstream = upstream::Upstream::start().await;
+    let replaced = [("https://staff.example.org/mcp", upstream.url.as_str())];
+    let sluice = Sluice::example("staff", &replaced, &[("STAFF_TOKEN", "of-the-gateway")]).await;
+    let session = sluice.open_session("staff").await;
+    upstream.reply(Reply::json(&upstream::result(json!(7), "ask EMP-004711 or bob@example.com")));
+    let found = call(&sluice, "staff", &session, "find_employee", json!({})).await;
+    assert_eq!(found["result"]["content"][0]["text"], "ask [staff] or [email]");
+    let refused = call(&sluice, "staff", &session, "delete_employee", json!({})).await;
+    assert_eq!(refused["error"]["data"]["rule"], "no_deleting_tools", "{refused}");
+    let [call] = &upstream.calls()[..] else { panic!("what is refused doesn't reach the server") };
+    assert_eq!(call.headers["authorization"], "Bearer of-the-gateway");
+    sluice.stop().await;
+}
