@@ -180,6 +180,14 @@ fn a_mask_for_tools_leaves_resources_open_unless_another_one_covers_them() {
 }
 
 #[test]
+fn a_mask_for_one_method_says_that_it_never_holds_for_the_others() {
+    let text =
+        format!(r#"{STAFF}rule a {{ on response when mcp.method == "tools/call" match staff then mask redact }}"#);
+    let first = &found(&text)[0];
+    assert_eq!((first.code.id(), first.label.as_str()), ("W009", "never holds for resources and prompts"));
+}
+
+#[test]
 fn a_pattern_that_is_only_reported_is_told() {
     let text = format!("{STAFF}rule a {{ on response match staff then alert }}");
     assert_eq!(codes(&text), ["W010"]);
@@ -202,4 +210,40 @@ fn the_standard_packs_have_nothing_to_be_said_about() {
     let compilation = compile_packs(&["std.pii", "std.secrets", "std.sql"], &CompileOptions::for_tests());
     let found: Vec<_> = compilation.diagnostics.iter().map(|d| (d.code.id(), &d.message)).collect();
     assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn the_test_that_is_offered_for_a_rule_can_be_pasted_and_passes() {
+    let text = r#"language 1
+import std.pii "1"
+scope db { protocol in [postgres, mysql] and target in ["db-1", "db-2"] }
+scope agents { protocol == mcp and user.kind == service }
+pattern staff = /\bEMP-[0-9]{6}\b/
+pattern card = detect std.pii.credit_card near ["card"] within 40
+pattern names = words ["project titan"] nocase
+rule drop { on request in db when sql.verb in [drop, truncate] then block }
+rule change { on request in db when sql.verb == alter unless user.group has "dba" then approve by ["dba"] }
+rule shell { on request in agents when tool.name == "shell" and tool.arg("$.command") matches "rm *" then block }
+rule night { on request when session.purpose == "test" then alert }
+rule cards { meta { gdpr ["Art. 32"] } on response in db match card then mask partial(keep_last: 4) }
+rule columns { on response in db match column ["pan"] then mask redact priority 60 }
+rule people { on response in agents match staff, json "$.customer.*.name" then mask hash(key: "pii") }
+rule secret { on both match names then block "no" }
+"#;
+    let before = compile_source("test.rules", text, &CompileOptions::for_tests());
+    let mut after = text.to_owned();
+    let untested: Vec<_> = before.diagnostics.iter().filter(|d| d.code == Code::UntestedRule).collect();
+    assert_eq!(untested.len(), 8);
+    for found in untested {
+        let help = found.help.as_deref().expect("a test");
+        after += help.trim_start_matches("add one, as in `").trim_end_matches('`');
+        after.push('\n');
+    }
+    let compilation = compile_source("test.rules", &after, &CompileOptions::for_tests());
+    assert!(!compilation.has_errors(), "{}", compilation.render(false));
+    let outcomes = sluice_dsl::testing::run(&compilation, None);
+    assert_eq!(outcomes.len(), 8);
+    let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.passed).collect();
+    assert!(failed.is_empty(), "{failed:#?}\n{after}");
+    assert!(compilation.diagnostics.iter().all(|d| d.code != Code::UntestedRule), "{}", compilation.render(false));
 }

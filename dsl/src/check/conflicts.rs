@@ -60,7 +60,7 @@ fn meetings(whole: &Whole<'_, '_>, masks: &[Masking<'_, '_>]) -> BTreeMap<(usize
         return out;
     }
     let program = whole.policy.program();
-    for trial in trials(masks) {
+    for trial in trials(&masks.iter().map(|mask| mask.rule).collect::<Vec<_>>()) {
         let protocol = if trial.column.is_some() { SQL_PROTOCOLS[0] } else { "mcp" };
         let Some((decisions, _)) = trial.run(program, masks.iter().map(|mask| mask.id), protocol) else { continue };
         for (i, first) in decisions.iter().enumerate() {
@@ -81,9 +81,9 @@ fn meetings(whole: &Whole<'_, '_>, masks: &[Masking<'_, '_>]) -> BTreeMap<(usize
 }
 
 /// Values of every pattern, as they stand and where each path and column would have them.
-fn trials(masks: &[Masking<'_, '_>]) -> Vec<Trial> {
+pub(crate) fn trials(rules: &[&Analysed<'_>]) -> Vec<Trial> {
     let mut specs: Vec<&PatternSpec> = Vec::new();
-    for spec in masks.iter().flat_map(|mask| &mask.rule.specs) {
+    for spec in rules.iter().flat_map(|rule| &rule.specs) {
         if !specs.contains(&spec) {
             specs.push(spec);
         }

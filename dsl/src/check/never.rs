@@ -192,7 +192,7 @@ impl Whole<'_, '_> {
         of.nth(at)
     }
 
-    fn text(&self, unit: usize) -> &str {
+    pub(crate) fn text(&self, unit: usize) -> &str {
         &self.checker.loaded.units[unit].source.text
     }
 }

@@ -51,6 +51,7 @@ pub(crate) fn analyse<'a>(checker: &Checker<'a>, rules: &[Analysed<'a>], decoded
         whole.channels(acting);
     }
     whole.only_reported();
+    whole.examples(&acting);
     super::conflicts::conflicts(&whole);
 }
 
