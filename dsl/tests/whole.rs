@@ -198,11 +198,15 @@ fn a_pattern_that_is_only_reported_is_told() {
 }
 
 #[test]
-fn what_can_not_be_decided_is_not_claimed() {
+fn what_can_not_be_decided_is_not_claimed_and_said_to_be_unknown() {
     let groups: Vec<String> = (0..12).map(|n| format!("user.group has \"g{n}\"")).collect();
     let text =
         format!("rule a {{ on request when {} and not user.group has \"g0\" then block }}", groups.join(" and "));
     assert_eq!(codes(&text), [""; 0]);
+    let compilation = compile_source("test.rules", &format!("language 1\n{text}"), &CompileOptions::for_tests());
+    let unknown: Vec<_> =
+        compilation.undecided.iter().map(|u| (u.line, u.rule.as_str(), u.question.as_str())).collect();
+    assert_eq!(unknown, [(2, "a", "whether it ever acts")]);
 }
 
 #[test]
