@@ -150,6 +150,20 @@ rule columns { on response in db match column ["pan"] then mask redact }"#;
 }
 
 #[test]
+fn two_approvals_at_once_are_a_conflict_unless_priority_says_which() {
+    let text = r#"rule leads { on request when sql.verb in [alter, grant] then approve by ["leads"] }
+rule dba { on request when target == "prod" and sql.verb == alter then approve by ["dba"] }"#;
+    let first = &found(text)[0];
+    let help = first.help.as_deref().expect("a request");
+    assert_eq!((first.code.id(), first.fixes.len()), ("W017", 2));
+    assert!(help.contains("target \"prod\"") && help.contains("`dba` is asked for"), "{help}");
+    assert_eq!(codes(&text.replace("[\"dba\"] }", "[\"dba\"] priority 60 }")), [""; 0]);
+    assert_eq!(codes(&text.replace("[\"dba\"]", "[\"leads\"]")), [""; 0]);
+    assert_eq!(codes(&text.replace("== alter", "== drop")), [""; 0]);
+    assert_eq!(codes(&text.replace("rule dba {", "rule dba { mode audit")), [""; 0]);
+}
+
+#[test]
 fn what_a_conflict_shows_can_be_pasted_as_a_test_that_passes() {
     let text = format!(
         r#"{STAFF}rule one {{ on response when user.kind == service match staff then mask hash(key: "k") }}

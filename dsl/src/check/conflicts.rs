@@ -187,18 +187,23 @@ fn conflict(
         .label(format!("by itself: {:?}", seen.alone[1]))
         .related(other, mask_place(first), format!("by itself: {:?}", seen.alone[0]))
         .help(help);
+    Some(either(diagnostic, [first, second]))
+}
+
+/// The same, with the fixes that let the one rule win or the other, where it stands in the message's file.
+pub(crate) fn either(diagnostic: Diagnostic, rules: [&Analysed<'_>; 2]) -> Diagnostic {
+    let [_, second] = rules;
+    let priority = second.lowered.priority;
     let raised = priority.saturating_add(10).min(100);
-    Some([first, second].into_iter().filter(|rule| rule.unit == second.unit && raised > priority).fold(
-        diagnostic,
-        |diagnostic, rule| {
-            let title = format!("let `{}` win: priority {raised}", rule.rule.name.value);
-            let at = rule.rule.actions.last().map_or(0, |action| action.span.end);
-            diagnostic.fix(match &rule.rule.priority {
-                Some(old) => Fix::new(title, Applicability::Suggested, old.span.clone(), raised.to_string()),
-                None => Fix::new(title, Applicability::Suggested, at..at, format!(" priority {raised}")),
-            })
-        },
-    ))
+    let here = rules.into_iter().filter(|rule| rule.unit == second.unit && raised > priority);
+    here.fold(diagnostic, |diagnostic, rule| {
+        let title = format!("let `{}` win: priority {raised}", rule.rule.name.value);
+        let at = rule.rule.actions.last().map_or(0, |action| action.span.end);
+        diagnostic.fix(match &rule.rule.priority {
+            Some(old) => Fix::new(title, Applicability::Suggested, old.span.clone(), raised.to_string()),
+            None => Fix::new(title, Applicability::Suggested, at..at, format!(" priority {raised}")),
+        })
+    })
 }
 
 /// Sends the value through the real policy under this request.

@@ -2,6 +2,7 @@
 
 mod actions;
 mod anchors;
+mod approvals;
 mod axes;
 mod conditions;
 mod conflicts;

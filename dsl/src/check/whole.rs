@@ -67,6 +67,7 @@ pub(crate) fn analyse<'a>(
     whole.only_reported();
     whole.examples(&acting);
     super::conflicts::conflicts(&whole);
+    whole.approvals();
     whole.undecided.into_inner()
 }
 

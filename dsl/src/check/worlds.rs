@@ -222,6 +222,11 @@ impl World {
         Some(request)
     }
 
+    /// How many kinds of statements the SQL holds.
+    pub(crate) fn verbs(&self) -> usize {
+        self.sql.verbs.len()
+    }
+
     /// As the `given` of a test has it, as far as the fields that the conditions speak of.
     pub(crate) fn given(&self, direction: &str, conditions: &[&Cond]) -> String {
         let mut tests = Vec::new();
