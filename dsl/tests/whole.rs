@@ -265,3 +265,31 @@ rule secret { on both match names then block "no" }
     assert!(failed.is_empty(), "{failed:#?}\n{after}");
     assert!(compilation.diagnostics.iter().all(|d| d.code != Code::UntestedRule), "{}", compilation.render(false));
 }
+
+#[test]
+fn anchors_of_one_branch_are_told_and_those_of_all_are_not() {
+    let rule = "rule a { on response match p then mask redact }";
+    let said = |regex: &str| codes(&format!("pattern p = /{regex}/\n{rule}"));
+    for one in [r"\bEMP-[0-9]{6}|STAFF-[0-9]{6}\b", "^a1|b2", "a1|b2$", "(?i)^a1|b2"] {
+        assert_eq!(said(one), ["W013"], "{one}");
+    }
+    for all in [r"\b(?:a1|b2)\b", r"\ba1\b|\bb2\b", "a1|b2", r"(?:^a1|b2)x", r"\ba1"] {
+        assert_eq!(said(all), [""; 0], "{all}");
+    }
+}
+
+#[test]
+fn personal_data_is_known_through_detect_and_tags() {
+    let text = |meta: &str, found: &str| {
+        format!(
+            "import std.pii \"1\"\npattern card = detect std.pii.credit_card near [\"card\"] within 40\n\
+            pattern mine = detect card max 30B\npattern other = /EMP-[0-9]{{6}}/\nrule u {{ meta {{ gdpr [\"Art. 6\"] }} on request match mine, card, other then block }}\n\
+            rule a {{ {meta} on response match {found} then mask redact }}"
+        )
+    };
+    assert_eq!(codes(&text("", "mine")), ["W014"]);
+    assert_eq!(codes(&text("", "std.pii.any")), ["W014"]);
+    assert_eq!(codes(&text("meta { tags [pii] }", "other")), ["W014"]);
+    assert_eq!(codes(&text("", "other")), [""; 0]);
+    assert_eq!(codes(&text("meta { gdpr [\"Art. 25\"] }", "mine")), [""; 0]);
+}

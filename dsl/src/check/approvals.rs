@@ -52,7 +52,11 @@ impl Whole<'_, '_> {
         }
         let hits = self.policy.specialise(&world.session).decide(&request);
         let names = [first, second].map(|rule| rule.rule.name.value.as_str());
-        let [Some(a), Some(b)] = names.map(|name| hits.iter().position(|hit| hit.rule.name == name)) else { return };
+        let place_of = |rule: &Analysed<'_>| {
+            let info = &self.policy.rules()[self.index(rule)?];
+            hits.iter().position(|hit| hit.rule == *info)
+        };
+        let [Some(a), Some(b)] = [first, second].map(place_of) else { return };
         if !matches!(hits.first().map(|hit| &hit.action), Some(HitAction::Approve { .. })) {
             return;
         }

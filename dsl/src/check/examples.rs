@@ -140,7 +140,7 @@ impl Whole<'_, '_> {
     }
 
     /// Where the rule stands among those of the policy.
-    fn index(&self, rule: &Analysed<'_>) -> Option<usize> {
+    pub(crate) fn index(&self, rule: &Analysed<'_>) -> Option<usize> {
         self.rules.iter().position(|other| std::ptr::eq(other, rule))
     }
 }
