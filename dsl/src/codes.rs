@@ -95,6 +95,7 @@ codes! {
     NoArticle "W014" "personal data without its article" "The rule handles personal data and doesn't name the article of the GDPR that it serves.";
     UnusedSuppression "W015" "unused suppression" "The comment suppresses nothing: what it names isn't found there.";
     BadSuppression "W016" "bad suppression" "The comment suppresses nothing: it lacks a reason, or names no warning.";
+    ApprovalConflict "W017" "approvals in conflict" "One request needs two approvals of different people at equal priority. The one whose id comes first is asked for; say by `priority` which it shall be.";
 }
 
 impl Code {

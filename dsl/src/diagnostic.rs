@@ -4,6 +4,7 @@ use crate::codes::Code;
 use crate::syntax::tree::Span;
 use annotate_snippets::{Annotation, AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -204,16 +205,17 @@ pub fn line_column(text: &str, at: usize) -> (usize, usize) {
 
 /// Fills in lines and columns of what is said about these files. Takes time linear in their text, however much is said.
 pub(crate) fn locate<'s>(diagnostics: &mut [Diagnostic], sources: impl Iterator<Item = &'s Source>) {
-    for source in sources.filter(|source| !source.path.is_empty()) {
-        let mut places = Vec::new();
-        for diagnostic in &mut *diagnostics {
-            if diagnostic.path == source.path {
-                places.push((diagnostic.span.start, &mut diagnostic.line, &mut diagnostic.column));
-            }
-            for related in diagnostic.related.iter_mut().filter(|related| related.path == source.path) {
-                places.push((related.span.start, &mut related.line, &mut related.column));
-            }
+    let mut by_path: HashMap<String, Vec<(usize, &mut usize, &mut usize)>> = HashMap::new();
+    for diagnostic in diagnostics {
+        for related in &mut diagnostic.related {
+            let place = (related.span.start, &mut related.line, &mut related.column);
+            by_path.entry(related.path.clone()).or_default().push(place);
         }
+        let place = (diagnostic.span.start, &mut diagnostic.line, &mut diagnostic.column);
+        by_path.entry(diagnostic.path.clone()).or_default().push(place);
+    }
+    for source in sources.filter(|source| !source.path.is_empty()) {
+        let Some(mut places) = by_path.remove(&source.path) else { continue };
         places.sort_by_key(|(at, ..)| *at);
         let (mut done, mut line, mut start) = (0, 1, 0);
         for (at, to_line, to_column) in places {

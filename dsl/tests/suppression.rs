@@ -49,6 +49,12 @@ fn what_suppresses_nothing_is_told_once_there_are_no_errors() {
     let mut fixed = compilation.sources[0].text.clone();
     fixed.replace_range(fix.edits[0].span.clone(), &fix.edits[0].text);
     assert_eq!(fixed, format!("language 1\n{tested}"));
+    let windows = format!("language 1\r\n{} # suppress: W007 -- no\r\n", tested.replace('\n', "\r\n"));
+    let compilation = compile_source("test.rules", &windows, &CompileOptions::for_tests());
+    let fix = &compilation.diagnostics[0].fixes[0];
+    let mut fixed = windows.clone();
+    fixed.replace_range(fix.edits[0].span.clone(), &fix.edits[0].text);
+    assert_eq!(fixed, windows.replace(" # suppress: W007 -- no", ""));
     assert_eq!(codes(&text.replace("\"x\"", "x").replacen("{ protocol mcp target x", "{ protocol mcp", 1)), ["E021"]);
 }
 

@@ -150,6 +150,20 @@ rule columns { on response in db match column ["pan"] then mask redact }"#;
 }
 
 #[test]
+fn two_approvals_at_once_are_a_conflict_unless_priority_says_which() {
+    let text = r#"rule leads { on request when sql.verb in [alter, grant] then approve by ["leads"] }
+rule dba { on request when target == "prod" and sql.verb == alter then approve by ["dba"] }"#;
+    let first = &found(text)[0];
+    let help = first.help.as_deref().expect("a request");
+    assert_eq!((first.code.id(), first.fixes.len()), ("W017", 2));
+    assert!(help.contains("target \"prod\"") && help.contains("`dba` is asked for"), "{help}");
+    assert_eq!(codes(&text.replace("[\"dba\"] }", "[\"dba\"] priority 60 }")), [""; 0]);
+    assert_eq!(codes(&text.replace("[\"dba\"]", "[\"leads\"]")), [""; 0]);
+    assert_eq!(codes(&text.replace("== alter", "== drop")), [""; 0]);
+    assert_eq!(codes(&text.replace("rule dba {", "rule dba { mode audit")), [""; 0]);
+}
+
+#[test]
 fn what_a_conflict_shows_can_be_pasted_as_a_test_that_passes() {
     let text = format!(
         r#"{STAFF}rule one {{ on response when user.kind == service match staff then mask hash(key: "k") }}
@@ -180,6 +194,14 @@ fn a_mask_for_tools_leaves_resources_open_unless_another_one_covers_them() {
 }
 
 #[test]
+fn a_mask_for_one_method_says_that_it_never_holds_for_the_others() {
+    let text =
+        format!(r#"{STAFF}rule a {{ on response when mcp.method == "tools/call" match staff then mask redact }}"#);
+    let first = &found(&text)[0];
+    assert_eq!((first.code.id(), first.label.as_str()), ("W009", "never holds for resources and prompts"));
+}
+
+#[test]
 fn a_pattern_that_is_only_reported_is_told() {
     let text = format!("{STAFF}rule a {{ on response match staff then alert }}");
     assert_eq!(codes(&text), ["W010"]);
@@ -190,11 +212,15 @@ fn a_pattern_that_is_only_reported_is_told() {
 }
 
 #[test]
-fn what_can_not_be_decided_is_not_claimed() {
+fn what_can_not_be_decided_is_not_claimed_and_said_to_be_unknown() {
     let groups: Vec<String> = (0..12).map(|n| format!("user.group has \"g{n}\"")).collect();
     let text =
         format!("rule a {{ on request when {} and not user.group has \"g0\" then block }}", groups.join(" and "));
     assert_eq!(codes(&text), [""; 0]);
+    let compilation = compile_source("test.rules", &format!("language 1\n{text}"), &CompileOptions::for_tests());
+    let unknown: Vec<_> =
+        compilation.undecided.iter().map(|u| (u.line, u.rule.as_str(), u.question.as_str())).collect();
+    assert_eq!(unknown, [(2, "a", "whether it ever acts")]);
 }
 
 #[test]
@@ -202,4 +228,68 @@ fn the_standard_packs_have_nothing_to_be_said_about() {
     let compilation = compile_packs(&["std.pii", "std.secrets", "std.sql"], &CompileOptions::for_tests());
     let found: Vec<_> = compilation.diagnostics.iter().map(|d| (d.code.id(), &d.message)).collect();
     assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn the_test_that_is_offered_for_a_rule_can_be_pasted_and_passes() {
+    let text = r#"language 1
+import std.pii "1"
+scope db { protocol in [postgres, mysql] and target in ["db-1", "db-2"] }
+scope agents { protocol == mcp and user.kind == service }
+pattern staff = /\bEMP-[0-9]{6}\b/
+pattern card = detect std.pii.credit_card near ["card"] within 40
+pattern names = words ["project titan"] nocase
+rule drop { on request in db when sql.verb in [drop, truncate] then block }
+rule change { on request in db when sql.verb == alter unless user.group has "dba" then approve by ["dba"] }
+rule shell { on request in agents when tool.name == "shell" and tool.arg("$.command") matches "rm *" then block }
+rule night { on request when session.purpose == "test" then alert }
+rule cards { meta { gdpr ["Art. 32"] } on response in db match card then mask partial(keep_last: 4) }
+rule columns { on response in db match column ["pan"] then mask redact priority 60 }
+rule people { on response in agents match staff, json "$.customer.*.name" then mask hash(key: "pii") }
+rule secret { on both match names then block "no" }
+"#;
+    let before = compile_source("test.rules", text, &CompileOptions::for_tests());
+    let mut after = text.to_owned();
+    let untested: Vec<_> = before.diagnostics.iter().filter(|d| d.code == Code::UntestedRule).collect();
+    assert_eq!(untested.len(), 8);
+    for found in untested {
+        let help = found.help.as_deref().expect("a test");
+        after += help.trim_start_matches("add one, as in `").trim_end_matches('`');
+        after.push('\n');
+    }
+    let compilation = compile_source("test.rules", &after, &CompileOptions::for_tests());
+    assert!(!compilation.has_errors(), "{}", compilation.render(false));
+    let outcomes = sluice_dsl::testing::run(&compilation, None);
+    assert_eq!(outcomes.len(), 8);
+    let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.passed).collect();
+    assert!(failed.is_empty(), "{failed:#?}\n{after}");
+    assert!(compilation.diagnostics.iter().all(|d| d.code != Code::UntestedRule), "{}", compilation.render(false));
+}
+
+#[test]
+fn anchors_of_one_branch_are_told_and_those_of_all_are_not() {
+    let rule = "rule a { on response match p then mask redact }";
+    let said = |regex: &str| codes(&format!("pattern p = /{regex}/\n{rule}"));
+    for one in [r"\bEMP-[0-9]{6}|STAFF-[0-9]{6}\b", "^a1|b2", "a1|b2$", "(?i)^a1|b2"] {
+        assert_eq!(said(one), ["W013"], "{one}");
+    }
+    for all in [r"\b(?:a1|b2)\b", r"\ba1\b|\bb2\b", "a1|b2", r"(?:^a1|b2)x", r"\ba1"] {
+        assert_eq!(said(all), [""; 0], "{all}");
+    }
+}
+
+#[test]
+fn personal_data_is_known_through_detect_and_tags() {
+    let text = |meta: &str, found: &str| {
+        format!(
+            "import std.pii \"1\"\npattern card = detect std.pii.credit_card near [\"card\"] within 40\n\
+            pattern mine = detect card max 30B\npattern other = /EMP-[0-9]{{6}}/\nrule u {{ meta {{ gdpr [\"Art. 6\"] }} on request match mine, card, other then block }}\n\
+            rule a {{ {meta} on response match {found} then mask redact }}"
+        )
+    };
+    assert_eq!(codes(&text("", "mine")), ["W014"]);
+    assert_eq!(codes(&text("", "std.pii.any")), ["W014"]);
+    assert_eq!(codes(&text("meta { tags [pii] }", "other")), ["W014"]);
+    assert_eq!(codes(&text("", "other")), [""; 0]);
+    assert_eq!(codes(&text("meta { gdpr [\"Art. 25\"] }", "mine")), [""; 0]);
 }

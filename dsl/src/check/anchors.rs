@@ -53,7 +53,8 @@ fn anchor(branch: &Ast, edge: Edge) -> Option<&Assertion> {
         Ast::Assertion(assertion) => fits(assertion, edge).then_some(assertion),
         Ast::Concat(parts) => {
             let part = match edge {
-                Edge::Start => parts.asts.first(),
+                // `(?i)` before it says how to read the rest, and matches nothing.
+                Edge::Start => parts.asts.iter().find(|part| !matches!(part, Ast::Flags(_))),
                 Edge::End => parts.asts.last(),
             };
             part.and_then(|part| anchor(part, edge))

@@ -59,7 +59,7 @@ fn meetings(whole: &Whole<'_, '_>, masks: &[Masking<'_, '_>]) -> BTreeMap<(usize
         return out;
     }
     let program = whole.policy.program();
-    for trial in trials(masks) {
+    for trial in trials(&masks.iter().map(|mask| mask.rule).collect::<Vec<_>>()) {
         let protocol = if trial.column.is_some() { SQL_PROTOCOLS[0] } else { "mcp" };
         let Some((decisions, _)) = trial.run(program, masks.iter().map(|mask| mask.id), protocol) else { continue };
         for (i, first) in decisions.iter().enumerate() {
@@ -79,9 +79,9 @@ fn meetings(whole: &Whole<'_, '_>, masks: &[Masking<'_, '_>]) -> BTreeMap<(usize
     out
 }
 
-/// Values of every pattern of the masks.
-fn trials(masks: &[Masking<'_, '_>]) -> Vec<Trial> {
-    let mut out = trial::of(masks.iter().flat_map(|mask| &mask.rule.specs));
+/// Values of every pattern, as they stand and where each path and column would have them.
+pub(crate) fn trials(rules: &[&Analysed<'_>]) -> Vec<Trial> {
+    let mut out = trial::of(rules.iter().flat_map(|rule| &rule.specs));
     out.truncate(MOST_TRIALS);
     out
 }
@@ -148,18 +148,23 @@ fn conflict(
         .label(format!("by itself: {:?}", seen.alone[1]))
         .related(other, mask_place(first), format!("by itself: {:?}", seen.alone[0]))
         .help(help);
+    Some(either(diagnostic, [first, second]))
+}
+
+/// The same, with the fixes that let the one rule win or the other, where it stands in the message's file.
+pub(crate) fn either(diagnostic: Diagnostic, rules: [&Analysed<'_>; 2]) -> Diagnostic {
+    let [_, second] = rules;
+    let priority = second.lowered.priority;
     let raised = priority.saturating_add(10).min(100);
-    Some([first, second].into_iter().filter(|rule| rule.unit == second.unit && raised > priority).fold(
-        diagnostic,
-        |diagnostic, rule| {
-            let title = format!("let `{}` win: priority {raised}", rule.rule.name.value);
-            let at = rule.rule.actions.last().map_or(0, |action| action.span.end);
-            diagnostic.fix(match &rule.rule.priority {
-                Some(old) => Fix::new(title, Applicability::Suggested, old.span.clone(), raised.to_string()),
-                None => Fix::new(title, Applicability::Suggested, at..at, format!(" priority {raised}")),
-            })
-        },
-    ))
+    let here = rules.into_iter().filter(|rule| rule.unit == second.unit && raised > priority);
+    here.fold(diagnostic, |diagnostic, rule| {
+        let title = format!("let `{}` win: priority {raised}", rule.rule.name.value);
+        let at = rule.rule.actions.last().map_or(0, |action| action.span.end);
+        diagnostic.fix(match &rule.rule.priority {
+            Some(old) => Fix::new(title, Applicability::Suggested, old.span.clone(), raised.to_string()),
+            None => Fix::new(title, Applicability::Suggested, at..at, format!(" priority {raised}")),
+        })
+    })
 }
 
 /// Sends the value through the real policy under this request.

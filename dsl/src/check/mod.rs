@@ -2,9 +2,12 @@
 
 mod actions;
 mod anchors;
+mod approvals;
 pub(crate) mod axes;
 mod conditions;
 mod conflicts;
+mod examples;
+mod given;
 mod lints;
 mod lower;
 mod names;
@@ -14,7 +17,6 @@ mod places;
 pub(crate) mod samples;
 pub(crate) mod search;
 mod suppress;
-mod tests;
 pub(crate) mod trial;
 mod uncovered;
 mod whole;
@@ -28,7 +30,7 @@ use crate::syntax::tree::Span;
 use crate::{CheckedFile, Compilation, CompileOptions};
 use names::Names;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// What all checks share.
 pub(crate) struct Checker<'a> {
@@ -77,18 +79,20 @@ pub(crate) fn compile(mut loaded: Loaded, options: &CompileOptions) -> Compilati
     lints::lint(&checker);
     let failed = checker.diagnostics.borrow().iter().any(|d| d.severity == Severity::Error);
     let policy = lowering.compiled.filter(|_| !failed).map(Policy::new);
-    if let Some(policy) = &policy {
-        whole::analyse(&checker, &lowering.rules, lowering.decoded, policy);
-    }
+    let undecided = match &policy {
+        Some(policy) => whole::analyse(&checker, &lowering.rules, lowering.decoded, policy),
+        None => Vec::new(),
+    };
     let places = if policy.is_some() { places::places(&checker, &lowering.rules) } else { Vec::new() };
     let mut diagnostics = checker.diagnostics.into_inner();
     suppress::apply(&loaded, &mut diagnostics);
     locate(&mut diagnostics, loaded.units.iter().map(|unit| &*unit.source));
-    let place = |path: &str| loaded.units.iter().position(|u| u.source.path == path);
-    diagnostics.sort_by_key(|d| (place(&d.path), d.span.start, d.span.end));
+    let order: HashMap<&str, usize> =
+        loaded.units.iter().enumerate().map(|(place, unit)| (unit.source.path.as_str(), place)).collect();
+    diagnostics.sort_by_key(|d| (order.get(d.path.as_str()).copied(), d.span.start, d.span.end));
     let files = loaded.units.iter().filter(|u| u.given);
     let files =
         files.map(|u| CheckedFile { source: u.source.clone(), pack: u.pack.clone(), tree: u.tree.clone() }).collect();
     let sources = loaded.units.iter().map(|u| u.source.clone()).collect();
-    Compilation { policy, diagnostics, files, sources, places }
+    Compilation { policy, diagnostics, undecided, files, sources, places }
 }

@@ -131,8 +131,13 @@ impl Whole<'_, '_> {
     pub(crate) fn relaxed(&self, rule: &Analysed<'_>) {
         for relax in &rule.lowered.relaxed {
             let meets = Ask::All(vec![Ask::Holds(&rule.lowered.holds), Ask::Relaxes(&relax.condition)]);
-            if !matches!(self.search.find(&meets), Answer::No) {
-                continue;
+            match self.search.find(&meets) {
+                Answer::No => {}
+                Answer::Yes(_) => continue,
+                Answer::Unknown => {
+                    self.unknown(rule, "whether what relaxes it ever does");
+                    continue;
+                }
             }
             let name = &rule.rule.name;
             let message = format!("this never relaxes rule `{}`: the two never hold together", name.value);
@@ -153,8 +158,13 @@ impl Whole<'_, '_> {
             );
         }
         let exceptions: Vec<&Relax> = rule.lowered.relaxed.iter().filter(|relax| relax.until.is_some()).collect();
-        if exceptions.is_empty() || !matches!(self.search.find(&acts(rule)), Answer::No) {
+        if exceptions.is_empty() {
             return;
+        }
+        match self.search.find(&acts(rule)) {
+            Answer::No => {}
+            Answer::Yes(_) => return,
+            Answer::Unknown => return self.unknown(rule, "whether its exceptions leave anything to it"),
         }
         for relax in exceptions {
             let Some((unit, except)) = self.except_of(rule, relax) else { continue };
@@ -192,7 +202,7 @@ impl Whole<'_, '_> {
         of.nth(at)
     }
 
-    fn text(&self, unit: usize) -> &str {
+    pub(crate) fn text(&self, unit: usize) -> &str {
         &self.checker.loaded.units[unit].source.text
     }
 }

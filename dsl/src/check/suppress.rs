@@ -116,5 +116,7 @@ fn with_blanks(text: &str, comment: &Span) -> Span {
         let end = if text[comment.end..].starts_with('\n') { comment.end + 1 } else { comment.end };
         return before.len()..end;
     }
-    before.len()..comment.end
+    // A line end of Windows stays whole.
+    let end = comment.start + text[comment.clone()].trim_end_matches('\r').len();
+    before.len()..end
 }

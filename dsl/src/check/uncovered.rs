@@ -62,7 +62,12 @@ impl Whole<'_, '_> {
         self.checker.push(if span == name.span {
             diagnostic
         } else {
-            let diagnostic = diagnostic.label(format!("{} have no such field", kinds.join(" and ")));
+            let field = &self.text(rule.unit)[span];
+            let label = match field {
+                "mcp.method" => format!("never holds for {}", kinds.join(" and ")),
+                _ => format!("{} have no such field", kinds.join(" and ")),
+            };
+            let diagnostic = diagnostic.label(label);
             diagnostic.related(source, name.span.clone(), "the mask")
         });
     }

@@ -5,15 +5,19 @@ use super::Checker;
 use super::lower::Analysed;
 use super::search::{Answer, Ask, Search};
 use super::worlds::{Setting, World};
+use crate::Undecided;
 use crate::codes::Code;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, line_column};
 use crate::policy::condition::Truth;
 use crate::policy::{Effect, HitAction, Policy, Relax};
 use sluice_engine::{Action, Matcher, PatternSpec};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
 /// Steps of all searches together: what a large rule set may take of them, about a second.
 const MOST_STEPS: usize = 2_000_000;
+/// Questions without an answer that are kept.
+const MOST_UNDECIDED: usize = 1_000;
 /// Pairs of rules that are compared.
 const MOST_PAIRS: usize = 5_000_000;
 
@@ -23,6 +27,7 @@ pub(crate) struct Whole<'c, 'a> {
     pub(crate) rules: &'c [Analysed<'a>],
     pub(crate) policy: &'c Policy,
     pub(crate) search: Search,
+    pub(crate) undecided: RefCell<Vec<Undecided>>,
 }
 
 /// A rule that can act, with a request where it does.
@@ -32,9 +37,15 @@ pub(crate) struct Acting<'c, 'a> {
 }
 
 /// All of these checks. The rules have no errors.
-pub(crate) fn analyse<'a>(checker: &Checker<'a>, rules: &[Analysed<'a>], decoded: bool, policy: &Policy) {
+pub(crate) fn analyse<'a>(
+    checker: &Checker<'a>,
+    rules: &[Analysed<'a>],
+    decoded: bool,
+    policy: &Policy,
+) -> Vec<Undecided> {
     let setting = Setting { decoded, today: checker.options.today, unparsable: false };
-    let whole = Whole { checker, rules, policy, search: Search::new(setting, MOST_STEPS) };
+    let whole =
+        Whole { checker, rules, policy, search: Search::new(setting, MOST_STEPS), undecided: RefCell::default() };
     let mut acting = Vec::new();
     for rule in rules {
         match whole.search.find(&acts_without_exceptions(rule)) {
@@ -43,7 +54,10 @@ pub(crate) fn analyse<'a>(checker: &Checker<'a>, rules: &[Analysed<'a>], decoded
                 whole.relaxed(rule);
                 acting.push(Acting { rule, world: *world });
             }
-            Answer::Unknown => whole.relaxed(rule),
+            Answer::Unknown => {
+                whole.unknown(rule, "whether it ever acts");
+                whole.relaxed(rule);
+            }
         }
     }
     whole.shadows(&acting);
@@ -51,7 +65,10 @@ pub(crate) fn analyse<'a>(checker: &Checker<'a>, rules: &[Analysed<'a>], decoded
         whole.channels(acting);
     }
     whole.only_reported();
+    whole.examples(&acting);
     super::conflicts::conflicts(&whole);
+    whole.approvals();
+    whole.undecided.into_inner()
 }
 
 /// The rule acts, its exceptions included in what may relax it.
@@ -98,13 +115,25 @@ impl Whole<'_, '_> {
             for strong in blocks.iter().chain(same.into_iter().flatten()) {
                 pairs += 1;
                 if pairs > MOST_PAIRS {
-                    return;
+                    self.unknown(weak.rule, "whether other rules leave anything to it");
+                    break;
                 }
                 if self.shadowed(weak, strong) {
                     break;
                 }
             }
         }
+    }
+
+    /// Notes what can't be decided.
+    pub(crate) fn unknown(&self, rule: &Analysed<'_>, question: &str) {
+        if self.undecided.borrow().len() >= MOST_UNDECIDED {
+            return;
+        }
+        let (source, name) = (&self.checker.loaded.units[rule.unit].source, &rule.rule.name);
+        let (line, _) = line_column(&source.text, name.span.start);
+        let (path, rule, question) = (source.path.clone(), name.value.clone(), question.to_owned());
+        self.undecided.borrow_mut().push(Undecided { path, line, rule, question });
     }
 
     /// Says where `strong` acts whenever `weak` would, and leaves nothing to it.
@@ -115,8 +144,14 @@ impl Whole<'_, '_> {
             return false;
         }
         let ask = Ask::All(vec![acts_without_exceptions(weak.rule), acts(strong).not()]);
-        if !matches!(self.search.find_with_unparsable(&ask), Answer::No) {
-            return false;
+        match self.search.find_with_unparsable(&ask) {
+            Answer::No => {}
+            Answer::Yes(_) => return false,
+            Answer::Unknown => {
+                let other = &strong.rule.name.value;
+                self.unknown(weak.rule, &format!("whether `{other}` leaves anything to it"));
+                return false;
+            }
         }
         let source = |unit: usize| &self.checker.loaded.units[unit].source;
         let (name, other) = (&weak.rule.rule.name, &strong.rule.name);

@@ -2,7 +2,7 @@
 
 use super::axes::collect;
 use crate::fields::{FieldId, SQL_PROTOCOLS};
-use crate::policy::condition::{Cond, Facts, View, glob};
+use crate::policy::condition::{Cond, Facts, View, glob, select};
 use crate::policy::{Decode, RequestFacts, SessionFacts, UserKind};
 use crate::sql::SqlFacts;
 use sluice_engine::{JsonPath, PathStep};
@@ -95,7 +95,7 @@ impl World {
             request: RequestFacts::default(),
             channel: Channel::Tool,
             sql,
-            sql_state: SqlState::Parsed,
+            sql_state: SqlState::None,
             // Noon of a day that the time zone has.
             now: now.unwrap_or_else(|_| jiff::ZonedDateTime::now()),
         }
@@ -238,9 +238,13 @@ impl World {
         Some(request)
     }
 
-    /// As the `given` of a test has it, as far as the fields that the conditions speak of; what no test can give stands
-    /// behind it in words.
-    pub(crate) fn describe(&self, direction: &str, conditions: &[&Cond]) -> String {
+    /// How many kinds of statements the SQL holds.
+    pub(crate) fn verbs(&self) -> usize {
+        self.sql.verbs.len()
+    }
+
+    /// As the `given` of a test has it, as far as the fields that the conditions speak of.
+    pub(crate) fn given(&self, direction: &str, conditions: &[&Cond]) -> String {
         let mut tests = Vec::new();
         conditions.iter().for_each(|condition| collect(condition, &mut tests));
         let fields: BTreeSet<usize> = tests.iter().map(|test| test.field as usize).collect();
@@ -285,12 +289,25 @@ impl World {
                 let _ = write!(out, " {} {value:?}", field.info().name);
             }
         }
-        out.push_str(" }");
-        if let Some(args) = request.tool_args.as_ref().filter(|_| has(FieldId::ToolArg)) {
-            let _ = write!(out, " with the arguments `{args}`");
+        let mut paths: Vec<&JsonPath> = tests.iter().filter_map(|test| test.path.as_ref()).collect();
+        paths.dedup();
+        for path in paths {
+            let args = request.tool_args.iter().flat_map(|args| select(args, &path.steps));
+            if let (Some(text), Some(path)) = (args.into_iter().find_map(|value| value.as_str()), plain(path)) {
+                let _ = write!(out, " tool.arg({path:?}) {text:?}");
+            }
         }
-        let sql = [FieldId::SqlVerb, FieldId::SqlVerbs, FieldId::SqlTables, FieldId::SqlFunctions];
-        if sql.into_iter().chain([FieldId::SqlHasWhere, FieldId::SqlStatements]).any(has) {
+        out.push_str(" }");
+        out
+    }
+
+    /// The same, and behind it in words what no test can give.
+    pub(crate) fn describe(&self, direction: &str, conditions: &[&Cond]) -> String {
+        let mut tests = Vec::new();
+        conditions.iter().for_each(|condition| collect(condition, &mut tests));
+        let has = |field: FieldId| tests.iter().any(|test| test.field == field);
+        let mut out = self.given(direction, conditions);
+        if tests.iter().any(|test| test.field.info().name.starts_with("sql.")) {
             let written = self.request().and_then(|request| request.sql);
             let _ = write!(out, " after `{}`", written.unwrap_or_default());
         }
@@ -305,6 +322,16 @@ impl World {
         }
         out
     }
+}
+
+/// The path as a test gives a value for it: of names alone.
+fn plain(path: &JsonPath) -> Option<String> {
+    let name = |step: &PathStep| match step {
+        PathStep::Key(key) if !key.contains(['.', '[']) => Some(format!(".{key}")),
+        _ => None,
+    };
+    let names: Option<String> = path.steps.iter().map(name).collect();
+    names.map(|names| format!("${names}"))
 }
 
 /// SQL that does what the facts say. Whether it does is for the parser to say.

@@ -2,8 +2,8 @@
 
 use crate::check::compile;
 use crate::output::{Failure, Format, print};
-use sluice_dsl::Code;
 use sluice_dsl::cost::{self, ScopeCost};
+use sluice_dsl::{Code, Undecided};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -54,6 +54,15 @@ fn costs(args: &Args) -> Result<bool, Failure> {
             last = Some(scope);
         }
         let _ = writeln!(out, "  {}", sentence(cost));
+    }
+    for unknown in &compilation.undecided {
+        let _ = match args.format {
+            Format::Full => {
+                let Undecided { path, line, rule, question } = unknown;
+                writeln!(out, "not decided: rule `{rule}` ({path}:{line}): {question}")
+            }
+            _ => writeln!(out, "{}", serde_json::json!({ "undecided": unknown })),
+        };
     }
     print(&out)?;
     Ok(false)
