@@ -52,7 +52,7 @@ codes! {
     DuplicateName "E011" "duplicate name" "Two items of one kind have one name. Nothing is overridden in this language: rename one.";
     DuplicateId "E012" "duplicate id" "Two rules have one `meta` id. Evidence and tickets speak of a rule by its id, so it must be of one rule.";
     UnknownName "E013" "unknown name" "No list, pattern, scope or rule of this name can be seen from here. Names come from the file itself and from its imports.";
-    MissingImport "E014" "missing import" "The imported pack or file doesn't exist, or its version is another one.";
+    MissingImport "E014" "missing import" "The imported pack or file doesn't exist, its version is another one, or it isn't what `rules.lock` pins.";
     ImportCycle "E015" "import cycle" "Files import each other in a circle.";
     Cycle "E016" "definition in a circle" "A list or pattern is defined by itself.";
     Confusable "E017" "confusable name" "A name holds characters that look like others. Names are ASCII letters, digits and `_`.";

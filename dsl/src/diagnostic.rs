@@ -18,7 +18,7 @@ pub struct Source {
 }
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, PartialOrd, Ord, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The rules can't be used.
@@ -28,7 +28,7 @@ pub enum Severity {
 }
 
 /// Whether a [`Fix`] may be applied unseen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, PartialOrd, Ord, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Applicability {
     /// It is certainly what is meant, and no decision of rules that are right today changes. `rulec check --fix` applies it.
@@ -38,7 +38,7 @@ pub enum Applicability {
 }
 
 /// A change to the file of a message that mends what the message is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Fix {
     /// What it does, as a menu would call it: lower case, no full stop.
     pub title: String,
@@ -49,7 +49,7 @@ pub struct Fix {
 }
 
 /// The replacement of one stretch of a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Edit {
     /// What is replaced, in bytes of the file; empty: the text is inserted there. Both ends are on characters.
     pub span: Span,
@@ -74,7 +74,7 @@ impl Fix {
 }
 
 /// Another place that a message is about: the first of two definitions, the rule that is stronger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Related {
     /// The file; it may be another than the message's.
     pub path: String,
@@ -90,10 +90,11 @@ pub struct Related {
 
 /// One message. Serialised, it is an object with `code`, `name`, `severity`, `path`, `line`, `column`, `span`, `message`, and
 /// where there are any `label`, `help`, `related` and `fixes`.
-#[derive(Clone, Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, PartialEq, schemars::JsonSchema)]
 pub struct Diagnostic {
     /// What kind of message.
     #[serde(serialize_with = "code_id")]
+    #[schemars(with = "String")]
     pub code: Code,
     /// Its name in words.
     pub name: &'static str,

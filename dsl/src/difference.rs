@@ -33,7 +33,7 @@ const MOST_STEPS: usize = 4_000_000;
 const MOST_ATTEMPTS: usize = 8;
 
 /// What changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Difference {
     /// The worst of all verdicts.
     pub verdict: Verdict,
@@ -50,7 +50,7 @@ pub struct Difference {
 }
 
 /// How a rule differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct RuleDifference {
     /// Its name.
     pub rule: String,
@@ -69,7 +69,7 @@ pub struct RuleDifference {
 }
 
 /// On which sides a rule is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleChange {
     /// On the new side alone.
@@ -81,7 +81,7 @@ pub enum RuleChange {
 }
 
 /// A request that is decided differently. It was made up: it holds nobody's data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Example {
     /// How the new outcome stands to the old one.
     pub verdict: Verdict,
@@ -96,7 +96,7 @@ pub struct Example {
 }
 
 /// A test that is decided differently.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct TestDifference {
     /// The test's sentence.
     pub name: String,

@@ -17,6 +17,7 @@
 //! assert_eq!(policy.rules()[0].name, "mask_staff");
 //! ```
 
+pub mod bundle;
 mod check;
 pub mod codes;
 pub mod cost;
@@ -26,6 +27,7 @@ pub mod fields;
 pub mod fix;
 pub mod format;
 mod load;
+pub mod lock;
 mod places;
 pub mod policy;
 pub mod sql;
@@ -63,6 +65,20 @@ impl CompileOptions {
     pub fn for_tests() -> Self {
         let keys = sluice_engine::Keyring::for_tests();
         Self { today: jiff::civil::date(2026, 11, 23), keys, packs: PackSource::embedded() }
+    }
+}
+
+impl CompileOptions {
+    /// The same, with the packs that the `rules.lock` for these paths pins; only those can be imported then. Without a lock
+    /// nothing changes.
+    ///
+    /// # Errors
+    /// Where the lock, or a pack that it has a file for, can't be read.
+    pub fn beside(mut self, paths: &[PathBuf]) -> Result<Self, lock::LockError> {
+        if let Some((path, lock)) = lock::Lock::find(paths)? {
+            self.packs = self.packs.pinned(&path, &lock)?;
+        }
+        Ok(self)
     }
 }
 

@@ -2,9 +2,11 @@
 
 use crate::codes::Code;
 use crate::diagnostic::{Applicability, Diagnostic, Fix, Source};
+use crate::lock::{Lock, LockError, digest};
 use crate::syntax::tree::{File, ImportSource, ItemKind};
 use crate::{CompileOptions, syntax};
-use std::collections::BTreeMap;
+use rayon::prelude::*;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct PackSource {
     packs: BTreeMap<String, Arc<str>>,
+    /// The lock that pins them, and its path; without one, any text of the right version will do.
+    pins: Option<Arc<(PathBuf, Lock)>>,
 }
 
 impl PackSource {
@@ -20,13 +24,13 @@ impl PackSource {
     #[must_use]
     pub fn embedded() -> Self {
         let packs = STD.iter().map(|(name, text)| ((*name).to_owned(), Arc::from(*text))).collect();
-        Self { packs }
+        Self { packs, pins: None }
     }
 
     /// No packs.
     #[must_use]
     pub fn none() -> Self {
-        Self { packs: BTreeMap::new() }
+        Self { packs: BTreeMap::new(), pins: None }
     }
 
     /// The same, with a pack more, or in the place of one.
@@ -34,6 +38,46 @@ impl PackSource {
     pub fn with(mut self, name: &str, text: &str) -> Self {
         self.packs.insert(name.to_owned(), Arc::from(text));
         self
+    }
+
+    /// The same, with the packs that a lock has files for. From now on only what the lock pins can be imported.
+    ///
+    /// # Errors
+    /// [`LockError::Pack`] where a file can't be read.
+    pub fn pinned(mut self, path: &Path, lock: &Lock) -> Result<Self, LockError> {
+        self = self.with_files(path, lock)?;
+        self.pins = Some(Arc::new((path.to_owned(), lock.clone())));
+        Ok(self)
+    }
+
+    /// The same, with the packs that a lock has files for, whatever their digests.
+    ///
+    /// # Errors
+    /// [`LockError::Pack`] where a file can't be read.
+    pub fn with_files(mut self, path: &Path, lock: &Lock) -> Result<Self, LockError> {
+        for (name, pin) in &lock.pack {
+            let Some(file) = &pin.file else { continue };
+            let text = text_of(&path.with_file_name(file)).map_err(|reason| {
+                let (path, pack, file) = (path.to_owned(), name.clone(), file.clone());
+                LockError::Pack { path, pack, file, reason }
+            })?;
+            self = self.with(name, &text);
+        }
+        Ok(self)
+    }
+
+    /// Why the text of a pack isn't what its lock pins, with what is pinned and what is there.
+    fn unpinned(&self, name: &str, text: &str) -> Option<(String, String)> {
+        let (path, lock) = self.pins.as_deref()?;
+        let path = path.display();
+        match lock.pack.get(name) {
+            None => Some((format!("pack `{name}` is not pinned in `{path}`"), "not pinned".into())),
+            Some(pin) => {
+                let is = digest(text);
+                let differs = format!("pack `{name}` is not the one that `{path}` pins");
+                (is != pin.digest).then(|| (differs, format!("{} is pinned, this is {is}", pin.digest)))
+            }
+        }
     }
 
     /// The names of the packs.
@@ -87,21 +131,41 @@ struct Loader<'a> {
     stack: Vec<usize>,
     /// Texts that stand in the place of files, by canonical path.
     texts: BTreeMap<String, String>,
+    /// True where the texts are all there is, and no file is read.
+    closed: bool,
+    /// Files that are read and parsed, by canonical path, and wait for their turn.
+    ready: HashMap<String, (Arc<Source>, syntax::Parsed)>,
 }
 
 pub(crate) fn load_files(paths: &[PathBuf], options: &CompileOptions) -> Loaded {
     let mut loader = Loader::new(options);
+    let mut files = Vec::new();
     for path in paths {
-        for file in rule_files(path, &mut loader.loaded.diagnostics) {
-            match text_of(&file) {
-                Ok(text) => {
-                    loader.unit(&file.display().to_string(), &canonical(&file), text, true);
-                }
-                Err(reason) => loader.loaded.diagnostics.push(unreadable(&file, &reason)),
+        files.extend(rule_files(path, &mut loader.loaded.diagnostics));
+    }
+    // Reading and parsing need nothing of each other; what follows goes in the order of the files.
+    let read: Vec<_> =
+        files.par_iter().map(|file| (canonical(file), text_of(file).map(|text| parse(file, text)))).collect();
+    let mut given = Vec::new();
+    for (file, (key, read)) in files.iter().zip(read) {
+        match read {
+            Ok(parsed) => {
+                loader.ready.entry(key.clone()).or_insert(parsed);
+                given.push((file, key));
             }
+            Err(reason) => loader.loaded.diagnostics.push(unreadable(file, &reason)),
         }
     }
+    for (file, key) in given {
+        loader.unit(&file.display().to_string(), &key, String::new(), true);
+    }
     loader.loaded
+}
+
+fn parse(path: &Path, text: String) -> (Arc<Source>, syntax::Parsed) {
+    let source = Arc::new(Source { path: path.display().to_string(), text });
+    let parsed = syntax::parse(&source);
+    (source, parsed)
 }
 
 pub(crate) fn load_texts(texts: &[(&str, &str)], options: &CompileOptions) -> Loaded {
@@ -113,6 +177,30 @@ pub(crate) fn load_texts(texts: &[(&str, &str)], options: &CompileOptions) -> Lo
         loader.unit(path, &canonical(Path::new(path)), (*text).to_owned(), true);
     }
     loader.loaded
+}
+
+/// Texts of which those that are given hold, and the others may be imported; no file is read.
+pub(crate) fn load_closed(texts: &[(&str, &str, bool)], options: &CompileOptions) -> Loaded {
+    let mut loader = Loader::new(options);
+    loader.closed = true;
+    loader.texts = texts.iter().map(|(path, text, _)| (lexical(Path::new(path)), (*text).to_owned())).collect();
+    for (path, text, _) in texts.iter().filter(|(.., given)| *given) {
+        loader.unit(path, &lexical(Path::new(path)), (*text).to_owned(), true);
+    }
+    loader.loaded
+}
+
+/// A path without `.` and `..`, as it reads; what goes above its root stays there.
+fn lexical(path: &Path) -> String {
+    let mut parts: Vec<&std::ffi::OsStr> = Vec::new();
+    for component in path.components() {
+        match component {
+            std::path::Component::Normal(part) => parts.push(part),
+            std::path::Component::ParentDir => drop(parts.pop()),
+            _ => {}
+        }
+    }
+    parts.iter().collect::<PathBuf>().display().to_string()
 }
 
 pub(crate) fn load_packs(names: &[&str], options: &CompileOptions) -> Loaded {
@@ -140,7 +228,7 @@ fn canonical(path: &Path) -> String {
 pub(crate) const MAX_FILE: usize = 4 * 1024 * 1024;
 
 /// The text of a file, or in words why there is none.
-fn text_of(path: &Path) -> Result<String, String> {
+pub(crate) fn text_of(path: &Path) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
         _ => error.to_string(),
@@ -179,7 +267,15 @@ fn rule_files(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 
 impl<'a> Loader<'a> {
     fn new(options: &'a CompileOptions) -> Self {
-        Self { options, loaded: Loaded::default(), known: BTreeMap::new(), stack: Vec::new(), texts: BTreeMap::new() }
+        Self {
+            options,
+            loaded: Loaded::default(),
+            known: BTreeMap::new(),
+            stack: Vec::new(),
+            texts: BTreeMap::new(),
+            closed: false,
+            ready: HashMap::new(),
+        }
     }
 
     fn unit(&mut self, path: &str, key: &str, text: String, given: bool) -> usize {
@@ -187,8 +283,7 @@ impl<'a> Loader<'a> {
             self.loaded.units[index].given |= given;
             return index;
         }
-        let source = Arc::new(Source { path: path.to_owned(), text });
-        let parsed = syntax::parse(&source);
+        let (source, parsed) = self.ready.remove(key).unwrap_or_else(|| parse(Path::new(path), text));
         // What is wrong with characters alone leaves the items as they are.
         let whole = parsed.diagnostics.iter().all(|diagnostic| diagnostic.code == Code::Character);
         self.loaded.diagnostics.extend(parsed.diagnostics);
@@ -247,6 +342,12 @@ impl<'a> Loader<'a> {
             self.loaded.diagnostics.push(diagnostic.meant(near, &written.span, otherwise));
             return None;
         };
+        if let Some((message, label)) = self.options.packs.unpinned(name, text) {
+            let diagnostic = Diagnostic::new(from, written.span.clone(), Code::MissingImport, message);
+            let help = "look at what the pack says now, then pin it: `rulec pack lock`";
+            self.loaded.diagnostics.push(diagnostic.label(label).help(help));
+            return None;
+        }
         let key = format!("<{name}>");
         let text = text.to_owned();
         let index = self.enter(from, span.clone(), &key, &key, text)?;
@@ -273,10 +374,11 @@ impl<'a> Loader<'a> {
 
     fn file(&mut self, from: &Source, path: &Path, file: &syntax::tree::Text) -> Option<usize> {
         let target = path.parent().unwrap_or(Path::new("")).join(file.value.trim_start_matches("./"));
-        let known = canonical(&target);
+        let known = if self.closed { lexical(&target) } else { canonical(&target) };
         let text = match self.texts.get(&known) {
             Some(text) => Ok(text.clone()),
-            None if self.known.contains_key(&known) => Ok(String::new()),
+            None if self.known.contains_key(&known) || self.ready.contains_key(&known) => Ok(String::new()),
+            None if self.closed => Err("the bundle doesn't hold it".to_owned()),
             None => text_of(&target),
         };
         match text {

@@ -17,7 +17,7 @@ use exchange::{Exchange, cuts};
 use given::Given;
 
 /// How a test ended.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct TestOutcome {
     /// The test's sentence.
     pub name: String,

@@ -136,7 +136,7 @@ pub fn assemble(config: Config, policy: Policy, evidence: Evidence) -> Result<Ga
     })
 }
 
-/// Compiles the configured rules, or the standard packs in development mode.
+/// Compiles the configured rules or bundle, or the standard packs in development mode.
 ///
 /// # Errors
 ///
@@ -159,7 +159,8 @@ fn compile_with(config: &Config, keys: Keyring) -> Result<Policy, ServeError> {
     let compilation = if config.rules.is_empty() {
         sluice_dsl::compile_packs(&STANDARD, &options)
     } else {
-        sluice_dsl::compile_files(&config.rules, &options)
+        sluice_dsl::bundle::deploy(&config.rules, &config.trusted_keys, &options)
+            .map_err(|error| ServeError::Rules(error.to_string()))?
     };
     if compilation.has_errors() {
         return Err(ServeError::Rules(compilation.render(false)));

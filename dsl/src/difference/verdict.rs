@@ -7,7 +7,7 @@ use sluice_engine::{Action, Mask};
 use std::time::Duration;
 
 /// How the new rules stand to the old ones, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// The new ones let through, show or fail to report what the old ones did not.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the tests reach.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Coverage {
     /// Rules that acted in a test.
     pub rules: Count,
@@ -26,7 +26,7 @@ pub struct Coverage {
 }
 
 /// So many of so many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Count {
     /// What tests reach.
     pub reached: usize,
@@ -35,7 +35,7 @@ pub struct Count {
 }
 
 /// Something that no test reaches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Missed {
     /// What it is.
     pub kind: MissedKind,
@@ -54,7 +54,7 @@ pub struct Missed {
 }
 
 /// What no test reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MissedKind {
     /// A rule never acts.

@@ -32,6 +32,7 @@ impl Config {
             public_url: None,
             store: data.join("evidence.sqlite"),
             rules: Vec::new(),
+            trusted_keys: Vec::new(),
             issuers: Vec::new(),
             connections: BTreeMap::from([("demo".to_owned(), ConnectionConfig::new(upstream))]),
             allowed_origins: Vec::new(),

@@ -31,8 +31,10 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// The evidence store's file.
     pub store: PathBuf,
-    /// Rule files or directories. Empty only in development mode: the embedded standard packs.
+    /// Rule files or directories, or one bundle. Empty only in development mode: the embedded standard packs.
     pub rules: Vec<PathBuf>,
+    /// Public keys, of which one must have signed the bundle. Empty: no signature is asked for.
+    pub trusted_keys: Vec<PathBuf>,
     /// The issuers whose tokens are accepted.
     pub issuers: Vec<IssuerConfig>,
     /// The connections by name (`/mcp/NAME`).

@@ -135,7 +135,7 @@ const ROOT: &[&str] = &[
     "allowed_origins",
     "allowed_hosts",
 ];
-const RULES: &[&str] = &["files"];
+const RULES: &[&str] = &["files", "trusted_keys"];
 const ISSUER: &[&str] =
     &["url", "audience", "audiences", "clients", "jwks_url", "ca_file", "groups_claim", "algorithms", "clock_skew"];
 const CONNECTION: &[&str] =
@@ -153,7 +153,7 @@ impl Reader<'_> {
         let public_url = self.url_of(root, "public_url");
         let store =
             self.text_of(root, "store").map_or_else(|| PathBuf::from("evidence.sqlite"), |(text, _)| text.into());
-        let mut rules = Vec::new();
+        let (mut rules, mut trusted_keys) = (Vec::new(), Vec::new());
         match root.get("rules") {
             None => self.problem(0..0, "`[rules]` is missing: say `files = [\"rules/\"]`"),
             Some(value) => {
@@ -161,6 +161,8 @@ impl Reader<'_> {
                     self.known(table, RULES, "`[rules]`");
                     let before = self.problems.len();
                     rules = self.list_of(table, "files").into_iter().map(|(file, _)| self.base.join(file)).collect();
+                    let keys = self.list_of(table, "trusted_keys").into_iter();
+                    trusted_keys = keys.map(|(file, _)| self.base.join(file)).collect();
                     if rules.is_empty() && before == self.problems.len() {
                         self.problem(value.span(), "`files` names no rules; a gateway without rules protects nothing");
                     }
@@ -177,6 +179,7 @@ impl Reader<'_> {
             public_url,
             store: self.base.join(store),
             rules,
+            trusted_keys,
             issuers,
             connections,
             allowed_origins,

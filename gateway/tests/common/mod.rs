@@ -93,6 +93,7 @@ impl Place {
                 public_url: None,
                 store: dir.path().join("evidence.sqlite"),
                 rules: Vec::new(),
+                trusted_keys: Vec::new(),
                 issuers: vec![issuer.clone()],
                 connections: BTreeMap::from([("up".to_owned(), connection.clone())]),
                 allowed_origins: Vec::new(),

@@ -3,6 +3,7 @@
 use crate::files;
 use crate::output::{Failure, Format, github, print};
 use serde_json::json;
+use sluice_dsl::bundle::{Bundle, ENDING};
 use sluice_dsl::codes::Code;
 use sluice_dsl::diagnostic::Severity;
 use sluice_dsl::{Compilation, CompileOptions, compile_files};
@@ -35,7 +36,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
     let files = files::find(&args.paths)?;
-    let options = CompileOptions::new(Keyring::for_tests());
+    let options = options(&args.paths)?;
     let mut compilation = compile_files(&files, &options);
     if args.fix {
         let fixed = crate::fix::run(&compilation, &options, args.suggested, args.diff)?;
@@ -54,6 +55,11 @@ pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
     }
     let warnings = compilation.diagnostics.iter().any(|found| found.severity == Severity::Warning);
     Ok(compilation.has_errors() || (args.deny_warnings && warnings))
+}
+
+/// How rules of these paths are compiled: with the packs that their `rules.lock` pins.
+fn options(paths: &[PathBuf]) -> Result<CompileOptions, Failure> {
+    CompileOptions::new(Keyring::for_tests()).beside(paths).map_err(|error| Failure::Because(error.to_string()))
 }
 
 /// Nothing was there to be checked, or it could not be read.
@@ -138,11 +144,16 @@ fn sarif(compilation: &Compilation) -> serde_json::Value {
     })
 }
 
-/// Compiles rules that another command is to use. Where they can't be, tells why on standard error: a command that has
+/// Compiles rules, or a bundle of them, that another command is to use. Where they can't be, tells why on standard error: a command that has
 /// no rules could not do its work.
 pub(crate) fn compile(paths: &[PathBuf], format: Format) -> Result<(Compilation, sluice_dsl::Policy), Failure> {
-    let files = files::find(paths)?;
-    let compilation = compile_files(&files, &CompileOptions::new(Keyring::for_tests()));
+    let compilation = match paths {
+        [path] if path.extension().is_some_and(|ending| ending == ENDING) => {
+            let bundle = Bundle::read(path).map_err(|error| Failure::Because(error.to_string()))?;
+            bundle.compile(&CompileOptions::new(Keyring::for_tests()))
+        }
+        paths => compile_files(&files::find(paths)?, &options(paths)?),
+    };
     match compilation.policy.clone() {
         Some(policy) if !compilation.has_errors() => Ok((compilation, policy)),
         _ => {

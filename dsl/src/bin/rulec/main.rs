@@ -3,6 +3,7 @@
 //! Exit codes: 0 clean, 1 findings, 2 could not do it. Finding no files, no rules or no tests is 2, and so is a defect
 //! of the program itself.
 
+mod build;
 mod check;
 mod diff;
 mod explain;
@@ -11,6 +12,7 @@ mod fix;
 mod fmt;
 mod junit;
 mod output;
+mod pack;
 mod scan;
 mod test;
 mod write;
@@ -37,6 +39,10 @@ enum Command {
     Scan(Box<scan::Args>),
     /// Lay out rule files in the one way there is.
     Fmt(fmt::Args),
+    /// Put rules with all that they import into one file, under one digest.
+    Build(build::Args),
+    /// Pin the packs that rules import, and check the pins.
+    Pack(pack::Args),
     /// Explain a code of a message, such as E031; or what the scopes of rules cost.
     Explain(explain::Args),
     /// Say what changes in meaning between two versions of rules; exit code 1 where something got weaker.
@@ -61,6 +67,8 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Scan(args) => scan::run(*args),
         Command::Fmt(args) => fmt::run(&args),
+        Command::Build(args) => build::run(&args),
+        Command::Pack(args) => pack::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Diff(args) => diff::run(&args),
     }))

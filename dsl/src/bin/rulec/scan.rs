@@ -53,7 +53,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Direction {
+pub(crate) enum Direction {
     Request,
     #[default]
     Response,
