@@ -3,6 +3,7 @@
 //! Exit codes: 0 clean, 1 findings, 2 could not do it. Finding no files, no rules or no tests is 2, and so is a defect
 //! of the program itself.
 
+mod bench;
 mod build;
 mod check;
 mod diff;
@@ -14,6 +15,7 @@ mod junit;
 mod output;
 mod pack;
 mod scan;
+mod schema;
 mod test;
 mod write;
 
@@ -43,6 +45,10 @@ enum Command {
     Build(build::Args),
     /// Pin the packs that rules import, and check the pins.
     Pack(pack::Args),
+    /// Say what each rule costs on a corpus.
+    Bench(bench::Args),
+    /// Print JSON Schemas of what the tools write, and of the facts that rules ask about.
+    Schema(schema::Args),
     /// Explain a code of a message, such as E031; or what the scopes of rules cost.
     Explain(explain::Args),
     /// Say what changes in meaning between two versions of rules; exit code 1 where something got weaker.
@@ -69,6 +75,8 @@ fn main() -> ExitCode {
         Command::Fmt(args) => fmt::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Pack(args) => pack::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Diff(args) => diff::run(&args),
     }))
