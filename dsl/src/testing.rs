@@ -15,6 +15,7 @@ use crate::policy::Policy;
 use crate::syntax::tree::{Direction, Expect, ItemKind, Span, Test};
 use exchange::{Exchange, cuts};
 use given::Given;
+use rayon::prelude::*;
 
 /// How a test ended.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
@@ -45,7 +46,9 @@ pub struct TestOutcome {
 #[must_use]
 pub fn run(compilation: &Compilation, filter: Option<&str>) -> Vec<TestOutcome> {
     let Some(policy) = &compilation.policy else { return Vec::new() };
-    tests(compilation, filter).map(|(source, span, test)| run_one(policy, source, span, test)).collect()
+    let tests: Vec<_> = tests(compilation, filter).collect();
+    // In their order, whichever ends first.
+    tests.into_par_iter().map(|(source, span, test)| run_one(policy, source, span, test)).collect()
 }
 
 /// The tests of the given files whose name contains `filter`.

@@ -1,7 +1,8 @@
 //! `rulec check`, and the compilation that the other commands share.
 
 use crate::files;
-use crate::output::{Failure, Format, github, print};
+use crate::output::{Failure, Format, github, github_property, print};
+use crate::progress::Progress;
 use serde_json::json;
 use sluice_dsl::bundle::{Bundle, ENDING};
 use sluice_dsl::codes::Code;
@@ -37,7 +38,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
     let files = files::find(&args.paths)?;
     let options = options(&args.paths)?;
+    let progress = Progress::of(format!("checking {} files", files.len()));
     let mut compilation = compile_files(&files, &options);
+    drop(progress);
     if args.fix {
         let fixed = crate::fix::run(&compilation, &options, args.suggested, args.diff)?;
         if args.diff {
@@ -78,9 +81,14 @@ pub(crate) fn render(compilation: &Compilation, format: Format, color: bool) -> 
     match format {
         Format::Full => {
             out = compilation.render(color);
-            if compilation.diagnostics.is_empty() {
-                out.push_str("no findings\n");
-            }
+            let of = |severity| compilation.diagnostics.iter().filter(|d| d.severity == severity).count();
+            let read = counted(compilation.files.len(), "file");
+            let _ = match (of(Severity::Error), of(Severity::Warning)) {
+                (0, 0) => writeln!(out, "{read} read: no findings"),
+                (errors, warnings) => {
+                    writeln!(out, "{read} read: {}, {}", counted(errors, "error"), counted(warnings, "warning"))
+                }
+            };
         }
         Format::Concise => {
             for d in &compilation.diagnostics {
@@ -96,13 +104,17 @@ pub(crate) fn render(compilation: &Compilation, format: Format, color: bool) -> 
         Format::Github => {
             for d in &compilation.diagnostics {
                 let level = if d.severity == Severity::Error { "error" } else { "warning" };
-                let (path, line, column) = (github(&d.path), d.line, d.column);
+                let (path, line, column) = (github_property(&d.path), d.line, d.column);
                 let (title, message) = (d.code.id(), github(&d.message));
                 let _ = writeln!(out, "::{level} file={path},line={line},col={column},title={title}::{message}");
             }
         }
     }
     out
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The findings as a SARIF 2.1.0 log (OASIS).
@@ -152,7 +164,11 @@ pub(crate) fn compile(paths: &[PathBuf], format: Format) -> Result<(Compilation,
             let bundle = Bundle::read(path).map_err(|error| Failure::Because(error.to_string()))?;
             bundle.compile(&CompileOptions::new(Keyring::for_tests()))
         }
-        paths => compile_files(&files::find(paths)?, &options(paths)?),
+        paths => {
+            let files = files::find(paths)?;
+            let _progress = Progress::of(format!("reading {} files", files.len()));
+            compile_files(&files, &options(paths)?)
+        }
     };
     match compilation.policy.clone() {
         Some(policy) if !compilation.has_errors() => Ok((compilation, policy)),

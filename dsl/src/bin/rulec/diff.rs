@@ -1,7 +1,7 @@
 //! `rulec diff`: what changes in meaning between two versions of rules.
 
 use crate::check::compile;
-use crate::output::{Failure, Format, github, print};
+use crate::output::{Failure, Format, github, github_property, print};
 use sluice_dsl::difference::{Difference, RuleChange, RuleDifference, TestDifference, Verdict, difference};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ fn render(found: &Difference, format: Format) -> String {
         }
         Format::Github => {
             for rule in &found.rules {
-                let (path, line, title) = (github(&rule.path), rule.line, rule.verdict.word());
+                let (path, line, title) = (github_property(&rule.path), rule.line, rule.verdict.word());
                 let example = rule.examples.first();
                 let example = example.map(|e| format!(": {} send {:?}: {} -> {}", e.given, e.send, e.old, e.new));
                 let text = format!("rule `{}` {}{}", rule.rule, word(rule.change), example.unwrap_or_default());
@@ -58,7 +58,7 @@ fn render(found: &Difference, format: Format) -> String {
                 let _ = writeln!(out, "::{level} file={path},line={line},title={title}::{}", github(&text));
             }
             for test in &found.tests {
-                let (path, line, title) = (github(&test.path), test.line, test.verdict.word());
+                let (path, line, title) = (github_property(&test.path), test.line, test.verdict.word());
                 let text = github(&format!("test `{}`: {} -> {}", test.name, test.old, test.new));
                 let _ = writeln!(out, "::{} file={path},line={line},title={title}::{text}", level(test.verdict));
             }

@@ -4,8 +4,9 @@ use crate::files;
 use crate::output::{Failure, complain, print};
 use crate::write;
 use rayon::prelude::*;
+use sluice_dsl::Source;
 use sluice_dsl::format::format;
-use sluice_dsl::{Diagnostic, Source};
+use sluice_dsl::syntax::parse;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,8 +41,8 @@ pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
                 changes = true;
                 one(args, path, &text, &laid)?;
             }
-            Ok((Err(diagnostics), text)) => {
-                refuse(&path.display().to_string(), text, diagnostics);
+            Ok((Err(_), text)) => {
+                refuse(&path.display().to_string(), text);
                 broken = true;
             }
             Err(Failure::Because(reason)) => {
@@ -73,8 +74,8 @@ fn stdin(args: &Args) -> Result<bool, Failure> {
     let mut text = String::new();
     std::io::stdin().lock().read_to_string(&mut text).map_err(|error| Failure::of(NAME, &error))?;
     match format(&text) {
-        Err(diagnostics) => {
-            refuse(NAME, text, diagnostics);
+        Err(_) => {
+            refuse(NAME, text);
             Err(Failure::Told)
         }
         Ok(laid) if !args.check && !args.diff => print(&laid).map(|()| false),
@@ -84,11 +85,10 @@ fn stdin(args: &Args) -> Result<bool, Failure> {
 }
 
 /// Says what is wrong with the syntax; what can't be read isn't laid out.
-fn refuse(path: &str, text: String, mut diagnostics: Vec<Diagnostic>) {
-    for diagnostic in &mut diagnostics {
-        path.clone_into(&mut diagnostic.path);
-    }
+fn refuse(path: &str, text: String) {
     let source = Arc::new(Source { path: path.to_owned(), text });
+    // Once more, under its name: messages have places in files that have one.
+    let diagnostics = parse(&source).diagnostics;
     let shown = sluice_dsl::diagnostic::render(&diagnostics, &[source], std::io::stderr().is_terminal());
     complain(shown.trim_end());
 }

@@ -14,6 +14,7 @@ mod fmt;
 mod junit;
 mod output;
 mod pack;
+mod progress;
 mod scan;
 mod schema;
 mod test;

@@ -57,7 +57,12 @@ pub(crate) enum Format {
     Sarif,
 }
 
-/// A value of a GitHub workflow command.
+/// A property of a GitHub workflow command, such as its file.
+pub(crate) fn github_property(text: &str) -> String {
+    github(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// The message of a GitHub workflow command.
 pub(crate) fn github(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }

@@ -2,7 +2,8 @@
 
 use crate::check::compile;
 use crate::junit;
-use crate::output::{Failure, Format, github, print};
+use crate::output::{Failure, Format, github, github_property, print};
+use crate::progress::Progress;
 use serde_json::json;
 use sluice_dsl::testing::{self, Change, Count, Coverage, TestOutcome};
 use std::fmt::Write as _;
@@ -29,7 +30,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
     let (compilation, _) = compile(&args.paths, args.format)?;
+    let progress = Progress::of("running the tests".to_owned());
     let outcomes = testing::run(&compilation, args.filter.as_deref());
+    drop(progress);
     if outcomes.is_empty() {
         return Err(Failure::Because("no tests".into()));
     }
@@ -71,7 +74,7 @@ fn write(out: &mut String, outcome: &TestOutcome, format: Format) {
         Format::Concise => writeln!(out, "{path}:{line}: {name}: expected {expected}, got {got}{cut}"),
         Format::Github => {
             let message = github(&format!("{name}: expected {expected}, got {got}{cut}"));
-            writeln!(out, "::error file={},line={line}::{message}", github(path))
+            writeln!(out, "::error file={},line={line}::{message}", github_property(path))
         }
     };
 }
@@ -102,7 +105,7 @@ fn write_coverage(out: &mut String, coverage: &Coverage, format: Format) {
         }
         Format::Github => {
             for missed in missed {
-                let (path, line, column) = (github(&missed.path), missed.line, missed.column);
+                let (path, line, column) = (github_property(&missed.path), missed.line, missed.column);
                 let message = github(&missed.message);
                 let _ = writeln!(out, "::notice file={path},line={line},col={column},title=coverage::{message}");
             }
