@@ -134,8 +134,8 @@ impl Automaton {
 
     /// How likely a text begins as these bytes do, as far as this pattern tells bytes apart: little where a candidate is
     /// already what text seldom is.
-    pub(crate) fn odds(&self, before: Option<u8>, candidate: &[u8]) -> f32 {
-        let mut state = self.start(before);
+    pub(crate) fn odds(&self, candidate: &[u8]) -> f32 {
+        let mut state = self.start(None);
         let mut odds = 1.0;
         for byte in candidate {
             let next = self.step(state, *byte);

@@ -30,14 +30,15 @@ pub(crate) struct Joins {
     rehearsal: Option<Box<Lane>>,
 }
 
-/// The end of the texts of one place.
+/// The end of the last text of one place, and the candidates of earlier ones that it did not decide.
 #[derive(Debug, Default)]
 struct Slot {
     spot: u64,
     /// When it was used last.
     stamp: u64,
+    carried: Option<Box<Lane>>,
     text: Vec<u8>,
-    /// The place of the first byte of `text` among all bytes of this slot.
+    /// The place of the first byte of `text` in its text.
     base: u64,
     pieces: Vec<Piece>,
     seams: Seams,
@@ -181,15 +182,22 @@ impl Slot {
     fn weigh(&mut self, lane: &mut Lane, shared: &mut Shared<'_>) {
         self.weighed = true;
         self.rehearse(lane, shared);
-        let (before, text) = self.text();
-        self.held = lane.rare(RARE, text, before, shared).map(|start| self.seams.from(start));
+        let earlier = self.carried.as_ref().and_then(|carried| carried.rare(RARE, shared));
+        let first = [earlier, lane.rare(RARE, shared)].into_iter().flatten().min();
+        self.held = first.map(|start| self.seams.from(start));
         self.seams.released = self.held.unwrap_or(self.end);
     }
 
-    fn clear(&mut self) {
+    /// The text is over, and another one follows or none.
+    fn clear_text(&mut self) {
         self.text.clear();
         self.base = 0;
         self.pieces.clear();
+    }
+
+    fn clear(&mut self) {
+        self.clear_text();
+        self.carried = None;
         self.seams.seams.clear();
         self.held = None;
         self.weighed = true;
@@ -211,12 +219,26 @@ impl Joins {
                     slot.weigh(rehearsal, shared);
                 }
                 slot.held = None;
-                slot.seams.seams.retain(|(left, _)| *left >= slot.pieces.first().map_or(0, |piece| piece.wire(0)));
+                if slot.carried.is_none() {
+                    slot.seams.seams.clear();
+                }
                 slot.seams.seams.push((slot.end, wire));
-                let lane = self.lane.get_or_insert_with(|| Box::new(Lane::new(depth)));
-                slot.rehearse(lane, shared);
+                let mut lane = match slot.carried.take() {
+                    Some(mut lane) => {
+                        slot.rehearse(rehearsal, shared);
+                        lane.adopt(rehearsal);
+                        lane
+                    }
+                    None => {
+                        let mut lane = self.lane.take().unwrap_or_else(|| Box::new(Lane::new(depth)));
+                        slot.rehearse(&mut lane, shared);
+                        lane
+                    }
+                };
                 lane.depth = depth;
-                lane.go_on(&slot.text, &slot.seams);
+                lane.go_on(&slot.seams);
+                self.lane = Some(lane);
+                slot.clear_text();
                 at
             }
             None if self.slots.len() < SLOTS => {
@@ -250,10 +272,8 @@ impl Joins {
     /// The text that is open ends here on the wire.
     pub(crate) fn close(&mut self, wire: u64, shared: &mut Shared<'_>) {
         let Some(open) = self.open.take() else { return };
-        if let Some(lane) = &mut self.lane {
-            lane.close(true, shared);
-        }
         let slot = &mut self.slots[open];
+        slot.carried = self.lane.take_if(|lane| lane.pause(shared));
         (slot.end, slot.weighed) = (wire, false);
         slot.trim(longest(shared));
     }
@@ -290,7 +310,10 @@ impl Joins {
 
     /// Memory beside the fixed size, in bytes.
     pub(crate) fn overhead(&self) -> usize {
-        let slots = self.slots.iter().map(|slot| slot.text.len() + slot.pieces.len() * size_of::<Piece>());
+        let slots = self.slots.iter().map(|slot| {
+            let carried = slot.carried.as_ref().map_or(0, |lane| size_of::<Lane>() + lane.overhead());
+            slot.text.len() + slot.pieces.len() * size_of::<Piece>() + carried
+        });
         slots.sum::<usize>() + self.lane.as_ref().map_or(0, |lane| lane.overhead())
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Json {
     stack: Vec<Level>,
     state: State,
     tracked: Option<Tracked>,
+    /// [`Json::place`] is asked for.
+    places: bool,
     /// Names of members whose value is a document of its own for paths.
     roots: &'static [&'static str],
 }
@@ -140,7 +142,7 @@ impl Spot {
 
 impl Json {
     pub(crate) fn new(paths: &PathSet, roots: &'static [&'static str]) -> Self {
-        let mut json = Self { stack: Vec::new(), state: State::Between, tracked: None, roots };
+        let mut json = Self { stack: Vec::new(), state: State::Between, tracked: None, places: false, roots };
         if !paths.is_empty() {
             json.track(paths);
         }
@@ -149,7 +151,7 @@ impl Json {
 
     /// The same, and [`Json::place`] tells where texts stand.
     pub(crate) fn with_places(paths: &PathSet, roots: &'static [&'static str]) -> Self {
-        let mut json = Self::new(paths, roots);
+        let mut json = Self { places: true, ..Self::new(paths, roots) };
         json.track(paths);
         json
     }
@@ -160,10 +162,12 @@ impl Json {
     }
 
     /// Where the text that begins now stands: texts of the same place in two documents have the same number. None where it
-    /// is a member's name.
+    /// is a member's name, and without [`Json::with_places`].
     pub(crate) fn place(&self) -> Option<u64> {
         match self.state {
-            State::String { name: false, .. } => self.tracked.as_ref().map(|tracked| tracked.value.place),
+            State::String { name: false, .. } if self.places => {
+                self.tracked.as_ref().map(|tracked| tracked.value.place)
+            }
             _ => None,
         }
     }

@@ -282,7 +282,12 @@ impl Stream {
 
     /// Lets go what is decided, and stops where something went wrong.
     fn settle(&mut self, read: Result<(), Stop>, sink: &mut impl Sink) -> Result<(), Stop> {
-        self.inspector.weigh();
+        if read.is_err() {
+            // Nothing that could go on comes any more.
+            self.inspector.release_texts();
+        } else {
+            self.inspector.weigh();
+        }
         let mut safe = self.inspector.safe();
         if let Framing::Sse { lines, .. } = &self.framing {
             safe = safe.min(self.inspector.read - lines.pending() as u64);

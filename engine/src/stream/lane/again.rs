@@ -1,6 +1,7 @@
 //! A text that was read before and goes on in a later event: its candidates are followed again, and then further.
 
-use super::{Claims, Found, Lane, Mark, Shared, Text, Thread};
+use super::{Claims, Lane, Mark, Shared, Text, Thread};
+use crate::program::PatternId;
 use crate::stream::escape::Wire;
 use crate::stream::join::Seams;
 
@@ -27,17 +28,20 @@ impl Lane {
             self.follow(run, Wire::Linear(at as u64), whole, shared);
             at += len;
         }
-        self.drop_matched(whole, shared);
-        self.waiting.clear();
         self.spawning.clear();
+        self.waiting.clear();
+        self.settle_ended(whole, shared);
         for thread in &mut self.threads {
             thread.first.wire = place(thread.first.text);
             thread.more.iter_mut().for_each(|mark| mark.wire = place(mark.text));
         }
+        if !self.threads.is_empty() {
+            self.saved.extend_from_slice(text);
+        }
     }
 
-    /// Drops the candidates that are matches where the text ends here, and those inside them.
-    fn drop_matched(&mut self, text: Text<'_>, shared: &mut Shared<'_>) {
+    /// A text ends that may go on: what is a match here is one, and what is none yet stays a candidate.
+    fn settle_ended(&mut self, text: Text<'_>, shared: &mut Shared<'_>) {
         let here = Mark { text: self.pos, wire: self.end };
         let patterns = &shared.program.patterns;
         let ended = |thread: &mut Thread| {
@@ -49,47 +53,61 @@ impl Lane {
         };
         let mut done = std::mem::take(&mut self.done);
         done.extend(self.threads.extract_if(.., ended));
-        // What is no value as it stands may be one with what follows.
-        let goes_on = |thread: &mut Thread| {
-            let end = thread.last.unwrap_or(here);
-            let spec = &patterns[thread.pattern as usize].spec;
-            std::iter::once(&thread.first).chain(&thread.more).all(|start| {
-                let value = text.slice(start.text, end.text);
-                let found = Found { pattern: thread.pattern, start: *start, end };
-                !spec.validators.iter().all(|validator| validator.accepts(&value))
-                    || self.in_context(&found, text, true, shared.program) != Some(true)
-            })
-        };
-        let more: Vec<Thread> = done.extract_if(.., goes_on).collect();
-        self.threads.extend(more.into_iter().map(|thread| Thread { last: None, ..thread }));
-        for thread in done.drain(..) {
-            self.prune(thread.pattern, thread.last.map_or(here.text, |end| end.text));
+        for mut thread in done.drain(..) {
+            let known = self.waiting.len();
+            self.found(&thread, text, shared);
+            if self.waiting.len() == known {
+                // What is no value as it stands may be one with what follows.
+                thread.last = None;
+                self.threads.push(thread);
+            }
         }
         self.done = done;
+        self.waiting.sort_by_key(|found| found.start.text);
+        let mut claimed: Vec<(u32, u64)> = Vec::new();
+        for found in std::mem::take(&mut self.waiting) {
+            let inside = |(pattern, end): &(u32, u64)| *pattern == found.pattern && found.start.text < *end;
+            if !claimed.iter().any(inside) && self.in_context(&found, text, true, shared.program) == Some(true) {
+                let value = text.slice(found.start.text, found.end.text);
+                self.claim(PatternId(found.pattern), (found.start.wire, found.end.wire), &value, shared);
+                self.prune(found.pattern, found.end.text);
+                claimed.push((found.pattern, found.end.text));
+            }
+        }
+    }
+
+    /// The candidates go on after a text that ended; false where there are none.
+    pub(crate) fn pause(&mut self, shared: &mut Shared<'_>) -> bool {
+        self.with_text(shared, |lane, text, shared| lane.settle_ended(text, shared));
+        !self.threads.is_empty()
+    }
+
+    /// Takes the candidates of another lane that has read the end of the same text.
+    pub(crate) fn adopt(&mut self, other: &mut Self) {
+        let ahead = self.pos - other.pos;
+        let shift = |mark: Mark| Mark { text: mark.text + ahead, ..mark };
+        self.threads.extend(other.threads.drain(..).map(|thread| Thread {
+            first: shift(thread.first),
+            more: thread.more.into_iter().map(shift).collect(),
+            ..thread
+        }));
     }
 
     /// Where the first candidate begins on the wire that text begins like less often than this.
-    pub(crate) fn rare(&self, odds: f32, text: &[u8], before: Option<u8>, shared: &Shared<'_>) -> Option<u64> {
-        let rare = |thread: &&Thread, start: &Mark| {
+    pub(crate) fn rare(&self, odds: f32, shared: &Shared<'_>) -> Option<u64> {
+        let rare = |thread: &Thread, start: &Mark| {
             let automaton = shared.program.patterns[thread.pattern as usize].automaton.as_ref()?;
-            let at = start.text as usize;
-            let before = at.checked_sub(1).map_or(before, |at| text.get(at).copied());
-            (automaton.odds(before, &text[at..]) < odds).then_some(start.wire)
+            let back = (self.pos - start.text) as usize;
+            let candidate = &self.saved[self.saved.len().checked_sub(back)?..];
+            (automaton.odds(candidate) < odds).then_some(start.wire)
         };
-        self.threads
-            .iter()
-            .filter_map(|thread| {
-                std::iter::once(&thread.first).chain(&thread.more).find_map(|start| rare(&thread, start))
-            })
-            .min()
+        let starts =
+            |thread: &Thread| std::iter::once(&thread.first).chain(&thread.more).find_map(|start| rare(thread, start));
+        self.threads.iter().filter_map(starts).min()
     }
 
-    /// The text that was rehearsed goes on after these seams.
-    pub(crate) fn go_on(&mut self, text: &[u8], seams: &Seams) {
-        if self.threads.is_empty() {
-            return;
-        }
-        self.saved.extend_from_slice(&text[text.len() - self.pos as usize..]);
+    /// The text that was read goes on after these seams.
+    pub(crate) fn go_on(&mut self, seams: &Seams) {
         self.claims = Claims::Parts;
         self.seams.copy(seams);
     }
