@@ -456,6 +456,25 @@ fn a_value_behind_json_escapes_is_masked_at_every_depth() {
 }
 
 #[test]
+fn no_value_begins_inside_an_escape_of_a_document_in_a_string() {
+    for (text, wanted) in [
+        (r#"{"text":"{\"note\":\"Contact:\\nada@abc.com\"}"}"#, r#"{"text":"{\"note\":\"Contact:\\n<\\\"m\\\">\"}"}"#),
+        (r#"{"text":"{\"note\":\"\\u0063aa@abc.com\"}"}"#, r#"{"text":"{\"note\":\"<\\\"m\\\">\"}"}"#),
+        (r#"{"text":"{\"k\":\"ada@abc.com\"}"}"#, r#"{"text":"{\"k\":\"<\\\"m\\\">\"}"}"#),
+        // What is no document has no escapes of its own.
+        (r#"{"text":"C:\\a\\nabc@abc.com"}"#, r#"{"text":"C:\\a\\<\"m\">"}"#),
+    ] {
+        assert_eq!(masks_mail(text, Format::Json), wanted, "{text}");
+    }
+}
+
+#[test]
+fn an_event_stream_may_begin_with_a_byte_order_mark() {
+    let text = "\u{feff}data: {\"a\":\"ab\\u0040abc.com\"}\n\n";
+    assert_eq!(masks_mail(text, Format::Sse), "\u{feff}data: {\"a\":\"<\\\"m\\\">\"}\n\n");
+}
+
+#[test]
 fn a_masked_number_becomes_a_string_and_the_document_stays_json() {
     assert_eq!(
         masks_mail(r#"{"card":4111111111111111,"n":12}"#, Format::Json),

@@ -329,6 +329,7 @@ impl Inspector {
     fn scan_part(&mut self, run: &[u8], wire: Wire<'_>, begin: &mut usize, end: usize) {
         if end > *begin {
             let (part, wire) = (&run[*begin..end], wire.skip(*begin));
+            self.lanes[0].document = matches!(self.nested, Nested::Document(_));
             self.scan(0, part, wire);
             *begin = end;
         }

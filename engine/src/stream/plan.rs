@@ -1,6 +1,7 @@
 //! What a stream with one set of rules looks for: the program specialised, so that the scan tests nothing that can't change.
 
 use super::automaton::DEAD;
+use super::lane::ESCAPE;
 use super::path::PathSet;
 use crate::filter::Filter;
 use crate::pattern::Matcher;
@@ -20,7 +21,7 @@ pub(crate) struct Plan {
     spawns: Vec<Vec<Spawn>>,
     /// Rules in force that claim a pattern, by pattern.
     claims: Vec<Vec<RuleId>>,
-    /// The largest `near` window, in bytes.
+    /// The text before a candidate that is kept: the largest `near` window, or what tells an escape, in bytes.
     pub(crate) window: u64,
     /// The longest match of a pattern that is searched for, in bytes.
     pub(crate) longest: usize,
@@ -58,7 +59,8 @@ impl Plan {
         let filter = Filter::new(&looked, program.vectors);
         let (classes, behind) = classes(program, &others);
         let (first, spawns) = spawns(program, &others, &behind);
-        let window = active.iter().map(|pattern| program.patterns[*pattern].hold.window as u64).max().unwrap_or(0);
+        let windows = active.iter().map(|pattern| program.patterns[*pattern].hold.window as u64);
+        let window = windows.fold(ESCAPE, u64::max);
         let searched = active.iter().map(|pattern| &program.patterns[*pattern]).filter(|p| p.automaton.is_some());
         let longest = searched.map(|pattern| pattern.hold.longest).max().unwrap_or(0);
         let paths = PathSet::new(active.iter().filter_map(|pattern| {

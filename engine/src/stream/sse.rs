@@ -36,6 +36,10 @@ pub(crate) struct Sse {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// At the start of the stream: `matched` bytes of a byte order mark have been read, which a reader drops.
+    Mark {
+        matched: usize,
+    },
     /// `matched` bytes of the name in `FIELDS[field]` have been read.
     Name {
         field: usize,
@@ -48,17 +52,19 @@ enum State {
     Text,
 }
 
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 const START: State = State::Name { field: 0, matched: 0 };
 
 impl Sse {
     pub(crate) fn new() -> Self {
-        Self { state: START, after_cr: false }
+        Self { state: State::Mark { matched: 0 }, after_cr: false }
     }
 
     /// The bytes of the current line that are not known yet to be structure or text.
     pub(crate) fn pending(&self) -> usize {
         match self.state {
-            State::Name { matched, .. } => matched,
+            State::Name { matched, .. } | State::Mark { matched } => matched,
             _ => 0,
         }
     }
@@ -71,6 +77,18 @@ impl Sse {
         }
         let line_end = memchr::memchr2(b'\n', b'\r', run).unwrap_or(run.len());
         match self.state {
+            State::Mark { matched } if MARK[matched] == byte => {
+                self.state = if matched + 1 < MARK.len() { State::Mark { matched: matched + 1 } } else { START };
+                Part::Structure(1)
+            }
+            State::Mark { matched: 0 } => {
+                self.state = START;
+                self.next(run)
+            }
+            State::Mark { matched } => {
+                self.state = State::Text;
+                Part::Name(&MARK[..matched])
+            }
             State::Name { field, matched } => {
                 if line_end == 0 {
                     if matched == 0 {

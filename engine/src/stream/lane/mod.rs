@@ -59,6 +59,9 @@ struct Whole {
     start: Mark,
 }
 
+/// The bytes before a candidate that tell whether it begins inside an escape.
+pub(crate) const ESCAPE: u64 = 16;
+
 /// Threads are looked through for equals when there are more than this, and again when they double.
 const MERGE_AT: usize = 16;
 
@@ -77,6 +80,8 @@ enum Claims {
 pub(crate) struct Lane {
     /// How many levels of escapes stand between this text and the wire.
     pub(crate) depth: usize,
+    /// The text is a JSON document: its escapes are read by the lane below, and no value begins inside one.
+    pub(crate) document: bool,
     claims: Claims,
     seams: Seams,
     threads: Vec<Thread>,
@@ -137,6 +142,7 @@ impl Lane {
     pub(crate) fn new(depth: usize) -> Self {
         Self {
             depth,
+            document: false,
             claims: Claims::Whole,
             seams: Seams::default(),
             threads: Vec::new(),
@@ -157,7 +163,14 @@ impl Lane {
 
     /// The same candidates, one level of escapes further.
     pub(crate) fn deeper(&self) -> Self {
-        Self { depth: self.depth + 1, whole: Vec::new(), dropping: None, spawning: Vec::new(), ..self.clone() }
+        Self {
+            depth: self.depth + 1,
+            document: false,
+            whole: Vec::new(),
+            dropping: None,
+            spawning: Vec::new(),
+            ..self.clone()
+        }
     }
 
     /// Where on the wire the earliest undecided candidate starts.
@@ -309,7 +322,8 @@ impl Lane {
 
     fn byte(&mut self, byte: u8, start: u64, end: u64, text: Text<'_>, shared: &mut Shared<'_>) {
         self.step(byte, text, shared);
-        for spawn in shared.plan.spawns(shared.plan.class(self.before), byte) {
+        let begins = !(self.document && self.is_inside_escape(text));
+        for spawn in shared.plan.spawns(shared.plan.class(self.before), byte).iter().filter(|_| begins) {
             let first = Mark { text: self.pos, wire: start };
             self.threads.push(Thread {
                 pattern: spawn.pattern,
@@ -320,9 +334,20 @@ impl Lane {
             });
         }
         if !self.spawning.is_empty() {
-            self.spawn(byte, start, shared);
+            self.spawn(byte, start, begins, shared);
         }
         self.pass(byte, end, text, shared);
+    }
+
+    /// The next byte belongs to an escape that began before it.
+    fn is_inside_escape(&self, text: Text<'_>) -> bool {
+        let near = text.slice(self.pos.saturating_sub(ESCAPE), self.pos);
+        let escaped = |text: &[u8]| text.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
+        let digits = near.iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count().min(3);
+        escaped(&near)
+            || (0..=digits).any(|digits| {
+                near[..near.len() - digits].split_last().is_some_and(|(last, rest)| *last == b'u' && escaped(rest))
+            })
     }
 
     /// Candidates that have begun read a byte.
@@ -358,8 +383,8 @@ impl Lane {
     }
 
     /// Begins the candidates that the filter found.
-    fn spawn(&mut self, byte: u8, wire: u64, shared: &Shared<'_>) {
-        for (pattern, _) in &self.spawning {
+    fn spawn(&mut self, byte: u8, wire: u64, begins: bool, shared: &Shared<'_>) {
+        for (pattern, _) in self.spawning.iter().filter(|_| begins) {
             let Some(automaton) = &shared.program.patterns[*pattern as usize].automaton else { continue };
             let state = automaton.step(automaton.start(self.before), byte);
             if state != DEAD && automaton.live(state) {
@@ -523,8 +548,10 @@ impl Lane {
                     None => replacement.extend_from_slice(REDACTED.as_bytes()),
                 }
                 strategy = mask.strategy();
-                if self.depth > 0 {
-                    replacement = super::escape::encode(&replacement, self.depth);
+                // A value of a document stands in a string of it.
+                let depth = self.depth + usize::from(self.document);
+                if depth > 0 {
+                    replacement = super::escape::encode(&replacement, depth);
                 }
             }
             shared.output.claim(Claim {
