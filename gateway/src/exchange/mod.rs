@@ -1,6 +1,5 @@
 //! The way of one request: session, message, rules, record, upstream, and its response back through the inspector.
 
-mod blobs;
 mod bridge;
 mod inspect;
 mod open;
@@ -12,7 +11,6 @@ mod respond;
 mod sharing;
 mod table;
 
-pub(crate) use blobs::Blobs;
 pub(crate) use inspect::{Inspector, Released, general_options};
 pub(crate) use open::Open;
 pub(crate) use patience::Patience;

@@ -1,7 +1,7 @@
 //! An upstream that speaks Streamable HTTP: the call as it is sent on, and its response through the inspector.
 
 use crate::config::{ConnectionConfig, UpstreamConfig};
-use crate::exchange::{Blobs, Done, Exchange, Head, Inspector, Patience, general_options};
+use crate::exchange::{Done, Exchange, Head, Inspector, Patience, general_options};
 use crate::protocol::mcp::headers::SESSION_ID;
 use crate::protocol::mcp::sse::Tracker;
 use crate::tls;
@@ -213,7 +213,6 @@ async fn pass(exchange: &mut Exchange, response: Response<Incoming>) -> Result<D
     }
     let (program, budget) = (exchange.session.rules().program(), &exchange.shared.gateway.budget);
     let mut inspector = Inspector::open(program, general_options(format, exchange.rules.clone()), budget);
-    let mut blobs = Blobs::new(format, &exchange.rules, budget);
     let mut narrowing = exchange.sharing.stream(format, budget);
     let (mut held, mut masked) = (BytesMut::new(), false);
     let mut body = response.into_body();
@@ -233,7 +232,6 @@ async fn pass(exchange: &mut Exchange, response: Response<Incoming>) -> Result<D
             Some(None) => (inspector.finish(), true),
         };
         patience.set(events && inspector.awaits_event());
-        blobs.pass(exchange.session.rules().program(), &mut released, last);
         if let (Some(waiting), None) = (&mut head, &released.stop) {
             held.extend_from_slice(&std::mem::take(&mut released.bytes));
             masked |= released.masked;

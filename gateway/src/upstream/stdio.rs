@@ -6,7 +6,7 @@ mod routes;
 
 pub(crate) use child::Child;
 
-use crate::exchange::{Blobs, Done, Exchange, Head, Inspector, general_options, stop_refusal};
+use crate::exchange::{Done, Exchange, Head, Inspector, general_options, stop_refusal};
 use crate::protocol::mcp::error::{METHOD_NOT_FOUND, Refusal};
 use crate::protocol::mcp::headers::{HEADER_MISMATCH, MISSING_CAPABILITY, SESSION_ID, UNSUPPORTED_REVISION};
 use crate::protocol::mcp::message::{Id, Message, error_code};
@@ -204,9 +204,7 @@ fn inspect(exchange: &mut Exchange, bytes: Bytes, id: &Id, blocked: &mut Option<
     let session = &exchange.session;
     let options = general_options(Format::Json, exchange.rules.clone());
     let budget = &exchange.shared.gateway.budget;
-    let program = session.rules().program();
-    let mut released = Inspector::open(program, options, budget).whole(bytes);
-    Blobs::new(Format::Json, &exchange.rules, budget).pass(program, &mut released, true);
+    let released = Inspector::open(session.rules().program(), options, budget).whole(bytes);
     exchange.recorder.decided(&released.decisions);
     let passed = match released.stop {
         None => exchange.sharing.whole(released.bytes, released.masked, budget),
