@@ -16,14 +16,14 @@ const transport = target.url
   : new StdioClientTransport({ command: target.command[0], args: target.command.slice(1), stderr: 'ignore' });
 
 await carryOut(await readPlan(), {
-  connect: () => client.connect(transport),
+  client,
+  transport,
   steps: {
     'tools/list': (params) => client.listTools(params),
-    'tools/call': (params) => client.callTool(params),
+    'tools/call': (params, options) => client.callTool(params, options),
     'resources/list': (params) => client.listResources(params),
     'resources/read': (params) => client.readResource(params),
     'prompts/list': (params) => client.listPrompts(params),
     'prompts/get': (params) => client.getPrompt(params),
   },
-  close: () => client.close(),
 });

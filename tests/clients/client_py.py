@@ -15,6 +15,17 @@ NEW = hasattr(mcp, "Client")
 ProtocolError = mcp.MCPError if NEW else mcp.McpError
 
 
+heard = []
+
+
+async def on_log(params):
+    heard.append({"log": params.data})
+
+
+async def on_progress(_progress, _total, message):
+    heard.append({"progress": message})
+
+
 def show(value):
     print(json.dumps(value, sort_keys=True, ensure_ascii=False), flush=True)
 
@@ -27,7 +38,7 @@ async def session_of(target, stack):
     if "command" in target:
         parameters = mcp.StdioServerParameters(command=target["command"][0], args=target["command"][1:])
         if NEW:
-            return await stack.enter_async_context(mcp.Client(parameters))
+            return await stack.enter_async_context(mcp.Client(parameters, logging_callback=on_log))
         read, write = await stack.enter_async_context(mcp.stdio_client(parameters))
     elif NEW:
         from mcp.client.streamable_http import streamable_http_client
@@ -35,13 +46,14 @@ async def session_of(target, stack):
 
         http = await stack.enter_async_context(create_mcp_http_client(headers=headers(target)))
         transport = streamable_http_client(target["url"], http_client=http)
-        return await stack.enter_async_context(mcp.Client(transport, mode=target.get("mode", "auto")))
+        client = mcp.Client(transport, mode=target.get("mode", "auto"), logging_callback=on_log)
+        return await stack.enter_async_context(client)
     else:
         from mcp.client.streamable_http import streamablehttp_client
 
         transport = streamablehttp_client(target["url"], headers=headers(target))
         read, write, _ = await stack.enter_async_context(transport)
-    session = await stack.enter_async_context(mcp.ClientSession(read, write))
+    session = await stack.enter_async_context(mcp.ClientSession(read, write, logging_callback=on_log))
     await session.initialize()
     return session
 
@@ -50,12 +62,12 @@ def headers(target):
     return {"authorization": f"Bearer {target['token']}"} if target.get("token") else {}
 
 
-async def step(session, method, params):
+async def step(session, method, params, progress):
     match method:
         case "tools/list":
             return await session.list_tools()
         case "tools/call":
-            return await session.call_tool(params["name"], params.get("arguments") or {})
+            return await session.call_tool(params["name"], params.get("arguments") or {}, progress_callback=progress)
         case "resources/list":
             return await session.list_resources()
         case "resources/read":
@@ -73,11 +85,15 @@ async def main():
     async with AsyncExitStack() as stack:
         session = await session_of(target, stack)
         for item in plan:
+            heard.clear()
+            notes = item.get("notes")
+            progress = on_progress if notes else None
             try:
-                show(plain(await step(session, item["method"], item.get("params") or {})))
+                answer = plain(await step(session, item["method"], item.get("params") or {}, progress))
             except ProtocolError as error:
                 problem = error.error
-                show({"error": {"code": problem.code, "message": problem.message, "data": problem.data}})
+                answer = {"error": {"code": problem.code, "message": problem.message, "data": problem.data}}
+            show({**answer, "notes": heard} if notes else answer)
 
 
 try:

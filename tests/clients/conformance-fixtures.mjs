@@ -57,6 +57,20 @@ export const tools = {
       return content(text('Tool with logging executed successfully'));
     },
   },
+  say_in_pieces: {
+    description: 'Says each piece in a note of its own, first as logs and then as progress.',
+    inputSchema: object({ pieces: { type: 'array', items: { type: 'string' } } }, ['pieces']),
+    call: async ({ pieces }, peer) => {
+      const progressToken = peer.progressToken;
+      for (const piece of pieces) await log(peer, piece);
+      for (const [at, message] of pieces.entries()) {
+        await peer.notify({ method: 'notifications/progress', params: { progressToken, progress: at + 1, message } });
+      }
+      // An SDK forgets who listens when the result is there.
+      await wait(50);
+      return content(text('All is said.'));
+    },
+  },
   test_error_handling: {
     description: 'Always fails.',
     call: () => ({ isError: true, ...content(text('This tool intentionally returns an error for testing')) }),

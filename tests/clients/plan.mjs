@@ -14,20 +14,31 @@ export async function readPlan() {
   return JSON.parse(input);
 }
 
-/** Prints `{"result":…}` or `{"error":{code,message}}` for each step; exits 3 when the connection can't be made. */
-export async function carryOut(plan, { connect, steps, close }) {
+/**
+ * Prints `{"result":…}` or `{"error":{code,message}}` for each step, with `"notes":[…]` where the step asks for them: what the server
+ * logged or told of its progress meanwhile. Exits 3 when the connection can't be made.
+ */
+export async function carryOut(plan, { client, transport, steps }) {
+  let heard = [];
+  client.fallbackNotificationHandler = async ({ method, params }) => {
+    if (method === 'notifications/message') heard.push({ log: params.data });
+  };
+  const options = { onprogress: ({ message }) => heard.push({ progress: message }) };
   try {
-    await connect();
+    await client.connect(transport);
   } catch (error) {
     console.log(canonical({ refused: { code: error.code ?? error.status ?? null, message: String(error.message) } }));
     process.exit(3);
   }
-  for (const { method, params } of plan) {
+  for (const { method, params, notes } of plan) {
+    heard = [];
+    let answer;
     try {
-      console.log(canonical({ result: await steps[method](params) }));
+      answer = { result: await steps[method](params, notes && options) };
     } catch (error) {
-      console.log(canonical({ error: { code: error.code ?? null, message: String(error.message), data: error.data ?? null } }));
+      answer = { error: { code: error.code ?? null, message: String(error.message), data: error.data ?? null } };
     }
+    console.log(canonical(notes ? { ...answer, notes: heard } : answer));
   }
-  await close();
+  await client.close();
 }

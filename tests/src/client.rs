@@ -67,6 +67,13 @@ pub fn call(tool: &str, arguments: Value) -> Value {
     step("tools/call", json!({ "name": tool, "arguments": arguments }))
 }
 
+/// The step, with what the server notes meanwhile as `notes` of its answer: `{"log":…}` and `{"progress":…}`, in order.
+/// The SDKs of TypeScript and Python can tell.
+pub fn with_notes(mut step: Value) -> Value {
+    step["notes"] = json!(true);
+    step
+}
+
 impl Client {
     /// Carries out the plan. One value for each step, `{"result":…}` or `{"error":…}`; or a single `{"refused":…}` when the client couldn't
     /// connect at all.

@@ -9,6 +9,7 @@ mod examples;
 mod identity;
 mod lifecycle;
 mod messages;
+mod notes;
 mod refusal;
 mod scan;
 mod tls;
