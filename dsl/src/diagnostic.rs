@@ -131,8 +131,8 @@ fn code_id<S: serde::Serializer>(code: &Code, to: S) -> Result<S::Ok, S::Error> 
 }
 
 impl Diagnostic {
-    /// A message about a place in a file; as bad as its code says. Its line and column are told by [`locate`], for all messages
-    /// of a file in one go.
+    /// A message about a place in a file; as bad as its code says. Its line and column are told when a file or a rule set has
+    /// been checked, for all messages of a file in one go.
     #[must_use]
     pub fn new(source: &Source, span: Span, code: Code, message: impl Into<String>) -> Self {
         let (path, message, line, column) = (source.path.clone(), message.into(), 0, 0);
