@@ -106,7 +106,7 @@ fn requests() -> impl Strategy<Value = Vec<(SessionFacts, RequestFacts)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_said_to_do_nothing_does_nothing(text in rules(), requests in requests()) {
