@@ -16,5 +16,6 @@ mod private;
 pub mod protocol;
 pub mod serve;
 pub mod session;
+mod strict;
 pub mod tls;
 mod upstream;

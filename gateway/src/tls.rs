@@ -1,6 +1,6 @@
 //! Connections out over TLS, and who is believed about the other side.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -16,6 +16,9 @@ use rustls::{
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// The longest file of authorities, in bytes: the web's own, some 150 of them, are a quarter of a megabyte.
+const MAX_AUTHORITIES: u64 = 4 << 20;
+
 /// Certificate authorities that are believed in place of the web's.
 #[derive(Debug, Clone)]
 pub struct Authorities(Arc<RootCertStore>);
@@ -26,6 +29,9 @@ pub enum AuthoritiesError {
     /// It can't be read.
     #[error("can't be read: {0}")]
     Unreadable(std::io::Error),
+    /// It is longer than four mebibytes, or has no end.
+    #[error("is longer than 4 MiB, too long for certificates: name the file of the authorities alone")]
+    TooLong,
     /// It is no PEM (RFC 7468).
     #[error("is not PEM: begin a certificate with `-----BEGIN CERTIFICATE-----`")]
     NotPem,
@@ -44,7 +50,12 @@ impl Authorities {
     ///
     /// [`AuthoritiesError`]: one certificate that can't be used is enough, so that none is missed in silence.
     pub fn read(path: &Path) -> Result<Self, AuthoritiesError> {
-        let text = std::fs::read(path).map_err(AuthoritiesError::Unreadable)?;
+        let mut text = Vec::new();
+        let file = File::open(path).map_err(AuthoritiesError::Unreadable)?;
+        file.take(MAX_AUTHORITIES + 1).read_to_end(&mut text).map_err(AuthoritiesError::Unreadable)?;
+        if text.len() as u64 > MAX_AUTHORITIES {
+            return Err(AuthoritiesError::TooLong);
+        }
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&text) {
             let certificate = certificate.map_err(|_: pem::Error| AuthoritiesError::NotPem)?;

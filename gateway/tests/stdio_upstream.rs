@@ -48,10 +48,12 @@ fn call(id: &str, name: &str) -> String {
     )
 }
 
-async fn place() -> (Place, std::path::PathBuf) {
-    let file = std::env::temp_dir().join(format!("sluice-cancelled-{}", uuid::Uuid::new_v4()));
+/// The place, and a folder in which the server writes down in `cancelled` what was cancelled.
+async fn place() -> (Place, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cancelled");
     let script = SERVER.replace(r#"os.environ["HOME_OF_TEST"]"#, &format!("{:?}", file.display().to_string()));
-    (Place::stdio(&script).await, file)
+    (Place::stdio(&script).await, folder)
 }
 
 async fn open(place: &Place) -> String {
@@ -66,7 +68,7 @@ async fn open(place: &Place) -> String {
 
 #[tokio::test]
 async fn a_child_is_a_session_whose_lines_are_masked_events() {
-    let (place, _) = place().await;
+    let (place, _folder) = place().await;
     let id = open(&place).await;
     let session = [("mcp-session-id", id.as_str())];
     let (status, _) =
@@ -88,7 +90,7 @@ async fn a_child_is_a_session_whose_lines_are_masked_events() {
 
 #[tokio::test]
 async fn a_value_that_two_notes_of_a_child_share_is_masked_and_a_note_waits_a_moment_for_it() {
-    let (place, _) = place().await;
+    let (place, _folder) = place().await;
     let id = open(&place).await;
     let session = [("mcp-session-id", id.as_str())];
     let (_, body) = read(place.call("POST", &session, &call("1", "parts")).await).await;
@@ -112,7 +114,7 @@ async fn a_value_that_two_notes_of_a_child_share_is_masked_and_a_note_waits_a_mo
 
 #[tokio::test]
 async fn a_child_that_crashes_or_writes_junk_is_told_as_an_error() {
-    let (place, _) = place().await;
+    let (place, _folder) = place().await;
     let id = open(&place).await;
     let session = [("mcp-session-id", id.as_str())];
     let (_, body) = read(place.call("POST", &session, &call("1", "junk")).await).await;
@@ -125,7 +127,8 @@ async fn a_child_that_crashes_or_writes_junk_is_told_as_an_error() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_cancels_its_request() {
-    let (place, file) = place().await;
+    let (place, folder) = place().await;
+    let file = folder.path().join("cancelled");
     let id = open(&place).await;
     let session = [("mcp-session-id", id.as_str())];
     let mut body = place.call("POST", &session, &call("\"w\"", "wait")).await.into_body();
@@ -148,7 +151,7 @@ async fn a_client_that_goes_away_cancels_its_request() {
 
 #[tokio::test]
 async fn a_client_without_sessions_shares_a_child_and_its_headers_must_be_there() {
-    let (place, _) = place().await;
+    let (place, _folder) = place().await;
     let body = stateless(&call("1", "mail"));
     let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "mail")];
     let both = tokio::join!(place.call("POST", &headers, &body), place.call("POST", &headers, &body));
@@ -176,7 +179,7 @@ async fn a_client_without_sessions_shares_a_child_and_its_headers_must_be_there(
 
 #[tokio::test]
 async fn a_child_under_the_newest_revision_is_an_http_server_of_it() {
-    let (place, _) = place().await;
+    let (place, _folder) = place().await;
     let ask = async |revision: &str, method: &str, name: &str, body: &str| {
         let headers = [("mcp-protocol-version", revision), ("mcp-method", method), ("mcp-name", name)];
         let named = if name.is_empty() { 2 } else { 3 };
@@ -226,7 +229,7 @@ fn stateless(body: &str) -> String {
 
 #[tokio::test]
 async fn a_connection_that_needs_a_purpose_refuses_calls_without_one_and_says_how_to_state_it() {
-    let (place, _) = place().await;
+    let (place, _folder) = place().await;
     let mut config = place.connection.clone();
     config.require_purpose = true;
     let place = Place::with(config).await;

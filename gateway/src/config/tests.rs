@@ -125,6 +125,7 @@ fn a_file_of_authorities_that_gives_none_is_a_problem_with_its_reason() {
         (file("key.pem", key), "has no certificate"),
         (file("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n"), "is not PEM"),
         (file("odd.pem", no_certificate), "can't be used"),
+        ("/dev/zero".to_owned(), "too long"),
     ] {
         for place in ["https://login.example.com\"", "https://crm.example.com/mcp\""] {
             let found = messages(&GOOD.replace(place, &format!("{place}\nca_file = {path:?}")));

@@ -13,9 +13,8 @@ use super::{
     Identity,
     dev::DevIssuer,
     issuer::{Issuer, KeyError},
-    strict,
 };
-use crate::config::IssuerConfig;
+use crate::{config::IssuerConfig, strict::Strict};
 
 /// Longer tokens are refused unread, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -173,8 +172,9 @@ fn split(token: &str) -> Result<Parts, AuthError> {
     if decode(signature)?.is_empty() {
         return Err(AuthError::Signature);
     }
-    let object = |part: &str| {
-        strict::object(&decode(part)?).ok_or(AuthError::Malformed("not a JSON object with each name once"))
+    let object = |part: &str| match serde_json::from_slice(&decode(part)?) {
+        Ok(Strict(Value::Object(object))) => Ok(object),
+        _ => Err(AuthError::Malformed("not a JSON object with each name once")),
     };
     Ok(Parts { header: object(header)?, claims: object(claims)? })
 }

@@ -7,7 +7,6 @@ mod check;
 pub mod dev;
 mod issuer;
 pub mod resource;
-mod strict;
 #[cfg(test)]
 mod tests;
 

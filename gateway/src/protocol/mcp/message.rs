@@ -1,7 +1,7 @@
 //! One body of a client or line of a server: a JSON-RPC 2.0 message, or a batch of them, read strictly.
 
-use super::strict::{REPEATED, Strict};
 use super::{CAPABILITIES_META, PURPOSE_META, SUBSCRIPTION_META, VERSION_META, headers};
+use crate::strict::{REPEATED, Strict};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;

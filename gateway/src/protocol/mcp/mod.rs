@@ -6,7 +6,6 @@ pub mod message;
 pub(crate) mod params;
 pub mod sse;
 pub mod stdio;
-mod strict;
 
 /// The largest body or line that is read, in bytes, unless the caller says otherwise.
 pub const DEFAULT_CAP: usize = 4 * 1024 * 1024;

@@ -1,4 +1,5 @@
-//! A JSON value read strictly: an object that names a member twice is refused, at every depth.
+//! A JSON value read strictly: an object that names a member twice is refused, at every depth. RFC 8259 leaves such an
+//! object open to two readings: a check would take the one, the server behind it the other.
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
