@@ -182,6 +182,14 @@ impl Program {
         &self.inner.patterns[pattern.index()].spec.name
     }
 
+    /// True where the vectors tell the few places at which a match of this pattern may begin. False for a pattern without
+    /// a part that is rare enough, whose candidates begin at each byte that can start one, and for members and columns,
+    /// which are not searched for.
+    #[must_use]
+    pub fn prefilter(&self, pattern: PatternId) -> bool {
+        !self.inner.patterns[pattern.index()].probes.any.is_empty()
+    }
+
     /// The name of a rule.
     #[must_use]
     pub fn rule_name(&self, rule: RuleId) -> &str {

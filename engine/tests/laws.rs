@@ -1,15 +1,32 @@
-//! The laws of the engine, over every way to cut an input.
+//! The laws of the engine, over every way to cut an input, on every kind of vectors that this machine has.
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use sluice_engine::{
-    Action, ActionKind, Budget, Collected, Decision, Format, JsonPath, Mask, Matcher, PatternSpec, Program, RuleSpec,
-    Sink, Stop, Stream, StreamOptions, Validator,
+    Action, ActionKind, Budget, Collected, Decision, Format, JsonPath, Mask, Matcher, PatternSpec, Program,
+    ProgramBuilder, RuleSpec, Sink, Stop, Stream, StreamOptions, Validator, Vectors,
 };
+use std::sync::OnceLock;
 
-/// A program with every kind of pattern, small enough that random text over its letters matches often.
-fn program() -> Program {
-    let mut builder = Program::builder();
+/// A program for each kind of vectors that this machine has, the portable code last.
+fn on_every_path(fill: impl Fn(&mut ProgramBuilder)) -> Vec<Program> {
+    let program = |vectors: &Vectors| {
+        let mut builder = Program::builder();
+        builder.vectors(*vectors);
+        fill(&mut builder);
+        builder.build().expect("valid")
+    };
+    Vectors::available().iter().map(program).collect()
+}
+
+/// On every path the same program, compiled once.
+fn programs() -> &'static [Program] {
+    static PROGRAMS: OnceLock<Vec<Program>> = OnceLock::new();
+    PROGRAMS.get_or_init(|| on_every_path(fill))
+}
+
+/// Every kind of pattern, small enough that random text over their letters matches often.
+fn fill(builder: &mut ProgramBuilder) {
     let mut add = |spec: PatternSpec| builder.pattern(spec).expect("valid");
     let email = add(PatternSpec::regex("email", r"\b[a-c.]{1,6}@[a-c]{1,4}\.(?:aa|bb)\b"));
     let code = add(PatternSpec::regex("code", "ab{1,3}c"));
@@ -28,7 +45,6 @@ fn program() -> Program {
     builder.rule(RuleSpec::new("capped", Action::Mask(Mask::redact("[capped]")), [capped]));
     builder.rule(RuleSpec::new("words", Action::Alert, [words]));
     builder.rule(RuleSpec::new("seen", Action::Alert, [email, code, digits]));
-    builder.build().expect("valid")
 }
 
 type Outcome = (Vec<u8>, Vec<Decision>, Option<Stop>);
@@ -47,6 +63,18 @@ fn run(program: &Program, options: &StreamOptions, chunks: &[&[u8]]) -> Outcome 
         stop = stream.finish(&mut out).err();
     }
     (out.bytes, out.decisions, stop)
+}
+
+/// Cuts don't matter, nor do vectors.
+fn same_everywhere(options: &StreamOptions, text: &[u8]) -> Result<(), TestCaseError> {
+    let mut first = None;
+    for (vectors, program) in Vectors::available().iter().zip(programs()) {
+        same_for_every_cut(program, options, text)?;
+        let whole = run(program, options, &[text]);
+        let first = first.get_or_insert_with(|| whole.clone());
+        prop_assert_eq!(&whole, first, "{:?} on {:?}", vectors, String::from_utf8_lossy(text));
+    }
+    Ok(())
 }
 
 fn same_for_every_cut(program: &Program, options: &StreamOptions, text: &[u8]) -> Result<(), TestCaseError> {
@@ -101,69 +129,74 @@ proptest! {
 
     #[test]
     fn law_1_raw_output_and_decisions_do_not_depend_on_the_cuts(text in "[abc@. 0-9]{0,40}") {
-        same_for_every_cut(&program(), &StreamOptions::raw(), text.as_bytes())?;
+        same_everywhere(&StreamOptions::raw(), text.as_bytes())?;
     }
 
     #[test]
     fn law_1_holds_for_any_bytes(text in proptest::collection::vec(any::<u8>(), 0..40), format in 0..3u8) {
         let format = [Format::Raw, Format::Json, Format::Sse][usize::from(format)];
-        same_for_every_cut(&program(), &StreamOptions::format(format), &text)?;
+        same_everywhere(&StreamOptions::format(format), &text)?;
     }
 
     #[test]
     fn law_1_holds_for_json_with_escapes_and_json_in_strings(a in "[abc@. 0-9\"é😀]{0,14}", b in "[abc@.0-9 ]{0,10}", number in 0..1_000_000u64, escape in 0..4u8) {
         let inner = format!("{{\"x\":\"{}\",\"n\":{number}}}", json_string(&b, escape));
         let text = format!("{{\"a\":[\"{}\",{number}],\"t\":\"{}\"}}", json_string(&a, escape), json_string(&inner, 0));
-        same_for_every_cut(&program(), &StreamOptions::format(Format::Json), text.as_bytes())?;
+        same_everywhere(&StreamOptions::format(Format::Json), text.as_bytes())?;
     }
 
     #[test]
     fn law_1_holds_for_events(a in "[abc@. 0-9]{0,10}", comment in "[abc@.]{0,10}", end in 0..3u8) {
         let eol = ["\n", "\r\n", "\r"][usize::from(end)];
         let text = format!(": {comment}{eol}id: 1{eol}data: {{\"a\":{eol}data: \"{a}\"}}{eol}{eol}data: {a}{eol}{eol}");
-        same_for_every_cut(&program(), &StreamOptions::format(Format::Sse), text.as_bytes())?;
+        same_everywhere(&StreamOptions::format(Format::Sse), text.as_bytes())?;
     }
 
     #[test]
     fn masked_json_is_json(a in "[abc@. 0-9\"\\\\]{0,14}", b in "[abc@.0-9 ]{0,10}", number in any::<i64>(), float in any::<f32>().prop_filter("JSON has no infinity", |f| f.is_finite()), escape in 0..4u8) {
         let inner = format!("{{\"x\":\"{}\",\"n\":{number}}}", json_string(&b, escape));
         let text = format!("{{\"a\":[\"{}\",{number},{float}],\"t\":\"{}\"}}", json_string(&a, escape), json_string(&inner, 0));
-        let (out, _, stop) = run(&program(), &StreamOptions::format(Format::Json), &[text.as_bytes()]);
-        prop_assert_eq!(stop, None);
-        let value: serde_json::Value = serde_json::from_slice(&out).map_err(|e| TestCaseError::fail(format!("{e}: {}", String::from_utf8_lossy(&out))))?;
-        let inner = value["t"].as_str().expect("a string");
-        prop_assert!(serde_json::from_str::<serde_json::Value>(inner).is_ok(), "{}", inner);
+        for program in programs() {
+            let (out, _, stop) = run(program, &StreamOptions::format(Format::Json), &[text.as_bytes()]);
+            prop_assert_eq!(stop, None);
+            let value: serde_json::Value = serde_json::from_slice(&out).map_err(|e| TestCaseError::fail(format!("{e}: {}", String::from_utf8_lossy(&out))))?;
+            let inner = value["t"].as_str().expect("a string");
+            prop_assert!(serde_json::from_str::<serde_json::Value>(inner).is_ok(), "{}", inner);
+        }
     }
 
     #[test]
     fn the_stream_equals_the_plain_reference_matcher(text in "[abc@. 0-9]{0,60}|([abc.]{1,6}|@[abc]{1,4}\\.(aa|bb)|@@|ab{1,3}c|cab|[0-9]{1,5}| |[.@])+") {
-        let program = program();
-        let (out, decisions, _) = run(&program, &StreamOptions::raw(), &[text.as_bytes()]);
         let expected = reference::inspect(text.as_bytes());
-        let mut spans: Vec<(String, usize, usize)> = decisions.iter().map(|d| (program.rule_name(d.rule).into(), d.span.start as usize, d.span.end as usize)).collect();
-        spans.sort();
-        let mut wanted = expected.spans.clone();
-        wanted.sort();
-        prop_assert_eq!(spans, wanted);
-        let shaped = expected.shape(&out);
-        prop_assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&shaped));
+        for program in programs() {
+            let (out, decisions, _) = run(program, &StreamOptions::raw(), &[text.as_bytes()]);
+            let mut spans: Vec<(String, usize, usize)> = decisions.iter().map(|d| (program.rule_name(d.rule).into(), d.span.start as usize, d.span.end as usize)).collect();
+            spans.sort();
+            let mut wanted = expected.spans.clone();
+            wanted.sort();
+            prop_assert_eq!(spans, wanted);
+            let shaped = expected.shape(&out);
+            prop_assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&shaped));
+        }
     }
 
     #[test]
     fn law_2_and_3_what_has_left_is_exactly_what_no_candidate_can_claim(text in "[ab@ .]{0,20}") {
         // One pattern, so that what can still be claimed is easily said: a prefix of a match that reaches the end.
-        let mut builder = Program::builder();
-        let p = builder.pattern(PatternSpec::regex("p", "a{1,2}@b{2}")).expect("valid");
-        builder.rule(RuleSpec::new("r", Action::Mask(Mask::redact("#")), [p]));
-        let program = builder.build().expect("valid");
+        let programs = on_every_path(|builder| {
+            let p = builder.pattern(PatternSpec::regex("p", "a{1,2}@b{2}")).expect("valid");
+            builder.rule(RuleSpec::new("r", Action::Mask(Mask::redact("#")), [p]));
+        });
         let prefixes = ["a", "aa", "a@", "aa@", "a@b", "aa@b", "a@bb", "aa@bb"];
-        let mut stream = Stream::open(&program, StreamOptions::raw(), &Budget::unlimited());
-        let mut out = Collected::default();
-        for (at, byte) in text.bytes().enumerate() {
-            stream.push(Bytes::copy_from_slice(&[byte]), &mut out).expect("no block");
-            let seen = &text[..=at];
-            let waits = prefixes.iter().filter(|p| seen.ends_with(**p)).map(|p| p.len()).max().unwrap_or(0);
-            prop_assert_eq!(stream.held(), waits, "after {:?}", seen);
+        for program in &programs {
+            let mut stream = Stream::open(program, StreamOptions::raw(), &Budget::unlimited());
+            let mut out = Collected::default();
+            for (at, byte) in text.bytes().enumerate() {
+                stream.push(Bytes::copy_from_slice(&[byte]), &mut out).expect("no block");
+                let seen = &text[..=at];
+                let waits = prefixes.iter().filter(|p| seen.ends_with(**p)).map(|p| p.len()).max().unwrap_or(0);
+                prop_assert_eq!(stream.held(), waits, "after {:?}", seen);
+            }
         }
     }
 }
@@ -319,116 +352,132 @@ impl Sink for Slices {
 
 #[test]
 fn law_4_clean_bytes_leave_as_slices_of_what_came_in() {
-    let program = program();
-    for format in [Format::Raw, Format::Json] {
-        let mut stream = Stream::open(&program, StreamOptions::format(format), &Budget::unlimited());
-        let mut out = Slices::default();
-        let chunk = Bytes::from_static(br#"{"plain":["xyz xyz","qrs"]}"#);
-        stream.push(chunk.clone(), &mut out).expect("clean");
-        stream.finish(&mut out).expect("clean");
-        assert_eq!(out.0.len(), 1, "one slice, not many");
-        assert_eq!(out.0[0].as_ptr(), chunk.as_ptr());
-        assert_eq!(out.0[0].len(), chunk.len());
+    for program in programs() {
+        for format in [Format::Raw, Format::Json] {
+            let mut stream = Stream::open(program, StreamOptions::format(format), &Budget::unlimited());
+            let mut out = Slices::default();
+            let chunk = Bytes::from_static(br#"{"plain":["xyz xyz","qrs"]}"#);
+            stream.push(chunk.clone(), &mut out).expect("clean");
+            stream.finish(&mut out).expect("clean");
+            assert_eq!(out.0.len(), 1, "one slice, not many");
+            assert_eq!(out.0[0].as_ptr(), chunk.as_ptr());
+            assert_eq!(out.0[0].len(), chunk.len());
+        }
     }
 }
 
 #[test]
 fn law_4_held_bytes_leave_as_slices_as_well() {
-    let program = program();
-    let mut stream = Stream::open(&program, StreamOptions::raw(), &Budget::unlimited());
-    let mut out = Slices::default();
-    let (first, second) = (Bytes::from_static(b"xyz ab"), Bytes::from_static(b"xyz"));
-    stream.push(first.clone(), &mut out).expect("clean");
-    stream.push(second.clone(), &mut out).expect("clean");
-    stream.finish(&mut out).expect("clean");
-    assert_eq!(out.0.concat(), b"xyz abxyz");
-    assert_eq!(out.0[1].as_ptr(), first[4..].as_ptr());
-    assert!(out.0.last().is_some_and(|last| second.as_ptr_range().contains(&last.as_ptr())));
+    for program in programs() {
+        let mut stream = Stream::open(program, StreamOptions::raw(), &Budget::unlimited());
+        let mut out = Slices::default();
+        let (first, second) = (Bytes::from_static(b"xyz ab"), Bytes::from_static(b"xyz"));
+        stream.push(first.clone(), &mut out).expect("clean");
+        stream.push(second.clone(), &mut out).expect("clean");
+        stream.finish(&mut out).expect("clean");
+        assert_eq!(out.0.concat(), b"xyz abxyz");
+        assert_eq!(out.0[1].as_ptr(), first[4..].as_ptr());
+        assert!(out.0.last().is_some_and(|last| second.as_ptr_range().contains(&last.as_ptr())));
+    }
 }
 
 #[test]
 fn law_5_a_full_budget_stops_the_stream_and_a_closed_stream_gives_back() {
-    let program = program();
-    let budget = Budget::new(4096);
-    let mut out = Collected::default();
-    let mut streams: Vec<Stream> = Vec::new();
-    let stop = loop {
-        let mut stream = Stream::open(&program, StreamOptions::raw(), &budget);
-        let pushed = stream.push(Bytes::from_static(b"abc.a@"), &mut out);
-        streams.push(stream);
-        if let Err(stop) = pushed {
-            break stop;
-        }
-    };
-    assert_eq!(stop, Stop::Budget { limit: 4096 });
-    assert!(budget.used() <= 4096);
-    assert!(!out.text().contains('@'));
-    drop(streams);
-    assert_eq!(budget.used(), 0);
+    for program in programs() {
+        let budget = Budget::new(4096);
+        let mut out = Collected::default();
+        let mut streams: Vec<Stream> = Vec::new();
+        let stop = loop {
+            let mut stream = Stream::open(program, StreamOptions::raw(), &budget);
+            let pushed = stream.push(Bytes::from_static(b"abc.a@"), &mut out);
+            streams.push(stream);
+            if let Err(stop) = pushed {
+                break stop;
+            }
+        };
+        assert_eq!(stop, Stop::Budget { limit: 4096 });
+        assert!(budget.used() <= 4096);
+        assert!(!out.text().contains('@'));
+        drop(streams);
+        assert_eq!(budget.used(), 0);
+    }
 }
 
 #[test]
 fn law_5_a_stream_holds_no_more_than_the_longest_pattern() {
-    let program = program();
-    let hold = program.hold_back(&program.all_rules()).bytes();
-    let mut stream = Stream::open(&program, StreamOptions::raw(), &Budget::unlimited());
-    let mut out = Collected::default();
-    for byte in b"a.a.a.@a@@abbbb 4444 cab 123 @@@@@@@@aaaaaaaaaaaaaaaaabbbbbbbbbbb".repeat(20) {
-        stream.push(Bytes::copy_from_slice(&[byte]), &mut out).expect("no block");
-        assert!(stream.held() <= 2 * hold, "{} bytes held, hold-back {hold}", stream.held());
+    for program in programs() {
+        let hold = program.hold_back(&program.all_rules()).bytes();
+        let mut stream = Stream::open(program, StreamOptions::raw(), &Budget::unlimited());
+        let mut out = Collected::default();
+        for byte in b"a.a.a.@a@@abbbb 4444 cab 123 @@@@@@@@aaaaaaaaaaaaaaaaabbbbbbbbbbb".repeat(20) {
+            stream.push(Bytes::copy_from_slice(&[byte]), &mut out).expect("no block");
+            assert!(stream.held() <= 2 * hold, "{} bytes held, hold-back {hold}", stream.held());
+        }
     }
 }
 
 #[test]
 fn law_6_after_a_block_nothing_leaves() {
-    let mut builder = Program::builder();
-    let p = builder.pattern(PatternSpec::regex("p", "secret")).expect("valid");
-    builder.rule(RuleSpec::new("r", Action::Block, [p]));
-    let program = builder.build().expect("valid");
-    let mut out = Collected::default();
-    let mut stream = Stream::open(&program, StreamOptions::raw(), &Budget::unlimited());
-    stream.push(Bytes::from_static(b"a se"), &mut out).expect("undecided");
-    let stop = stream.push(Bytes::from_static(b"cret tail"), &mut out).expect_err("blocked");
-    assert!(matches!(&stop, Stop::Blocked(d) if d.action == ActionKind::Block && d.span == (2..8)));
-    assert_eq!(stream.push(Bytes::from_static(b"more"), &mut out).as_ref(), Err(&stop));
-    assert_eq!(stream.finish(&mut out), Err(stop));
-    assert_eq!(out.text(), "a ");
+    let programs = on_every_path(|builder| {
+        let p = builder.pattern(PatternSpec::regex("p", "secret")).expect("valid");
+        builder.rule(RuleSpec::new("r", Action::Block, [p]));
+    });
+    for program in programs {
+        let mut out = Collected::default();
+        let mut stream = Stream::open(&program, StreamOptions::raw(), &Budget::unlimited());
+        stream.push(Bytes::from_static(b"a se"), &mut out).expect("undecided");
+        let stop = stream.push(Bytes::from_static(b"cret tail"), &mut out).expect_err("blocked");
+        assert!(matches!(&stop, Stop::Blocked(d) if d.action == ActionKind::Block && d.span == (2..8)));
+        assert_eq!(stream.push(Bytes::from_static(b"more"), &mut out).as_ref(), Err(&stop));
+        assert_eq!(stream.finish(&mut out), Err(stop));
+        assert_eq!(out.text(), "a ");
+    }
 }
 
 #[test]
 fn law_6_what_is_no_json_stops_the_stream_where_it_stands() {
-    let program = program();
-    for cut in 0..8 {
-        let text = br#"{"a":"bb"x"#;
-        let (out, _, stop) = run(&program, &StreamOptions::format(Format::Json), &[&text[..cut], &text[cut..]]);
-        assert_eq!(
-            stop,
-            Some(Stop::Undecodable { at: 9, format: "JSON", reason: "expected `,` or the closing bracket" })
-        );
-        assert_eq!(out, &text[..9]);
+    for program in programs() {
+        for cut in 0..8 {
+            let text = br#"{"a":"bb"x"#;
+            let (out, _, stop) = run(program, &StreamOptions::format(Format::Json), &[&text[..cut], &text[cut..]]);
+            assert_eq!(
+                stop,
+                Some(Stop::Undecodable { at: 9, format: "JSON", reason: "expected `,` or the closing bracket" })
+            );
+            assert_eq!(out, &text[..9]);
+        }
     }
 }
 
 #[test]
 fn law_6_an_escape_that_breaks_off_stops_the_stream() {
     for (text, at) in [(br#"{"a\u":4}"#.as_slice(), 5), (br#"["\u00"]"#.as_slice(), 6)] {
-        let (_, _, stop) = run(&program(), &StreamOptions::format(Format::Json), &[text]);
-        assert_eq!(stop, Some(Stop::Undecodable { at, format: "JSON", reason: "expected an escape of JSON" }));
+        for program in programs() {
+            let (_, _, stop) = run(program, &StreamOptions::format(Format::Json), &[text]);
+            assert_eq!(stop, Some(Stop::Undecodable { at, format: "JSON", reason: "expected an escape of JSON" }));
+        }
     }
 }
 
 fn masks_mail(text: &str, format: Format) -> String {
-    let mut builder = Program::builder();
-    let p = builder.pattern(PatternSpec::regex("email", r"\b[a-z]{1,10}@[a-z]{1,10}\.com\b")).expect("valid");
-    let digits =
-        builder.pattern(PatternSpec::regex("card", r"\b[0-9]{16}\b").validate(Validator::Luhn)).expect("valid");
-    builder.rule(RuleSpec::new("r", Action::Mask(Mask::redact("<\"m\">")), [p]));
-    builder.rule(RuleSpec::new("c", Action::Mask(Mask::Partial { keep_first: 0, keep_last: 4, with: '*' }), [digits]));
-    let program = builder.build().expect("valid");
+    let programs = on_every_path(|builder| {
+        let p = builder.pattern(PatternSpec::regex("email", r"\b[a-z]{1,10}@[a-z]{1,10}\.com\b")).expect("valid");
+        let digits =
+            builder.pattern(PatternSpec::regex("card", r"\b[0-9]{16}\b").validate(Validator::Luhn)).expect("valid");
+        builder.rule(RuleSpec::new("r", Action::Mask(Mask::redact("<\"m\">")), [p]));
+        builder.rule(RuleSpec::new(
+            "c",
+            Action::Mask(Mask::Partial { keep_first: 0, keep_last: 4, with: '*' }),
+            [digits],
+        ));
+    });
     let options = StreamOptions::format(format);
-    let whole = run(&program, &options, &[text.as_bytes()]);
-    for at in 0..=text.len() {
-        assert_eq!(run(&program, &options, &[&text.as_bytes()[..at], &text.as_bytes()[at..]]), whole, "cut at {at}");
+    let whole = run(&programs[0], &options, &[text.as_bytes()]);
+    for (vectors, program) in Vectors::available().iter().zip(&programs) {
+        for at in 0..=text.len() {
+            let (head, tail) = text.as_bytes().split_at(at);
+            assert_eq!(run(program, &options, &[head, tail]), whole, "cut at {at}, {vectors:?}");
+        }
     }
     assert_eq!(whole.2, None);
     String::from_utf8(whole.0).expect("UTF-8")
@@ -538,17 +587,19 @@ fn paths_and_columns_claim_whole_values_in_documents_and_in_documents_in_strings
 #[test]
 fn law_7_work_does_not_grow_with_the_square_of_a_hard_input() {
     // Every 27th byte begins a candidate that stays live for 8 KiB: the candidates must be followed together.
-    let mut builder = Program::builder();
-    let spec = PatternSpec::regex("pem", r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[\s\S]*?-----END").max(8192);
-    let p = builder.pattern(spec).expect("valid");
-    builder.rule(RuleSpec::new("r", Action::Mask(Mask::redact("[key]")), [p]));
-    let program = builder.build().expect("valid");
-    let text = b"-----BEGIN PRIVATE KEY-----".repeat(40_000);
-    let (out, decisions, stop) = run(&program, &StreamOptions::raw(), &text.chunks(1000).collect::<Vec<_>>());
-    assert_eq!(stop, None);
-    assert!(decisions.len() >= text.len() / 8192);
-    // The last candidates never reach their end or their maximum, so they are no matches; all before them are masked.
-    let last = out.windows(5).rposition(|w| w == b"[key]").expect("masked");
-    assert!(out.len() - last <= 8192 + 5);
-    assert!(!out[..last].windows(10).any(|w| w == b"-----BEGIN"));
+    let programs = on_every_path(|builder| {
+        let spec = PatternSpec::regex("pem", r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[\s\S]*?-----END").max(8192);
+        let p = builder.pattern(spec).expect("valid");
+        builder.rule(RuleSpec::new("r", Action::Mask(Mask::redact("[key]")), [p]));
+    });
+    for program in programs {
+        let text = b"-----BEGIN PRIVATE KEY-----".repeat(40_000);
+        let (out, decisions, stop) = run(&program, &StreamOptions::raw(), &text.chunks(1000).collect::<Vec<_>>());
+        assert_eq!(stop, None);
+        assert!(decisions.len() >= text.len() / 8192);
+        // The last candidates never reach their end or their maximum, so they are no matches; all before them are masked.
+        let last = out.windows(5).rposition(|w| w == b"[key]").expect("masked");
+        assert!(out.len() - last <= 8192 + 5);
+        assert!(!out[..last].windows(10).any(|w| w == b"-----BEGIN"));
+    }
 }

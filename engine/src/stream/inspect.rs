@@ -1,5 +1,6 @@
 //! From text on the wire to lanes of decoded text: one for each level of escapes, opened where a backslash stands.
 
+use super::costs::Costs;
 use super::escape::{Scratch, Unescape, Wire};
 use super::join::Joins;
 use super::json::{Json, Kind};
@@ -75,6 +76,11 @@ impl Inspector {
     /// Memory beside the bytes held, in bytes.
     pub(crate) fn overhead(&self) -> usize {
         self.lanes.iter().map(Lane::overhead).sum::<usize>() + self.output.overhead() + self.joins.overhead()
+    }
+
+    /// What candidates have cost so far.
+    pub(crate) fn costs(&self) -> Costs {
+        self.block.costs
     }
 
     fn with_joins(&mut self, act: impl FnOnce(&mut Joins, &mut Shared<'_>)) {

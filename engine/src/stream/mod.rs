@@ -4,6 +4,7 @@
 //! level by level; a [`lane`] a level finds matches in it; [`resolve`] settles overlaps and lets go what is decided.
 
 pub(crate) mod automaton;
+mod costs;
 mod escape;
 mod inspect;
 mod join;
@@ -19,6 +20,7 @@ use crate::pattern::JsonPath;
 use crate::program::{PatternId, Program, RuleSet};
 use crate::sink::{Decision, Sink};
 use bytes::Bytes;
+pub use costs::Costs;
 use inspect::Inspector;
 use json::{Json, Kind, Step};
 use path::PathSet;
@@ -114,6 +116,7 @@ pub struct Stream {
     exempt: PathSet,
     budget: Budget,
     charged: usize,
+    most_held: usize,
     stopped: Option<Stop>,
 }
 
@@ -190,7 +193,7 @@ impl Stream {
                 Framing::Sse { lines: Sse::new(), data: Data::None, document: Document::new(json, &exempt) }
             }
         };
-        Self { inspector, framing, exempt, budget: budget.clone(), charged: 0, stopped: None }
+        Self { inspector, framing, exempt, budget: budget.clone(), charged: 0, most_held: 0, stopped: None }
     }
 
     /// Inspects the next bytes and emits all that is decided. Any length will do, none included.
@@ -258,6 +261,12 @@ impl Stream {
         self.settle(Ok(()), sink)
     }
 
+    /// What the stream has cost so far.
+    #[must_use]
+    pub fn costs(&self) -> Costs {
+        Costs { bytes: self.inspector.output.end(), most_held: self.most_held, ..self.inspector.costs() }
+    }
+
     /// Bytes held back now.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -293,6 +302,7 @@ impl Stream {
             safe = safe.min(self.inspector.read - lines.pending() as u64);
         }
         let resolved = self.inspector.output.resolve(safe, sink).map_err(Stop::Blocked);
+        self.most_held = self.most_held.max(self.inspector.output.held());
         let held = self.inspector.output.held() + self.inspector.overhead();
         let result = resolved.and(read).and_then(|()| {
             if self.budget.recharge(self.charged, held) {

@@ -1,6 +1,7 @@
 //! The bytes that are being read, with the places in them where candidates may begin: shared by all lanes of a stream.
 
 use crate::filter::Starts;
+use crate::stream::costs::Costs;
 use crate::stream::plan::Plan;
 use bytes::Bytes;
 
@@ -14,6 +15,8 @@ pub(crate) struct Block {
     pub(crate) found: Vec<Starts>,
     /// All starts before this one are over at this place on the wire.
     cursor: (usize, u64),
+    /// What candidates have cost in all blocks so far.
+    pub(crate) costs: Costs,
 }
 
 impl Block {

@@ -325,6 +325,8 @@ impl Lane {
         let begins = !(self.document && self.is_inside_escape(text));
         for spawn in shared.plan.spawns(shared.plan.class(self.before), byte).iter().filter(|_| begins) {
             let first = Mark { text: self.pos, wire: start };
+            shared.block.costs.candidates += 1;
+            shared.block.costs.verified += 1;
             self.threads.push(Thread {
                 pattern: spawn.pattern,
                 state: spawn.state,
@@ -355,6 +357,7 @@ impl Lane {
         let here = Mark { text: self.pos, wire: self.end };
         let patterns = &shared.program.patterns;
         let mut settled = false;
+        shared.block.costs.verified += self.threads.len() as u64;
         for thread in &mut self.threads {
             let Some(automaton) = &patterns[thread.pattern as usize].automaton else { continue };
             thread.state = automaton.step(thread.state, byte);
@@ -383,12 +386,14 @@ impl Lane {
     }
 
     /// Begins the candidates that the filter found.
-    fn spawn(&mut self, byte: u8, wire: u64, begins: bool, shared: &Shared<'_>) {
+    fn spawn(&mut self, byte: u8, wire: u64, begins: bool, shared: &mut Shared<'_>) {
         for (pattern, _) in self.spawning.iter().filter(|_| begins) {
             let Some(automaton) = &shared.program.patterns[*pattern as usize].automaton else { continue };
             let state = automaton.step(automaton.start(self.before), byte);
             if state != DEAD && automaton.live(state) {
                 let first = Mark { text: self.pos, wire };
+                shared.block.costs.candidates += 1;
+                shared.block.costs.verified += 1;
                 self.threads.push(Thread { pattern: *pattern, state, first, more: VecDeque::new(), last: None });
             }
         }
