@@ -100,7 +100,7 @@ const STD: &[(&str, &str)] = &[
 ];
 
 /// A file that was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Unit {
     pub(crate) source: Arc<Source>,
     pub(crate) tree: Arc<File>,
@@ -117,10 +117,20 @@ pub(crate) struct Unit {
 }
 
 /// Everything that was read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Loaded {
     pub(crate) units: Vec<Unit>,
     pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// The unit that a name's prefix means, seen from a unit, and the last part of the name.
+    pub(crate) fn split<'n>(&self, unit: usize, name: &'n str) -> Option<(usize, &'n str)> {
+        let Some((prefix, last)) = name.rsplit_once('.') else { return Some((unit, name)) };
+        let this = &self.units[unit];
+        let imported = this.imports.iter().find(|(p, _)| p == prefix).map(|(_, target)| *target);
+        imported.or((this.named && this.pack == prefix).then_some(unit)).map(|target| (target, last))
+    }
 }
 
 struct Loader<'a> {
@@ -138,14 +148,25 @@ struct Loader<'a> {
 }
 
 pub(crate) fn load_files(paths: &[PathBuf], options: &CompileOptions) -> Loaded {
+    load_open(paths, BTreeMap::new(), options)
+}
+
+/// The same, with texts that stand in the place of files, by canonical path: what an editor has open and has not written.
+pub(crate) fn load_open(paths: &[PathBuf], open: BTreeMap<String, String>, options: &CompileOptions) -> Loaded {
     let mut loader = Loader::new(options);
+    loader.texts = open;
     let mut files = Vec::new();
     for path in paths {
         files.extend(rule_files(path, &mut loader.loaded.diagnostics));
     }
     // Reading and parsing need nothing of each other; what follows goes in the order of the files.
-    let read: Vec<_> =
-        files.par_iter().map(|file| (canonical(file), text_of(file).map(|text| parse(file, text)))).collect();
+    let open = &loader.texts;
+    let one = |file: &PathBuf| {
+        let key = canonical(file);
+        let text = open.get(&key).map_or_else(|| text_of(file), |text| bounded(text.clone()));
+        (key, text.map(|text| parse(file, text)))
+    };
+    let read: Vec<_> = files.par_iter().map(one).collect();
     let mut given = Vec::new();
     for (file, (key, read)) in files.iter().zip(read) {
         match read {
@@ -220,7 +241,7 @@ pub(crate) fn load_packs(names: &[&str], options: &CompileOptions) -> Loaded {
     loader.loaded
 }
 
-fn canonical(path: &Path) -> String {
+pub(crate) fn canonical(path: &Path) -> String {
     path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
@@ -236,9 +257,17 @@ pub(crate) fn text_of(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() > MAX_FILE {
-        return Err(format!("it is longer than {} MiB", MAX_FILE >> 20));
+        return Err(too_long());
     }
     String::from_utf8(bytes).map_err(|error| format!("it is not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
+}
+
+fn bounded(text: String) -> Result<String, String> {
+    if text.len() > MAX_FILE { Err(too_long()) } else { Ok(text) }
+}
+
+fn too_long() -> String {
+    format!("it is longer than {} MiB", MAX_FILE >> 20)
 }
 
 fn unreadable(path: &Path, reason: &str) -> Diagnostic {

@@ -5,6 +5,7 @@ use crate::codes::Code;
 use crate::fields::nearest;
 use crate::policy::HitAction;
 use crate::syntax::tree::{ActionKind, Name, Rule, Span, Value};
+use crate::words;
 use sluice_engine::Mask;
 use std::time::Duration;
 
@@ -64,21 +65,16 @@ impl Checker<'_> {
     }
 
     fn mask(&self, unit: usize, strategy: &Name, arguments: &[(Name, Value)]) -> Option<Mask> {
-        const STRATEGIES: &[(&str, &[&str])] = &[
-            ("redact", &["with"]),
-            ("partial", &["keep_first", "keep_last", "with"]),
-            ("hash", &["key"]),
-            ("tokenize", &["key"]),
-            ("format_preserving", &["key"]),
-        ];
-        let Some((_, known)) = STRATEGIES.iter().find(|(name, _)| *name == strategy.value) else {
-            let near = nearest(&strategy.value, STRATEGIES.iter().map(|(name, _)| *name));
-            let all = STRATEGIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let Some(info) = words::mask(&strategy.value) else {
+            let names = || words::MASKS.iter().map(|mask| mask.name);
+            let near = nearest(&strategy.value, names());
+            let all = names().collect::<Vec<_>>().join(", ");
             self.error(unit, &strategy.span, Code::Mask, format!("unknown mask `{}`", strategy.value), |d| {
                 d.meant(near, &strategy.span, format!("it is one of: {all}"))
             });
             return None;
         };
+        let known: Vec<&str> = info.arguments.iter().map(|(name, _)| *name).collect();
         for (index, (name, _)) in arguments.iter().enumerate() {
             if !known.contains(&name.value.as_str()) {
                 let message = format!("`{}` takes no `{}`", strategy.value, name.value);

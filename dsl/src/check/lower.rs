@@ -10,11 +10,10 @@ use crate::fields::nearest;
 use crate::policy::condition::{Cond, Truth};
 use crate::policy::{Compiled, Decode, Effect, HitAction, Lowered, Relax, RuleInfo};
 use crate::syntax::tree::{ActionKind, Direction, Except, ItemKind, Mode, Rule};
+use crate::words::SEVERITIES;
 use sha2::{Digest, Sha256};
 use sluice_engine::{Action, BuildError, JsonPath, PatternId, PatternSpec, Program, ProgramBuilder, RuleSpec};
 use std::collections::BTreeSet;
-
-const SEVERITIES: &[&str] = &["low", "medium", "high", "critical"];
 
 /// A rule with what it was lowered to, for the checks of the rule set as a whole.
 pub(crate) struct Analysed<'a> {

@@ -14,6 +14,7 @@ mod names;
 mod never;
 mod patterns;
 mod places;
+pub(crate) mod reach;
 pub(crate) mod samples;
 pub(crate) mod search;
 mod suppress;

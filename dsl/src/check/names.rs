@@ -178,10 +178,7 @@ impl<'a> Checker<'a> {
 
     /// The unit that a name's prefix means, and the rest.
     pub(crate) fn split<'n>(&self, unit: usize, name: &'n str) -> Option<(usize, &'n str)> {
-        let Some((prefix, last)) = name.rsplit_once('.') else { return Some((unit, name)) };
-        let this = &self.loaded.units[unit];
-        let imported = this.imports.iter().find(|(p, _)| p == prefix).map(|(_, target)| *target);
-        imported.or((this.named && this.pack == prefix).then_some(unit)).map(|target| (target, last))
+        self.loaded.split(unit, name)
     }
 
     /// The same, with an error where it doesn't exist.

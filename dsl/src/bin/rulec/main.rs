@@ -12,6 +12,7 @@ mod files;
 mod fix;
 mod fmt;
 mod junit;
+mod lsp;
 mod output;
 mod pack;
 mod progress;
@@ -42,6 +43,8 @@ enum Command {
     Scan(Box<scan::Args>),
     /// Lay out rule files in the one way there is.
     Fmt(fmt::Args),
+    /// Serve an editor: the Language Server Protocol over standard input and output.
+    Lsp,
     /// Put rules with all that they import into one file, under one digest.
     Build(build::Args),
     /// Pin the packs that rules import, and check the pins.
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Scan(args) => scan::run(*args),
         Command::Fmt(args) => fmt::run(&args),
+        Command::Lsp => lsp::run(),
         Command::Build(args) => build::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Bench(args) => bench::run(&args),
