@@ -27,6 +27,7 @@ pub mod difference;
 pub mod fields;
 pub mod fix;
 pub mod format;
+pub mod grammar;
 mod load;
 pub mod lock;
 pub mod lsp;
