@@ -23,6 +23,8 @@ pub struct ScopeCost {
     pub searching: Vec<String>,
     /// How many patterns they search for, each counted once.
     pub patterns: usize,
+    /// Those of them that have no prefilter: every byte that can begin a match is tried.
+    pub unfiltered: Vec<String>,
     /// The most bytes of decoded text that wait until it is sure that they belong to no match.
     pub held: usize,
     /// The pattern with the longest match, where one is searched for.
@@ -126,6 +128,11 @@ fn cost(policy: &crate::Policy, indices: &[usize], response: bool) -> ScopeCost 
         facts,
         searching,
         patterns: specs.len(),
+        unfiltered: specs
+            .iter()
+            .filter(|spec| compiled.unfiltered.contains(spec))
+            .map(|spec| spec.name.clone())
+            .collect(),
         held: policy.program().hold_back(&set).bytes(),
         longest: longest.map(|(bytes, spec)| Longest { pattern: spec.name.clone(), bytes }),
         window,

@@ -1,8 +1,8 @@
-//! What rules, patterns and conditions do, in plain words: for the hover of editors.
+//! What rules, patterns and conditions do, in plain words: for the hover of editors and the book.
 
 use crate::syntax::tree::{
-    ActionKind, Condition, Direction, Except, Field, ItemKind, List, Match, Mode, Operator, Pattern, PatternBody, Rule,
-    Scope, Value,
+    ActionKind, Comment, Condition, Direction, Except, Field, ItemKind, List, Match, Mode, Operator, Pattern,
+    PatternBody, Rule, Scope, Value,
 };
 use std::fmt::Write as _;
 
@@ -20,6 +20,24 @@ pub fn item(kind: &ItemKind) -> String {
         ItemKind::Except(i) => except(i),
         _ => String::new(),
     }
+}
+
+/// The lines of comment that stand directly above an item that begins at this byte; None where there are none.
+#[must_use]
+pub fn comment_above(text: &str, comments: &[Comment], at: usize) -> Option<String> {
+    let (mut lines, mut start) = (Vec::new(), at);
+    for comment in comments.iter().rev().skip_while(|comment| comment.span.start >= at) {
+        let between = &text[comment.span.end..start];
+        let line = text[..comment.span.start].rsplit('\n').next().unwrap_or_default();
+        // One that stands behind something on its line speaks of that.
+        if between.trim() != "" || between.matches('\n').count() > 1 || line.trim() != "" {
+            break;
+        }
+        lines.push(comment.text.as_str());
+        start = comment.span.start;
+    }
+    lines.reverse();
+    (!lines.is_empty()).then(|| lines.join(" "))
 }
 
 /// What a rule does, in one or two sentences of Markdown.

@@ -33,6 +33,7 @@ pub mod lock;
 pub mod lsp;
 mod places;
 pub mod policy;
+pub mod reference;
 pub mod sql;
 pub mod syntax;
 pub mod testing;

@@ -99,6 +99,11 @@ const STD: &[(&str, &str)] = &[
     ("std.sql", include_str!("../../rules/std/sql.rules")),
 ];
 
+/// The names of the packs that are part of this program.
+pub(crate) fn standard() -> impl Iterator<Item = &'static str> {
+    STD.iter().map(|(name, _)| *name)
+}
+
 /// A file that was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {

@@ -87,7 +87,7 @@ fn the_example_workflow_passes_good_rules_and_stops_what_gets_weaker() {
     let workflow = std::fs::read_to_string(repository("examples/ci/rules.yml")).expect("the example");
     let commands: Vec<&str> = workflow.lines().filter_map(|line| line.trim().strip_prefix("run: ")).collect();
     let commands: Vec<&str> = commands.into_iter().filter(|command| command.starts_with("rulec ")).collect();
-    assert_eq!(commands.len(), 6, "{commands:?}");
+    assert_eq!(commands.len(), 7, "{commands:?}");
     let directory = tempfile::tempdir().expect("directory");
     for folder in ["rules", "before", "before/rules"] {
         std::fs::create_dir(directory.path().join(folder)).expect("folder");
@@ -100,7 +100,9 @@ fn the_example_workflow_passes_good_rules_and_stops_what_gets_weaker() {
         let (code, said) = in_repository(directory.path(), command);
         assert_eq!(code, 0, "{command}: {said}");
     }
-    assert!(directory.path().join("rules.xml").exists() && directory.path().join("rules.bundle").exists());
+    for written in ["rules.xml", "rules.sarif", "rules.bundle"] {
+        assert!(directory.path().join(written).exists(), "{written}");
+    }
     file(&directory, "rules/a.rules", &rules(1).replace("{6}", "{7}").replace("004711", "0004711"));
     let stopped: Vec<&&str> =
         commands.iter().filter(|command| in_repository(directory.path(), command).0 != 0).collect();

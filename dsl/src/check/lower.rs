@@ -4,6 +4,7 @@ use super::Checker;
 use super::actions::Lowered as Done;
 use super::conditions::{Place, all_protocols};
 use super::names::Kind;
+use super::prefilter;
 use crate::codes::Code;
 use crate::diagnostic::{Applicability, Diagnostic, Fix, Severity};
 use crate::fields::nearest;
@@ -92,7 +93,7 @@ pub(crate) fn lower<'a>(checker: &Checker<'a>) -> Lowering<'a> {
             diagnostics.push(diagnostic.help("imports give names only; give the files whose rules shall hold"));
         }
     }
-    let Build { infos, rules, by_engine, analysed, builder, .. } = build;
+    let Build { infos, rules, by_engine, analysed, builder, patterns, .. } = build;
     let decoded = !decodes.is_empty();
     // Exceptions may stand before the rule that they relax, so they came after all rules.
     let analysed =
@@ -100,7 +101,11 @@ pub(crate) fn lower<'a>(checker: &Checker<'a>) -> Lowering<'a> {
     let analysed: Vec<Analysed<'_>> = analysed.collect();
     let searched = analysed.iter().map(|rule| (rule.specs.clone(), rule.action.clone())).collect();
     let compiled = match builder.build() {
-        Ok(program) => Some(Compiled { digest: checker.digest(), program, infos, rules, by_engine, decodes, searched }),
+        Ok(program) => {
+            let unfiltered = prefilter::without(&program, patterns);
+            let digest = checker.digest();
+            Some(Compiled { digest, program, infos, rules, by_engine, decodes, searched, unfiltered })
+        }
         Err(error) => {
             checker.unbuildable(&error);
             None

@@ -14,6 +14,7 @@ mod names;
 mod never;
 mod patterns;
 mod places;
+mod prefilter;
 pub(crate) mod reach;
 pub(crate) mod samples;
 pub(crate) mod search;
@@ -80,6 +81,9 @@ pub(crate) fn compile(mut loaded: Loaded, options: &CompileOptions) -> Compilati
     lints::lint(&checker);
     let failed = checker.diagnostics.borrow().iter().any(|d| d.severity == Severity::Error);
     let policy = lowering.compiled.filter(|_| !failed).map(Policy::new);
+    if let Some(policy) = &policy {
+        checker.unfiltered(&policy.compiled().unfiltered);
+    }
     let undecided = match &policy {
         Some(policy) => whole::analyse(&checker, &lowering.rules, lowering.decoded, policy),
         None => Vec::new(),

@@ -2,11 +2,10 @@
 
 use super::occurrences::Kind;
 use super::workspace::View;
-use crate::check::reach;
-use crate::syntax::tree::{ImportSource, Item, ItemKind, Span};
+use crate::check::reach::{self, Reach};
+use crate::syntax::tree::{ImportSource, ItemKind, Span};
 use crate::syntax::{Token, TokenKind, tokens};
 use crate::{describe, fields, words};
-use sluice_engine::HoldBack;
 use std::fmt::Write as _;
 
 /// The words for a place of a file, as Markdown, and what they are about.
@@ -21,7 +20,7 @@ fn named(view: &View, at: usize) -> Option<(String, Span)> {
     let (unit, item, declared) = view.loaded.resolve(view.unit, occurrence.kind, name)?;
     let mut out = head(occurrence.kind, &declared.value, &view.loaded.units[unit].pack);
     out.push_str(&describe::item(&item.kind));
-    let hold_back = match &item.kind {
+    let reach = match &item.kind {
         ItemKind::Rule(rule) => {
             meta(&mut out, rule);
             exceptions(&mut out, view, unit, &declared.value);
@@ -35,10 +34,11 @@ fn named(view: &View, at: usize) -> Option<(String, Span)> {
         }
         _ => None,
     };
-    if let Some(held) = hold_back {
-        let _ = write!(out, "\n\n{}", held_back(held));
+    if let Some(reach) = reach {
+        let _ = write!(out, "\n\n{}", costs(&reach));
     }
-    if let Some(comment) = comment_above(view, unit, item) {
+    let read = &view.loaded.units[unit];
+    if let Some(comment) = describe::comment_above(&read.source.text, &read.tree.comments, item.span.start) {
         let _ = write!(out, "\n\n{comment}");
     }
     Some((out, occurrence.name.span))
@@ -75,30 +75,16 @@ fn exceptions(out: &mut String, view: &View, rule_unit: usize, rule: &str) {
     }
 }
 
-/// What a pattern costs a stream.
-fn held_back(held: HoldBack) -> String {
+/// What a pattern or a rule costs a stream.
+fn costs(reach: &Reach) -> String {
+    let held = reach.held;
     let near =
         if held.window > 0 { format!(", {} of them to see what stands near", held.window) } else { String::new() };
-    format!("Holds back at most {} bytes of a stream{near}.", held.bytes())
-}
-
-/// The lines of comment that stand directly above an item.
-fn comment_above(view: &View, unit: usize, item: &Item) -> Option<String> {
-    let read = &view.loaded.units[unit];
-    let mut start = item.span.start;
-    let mut lines = Vec::new();
-    for comment in read.tree.comments.iter().rev().skip_while(|c| c.span.start >= item.span.start) {
-        let between = &read.source.text[comment.span.end..start];
-        let line = read.source.text[..comment.span.start].rsplit('\n').next().unwrap_or_default();
-        // One that stands behind something on its line speaks of that.
-        if between.trim() != "" || between.matches('\n').count() > 1 || line.trim() != "" {
-            break;
-        }
-        lines.push(comment.text.as_str());
-        start = comment.span.start;
-    }
-    lines.reverse();
-    (!lines.is_empty()).then(|| lines.join(" "))
+    let search = match &reach.unfiltered[..] {
+        [] => "Found by a prefilter.".to_owned(),
+        names => format!("No prefilter for `{}`: every byte that can begin a match is tried.", names.join("`, `")),
+    };
+    format!("Holds back at most {} bytes of a stream{near}. {search}", held.bytes())
 }
 
 /// The pack or file of an import.

@@ -28,6 +28,8 @@ pub(crate) struct Compiled {
     pub(crate) decodes: Vec<Decode>,
     /// What each rule searches for and does about it; nothing where the facts decide.
     pub(crate) searched: Vec<(Vec<PatternSpec>, Option<Action>)>,
+    /// What is searched for in text without a prefilter.
+    pub(crate) unfiltered: Vec<PatternSpec>,
 }
 
 /// What people want to know about a rule.

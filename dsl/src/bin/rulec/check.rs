@@ -3,7 +3,7 @@
 use crate::files;
 use crate::output::{Failure, Format, github, github_property, print};
 use crate::progress::Progress;
-use serde_json::json;
+use crate::sarif;
 use sluice_dsl::bundle::{Bundle, ENDING};
 use sluice_dsl::codes::Code;
 use sluice_dsl::diagnostic::Severity;
@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// How findings are written.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Writes the findings to this file instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "diff")]
+    output: Option<PathBuf>,
     /// Warnings are findings too: they make the exit code 1.
     #[arg(long)]
     deny_warnings: bool,
@@ -48,7 +51,13 @@ pub(crate) fn run(args: &Args) -> Result<bool, Failure> {
         }
         compilation = compile_files(&files, &options);
     }
-    match print(&render(&compilation, args.format, std::io::stdout().is_terminal())) {
+    let color = args.output.is_none() && std::io::stdout().is_terminal();
+    let findings = render(&compilation, args.format, color);
+    let written = match &args.output {
+        Some(path) => std::fs::write(path, findings).map_err(|error| Failure::of(&path.display().to_string(), &error)),
+        None => print(&findings),
+    };
+    match written {
         // Who reads no further still gets the verdict.
         Ok(()) | Err(Failure::ClosedPipe) => {}
         Err(failure) => return Err(failure),
@@ -100,7 +109,7 @@ pub(crate) fn render(compilation: &Compilation, format: Format, color: bool) -> 
                 let _ = writeln!(out, "{}", serde_json::to_string(d).unwrap_or_default());
             }
         }
-        Format::Sarif => out = format!("{:#}\n", sarif(compilation)),
+        Format::Sarif => out = format!("{:#}\n", sarif::log(compilation, !could_not(compilation))),
         Format::Github => {
             for d in &compilation.diagnostics {
                 let level = if d.severity == Severity::Error { "error" } else { "warning" };
@@ -115,45 +124,6 @@ pub(crate) fn render(compilation: &Compilation, format: Format, color: bool) -> 
 
 fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-/// The findings as a SARIF 2.1.0 log (OASIS).
-fn sarif(compilation: &Compilation) -> serde_json::Value {
-    let level = |severity| if severity == Severity::Error { "error" } else { "warning" };
-    let rules: Vec<_> = Code::ALL
-        .iter()
-        .map(|code| {
-            json!({
-                "id": code.id(), "name": code.name(), "fullDescription": { "text": code.text() },
-                "defaultConfiguration": { "level": level(code.severity()) },
-            })
-        })
-        .collect();
-    let results: Vec<_> = compilation
-        .diagnostics
-        .iter()
-        .map(|d| {
-            let mut result = json!({
-                "ruleId": d.code.id(), "level": level(d.severity), "message": { "text": d.message },
-            });
-            if d.line > 0 {
-                result["locations"] = json!([{ "physicalLocation": {
-                    "artifactLocation": { "uri": d.path },
-                    "region": {
-                        "startLine": d.line, "startColumn": d.column,
-                        "byteOffset": d.span.start, "byteLength": d.span.len(),
-                    },
-                }}]);
-            }
-            result
-        })
-        .collect();
-    let driver = json!({ "name": "rulec", "version": env!("CARGO_PKG_VERSION"), "rules": rules });
-    json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{ "tool": { "driver": driver }, "columnKind": "unicodeCodePoints", "results": results }],
-    })
 }
 
 /// Compiles rules, or a bundle of them, that another command is to use. Where they can't be, tells why on standard error: a command that has

@@ -78,6 +78,9 @@ fn sentence(cost: &ScopeCost) -> String {
     if !cost.searching.is_empty() {
         out += &format!("{} on {}", plural(cost.searching.len(), "rule"), plural(cost.patterns, "pattern"));
     }
+    if !cost.unfiltered.is_empty() {
+        out += &format!(", without a prefilter: {}", cost.unfiltered.join(", "));
+    }
     out += if cost.parses_sql { "; SQL is parsed" } else { "" };
     if let Some(longest) = &cost.longest {
         out += &format!("; up to {} wait: {} of `{}`", plural(cost.held, "byte"), longest.bytes, longest.pattern);

@@ -16,6 +16,7 @@ mod lsp;
 mod output;
 mod pack;
 mod progress;
+mod sarif;
 mod scan;
 mod schema;
 mod test;
