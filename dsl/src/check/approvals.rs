@@ -23,7 +23,9 @@ impl Whole<'_, '_> {
         let mut pairs = 0;
         for (index, second) in rules.iter().enumerate() {
             let differs = |first: &&&Analysed<'_>| {
-                first.lowered.priority == second.lowered.priority && action(first) != action(second)
+                first.lowered.priority == second.lowered.priority
+                    && action(first) != action(second)
+                    && !first.sessions.apart(&second.sessions)
             };
             for first in rules[..index].iter().filter(differs) {
                 pairs += 1;

@@ -13,7 +13,7 @@ use crate::policy::{Effect, SessionPolicy};
 use crate::syntax::tree::{ActionKind, Span};
 use sluice_engine::{Action, Decision, Mask, RuleId};
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Values that are tried.
 const MOST_TRIALS: usize = 2_000;
@@ -53,30 +53,37 @@ pub(crate) fn conflicts(whole: &Whole<'_, '_>) {
 fn meetings(whole: &Whole<'_, '_>, masks: &[Masking<'_, '_>]) -> BTreeMap<(usize, usize), Vec<Trial>> {
     let mut out: BTreeMap<(usize, usize), Vec<Trial>> = BTreeMap::new();
     let differ = |a: &Masking<'_, '_>, b: &Masking<'_, '_>| {
-        a.mask != b.mask && a.rule.lowered.priority == b.rule.lowered.priority
+        a.mask != b.mask
+            && a.rule.lowered.priority == b.rule.lowered.priority
+            && !a.rule.sessions.apart(&b.rule.sessions)
     };
     if !masks.iter().enumerate().any(|(i, a)| masks[..i].iter().any(|b| differ(a, b))) {
         return out;
     }
     let program = whole.policy.program();
+    let places: HashMap<RuleId, usize> = masks.iter().enumerate().map(|(place, mask)| (mask.id, place)).collect();
     for trial in trials(&masks.iter().map(|mask| mask.rule).collect::<Vec<_>>()) {
         let protocol = if trial.column.is_some() { SQL_PROTOCOLS[0] } else { "mcp" };
         let Some((decisions, _)) = trial.run(program, masks.iter().map(|mask| mask.id), protocol) else { continue };
-        for (i, first) in decisions.iter().enumerate() {
-            for second in decisions[..i].iter().filter(|second| second.span.start == first.span.start) {
-                let place = |decision: &Decision| masks.iter().position(|mask| mask.id == decision.rule);
-                let (Some(a), Some(b)) = (place(first), place(second)) else { continue };
-                let pair = (a.min(b), a.max(b));
-                if a != b && differ(&masks[a], &masks[b]) {
-                    let kept = out.entry(pair).or_default();
-                    if kept.len() < MOST_KEPT && !kept.contains(&trial) {
-                        kept.push(trial.clone());
-                    }
+        let mut claims: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
+        for decision in &decisions {
+            claims.entry(decision.span.start).or_default().insert(places[&decision.rule]);
+        }
+        for (first, second) in claims.values().flat_map(pairs) {
+            if differ(&masks[first], &masks[second]) {
+                let kept = out.entry((first, second)).or_default();
+                if kept.len() < MOST_KEPT && !kept.contains(&trial) {
+                    kept.push(trial.clone());
                 }
             }
         }
     }
     out
+}
+
+/// Each two of these, the lesser first.
+fn pairs(of: &BTreeSet<usize>) -> impl Iterator<Item = (usize, usize)> + '_ {
+    of.iter().flat_map(move |first| of.range(first + 1..).map(move |second| (*first, *second)))
 }
 
 /// Values of every pattern, as they stand and where each path and column would have them.

@@ -2,6 +2,7 @@
 
 use super::Checker;
 use super::actions::Lowered as Done;
+use super::apart::Sessions;
 use super::conditions::{Place, all_protocols};
 use super::names::Kind;
 use super::prefilter;
@@ -14,7 +15,7 @@ use crate::syntax::tree::{ActionKind, Direction, Except, ItemKind, Mode, Rule};
 use crate::words::SEVERITIES;
 use sha2::{Digest, Sha256};
 use sluice_engine::{Action, BuildError, JsonPath, PatternId, PatternSpec, Program, ProgramBuilder, RuleSpec};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// A rule with what it was lowered to, for the checks of the rule set as a whole.
 pub(crate) struct Analysed<'a> {
@@ -26,6 +27,8 @@ pub(crate) struct Analysed<'a> {
     /// What the engine does; None where the facts decide.
     pub(crate) action: Option<Action>,
     pub(crate) audit: bool,
+    /// The sessions that it may hold for.
+    pub(crate) sessions: Sessions,
 }
 
 /// What all rules became.
@@ -41,6 +44,8 @@ struct Build<'a> {
     analysed: Vec<Analysed<'a>>,
     builder: ProgramBuilder,
     patterns: Vec<(PatternSpec, PatternId)>,
+    /// Where in `patterns` those of one matcher are.
+    by_matcher: HashMap<String, Vec<usize>>,
     infos: Vec<RuleInfo>,
     rules: Vec<Lowered>,
     /// Unit and name of each rule.
@@ -56,6 +61,7 @@ pub(crate) fn lower<'a>(checker: &Checker<'a>) -> Lowering<'a> {
         analysed: Vec::new(),
         builder: Program::builder(),
         patterns: Vec::new(),
+        by_matcher: HashMap::new(),
         infos: Vec::new(),
         rules: Vec::new(),
         places: Vec::new(),
@@ -117,10 +123,12 @@ pub(crate) fn lower<'a>(checker: &Checker<'a>) -> Lowering<'a> {
 impl Build<'_> {
     /// The engine's pattern, the same for the same specification.
     fn pattern(&mut self, spec: PatternSpec) -> Result<PatternId, BuildError> {
-        if let Some((_, id)) = self.patterns.iter().find(|(known, _)| *known == spec) {
-            return Ok(*id);
+        let like = self.by_matcher.entry(format!("{:?}", spec.matcher)).or_default();
+        if let Some(place) = like.iter().find(|place| self.patterns[**place].0 == spec) {
+            return Ok(self.patterns[*place].1);
         }
         let id = self.builder.pattern(spec.clone())?;
+        like.push(self.patterns.len());
         self.patterns.push((spec, id));
         Ok(id)
     }
@@ -250,6 +258,7 @@ impl<'a> Checker<'a> {
             specs: searched,
             action: engine,
             audit: info.audit,
+            sessions: Sessions::of(&lowered.holds),
         });
         build.infos.push(info);
         build.places.push((unit, rule.name.value.clone()));

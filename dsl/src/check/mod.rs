@@ -2,6 +2,7 @@
 
 mod actions;
 mod anchors;
+mod apart;
 mod approvals;
 pub(crate) mod axes;
 mod conditions;

@@ -138,6 +138,9 @@ impl Whole<'_, '_> {
 
     /// Says where `strong` acts whenever `weak` would, and leaves nothing to it.
     fn shadowed(&self, weak: &Acting<'_, '_>, strong: &Analysed<'_>) -> bool {
+        if weak.rule.sessions.apart(&strong.sessions) {
+            return false;
+        }
         let Some(how) = void(weak.rule, strong) else { return false };
         // Most pairs differ in the first request that comes to mind.
         if !acts_in(strong, &weak.world) {
