@@ -37,6 +37,11 @@ pub(crate) struct Inspector {
     pub(crate) read: u64,
 }
 
+/// The first one reads what JSON itself demands; deeper, what is no escape stands for itself.
+fn decoders() -> [Unescape; LEVELS] {
+    [Unescape::strict(), Unescape::default(), Unescape::default()]
+}
+
 /// A document inside the current string.
 #[derive(Debug)]
 enum Nested {
@@ -54,7 +59,7 @@ impl Inspector {
             plan,
             output: Output::new(),
             lanes: vec![Lane::new(0)],
-            decoders: Default::default(),
+            decoders: decoders(),
             scratch: Default::default(),
             block: Block::default(),
             ends_at: None,
@@ -113,7 +118,9 @@ impl Inspector {
         self.open = true;
         self.escaped = escaped;
         self.lanes[0].depth = usize::from(escaped);
-        self.decoders = [Unescape::strict(), Unescape::default(), Unescape::default()];
+        if !self.decoders.iter().all(Unescape::is_plain) {
+            self.decoders = decoders();
+        }
         self.nested = if escaped { Nested::Unknown } else { Nested::No };
         self.lanes[0].open(wire, selected);
     }
@@ -154,24 +161,24 @@ impl Inspector {
         self.escaped && self.decoders[0].is_inside()
     }
 
-    /// Text; `ends` where the text ends after it.
+    /// Text; `ends` where the text ends after it, `plain` where it is known to hold no part of an escape.
     ///
     /// # Errors
     /// The place on the wire of a byte that is no JSON escape.
-    pub(crate) fn text(&mut self, run: &[u8], wire: u64, ends: bool) -> Result<(), u64> {
+    pub(crate) fn text(&mut self, run: &[u8], wire: u64, ends: bool, plain: bool) -> Result<(), u64> {
         self.ends_at = ends.then_some(wire + run.len() as u64);
         if self.escaped {
-            self.decode(0, run, Wire::Linear(wire))
+            self.decode(0, run, Wire::Linear(wire), plain)
         } else {
-            self.feed(0, run, Wire::Linear(wire));
+            self.feed(0, run, Wire::Linear(wire), plain);
             Ok(())
         }
     }
 
     /// Decodes text for a level and those below it.
-    fn decode(&mut self, level: usize, run: &[u8], wire: Wire<'_>) -> Result<(), u64> {
-        if self.decoders[level].is_plain() && !run.contains(&b'\\') {
-            self.feed(level, run, wire);
+    fn decode(&mut self, level: usize, run: &[u8], wire: Wire<'_>, plain: bool) -> Result<(), u64> {
+        if self.decoders[level].is_plain() && (plain || !run.contains(&b'\\')) {
+            self.feed(level, run, wire, true);
             return Ok(());
         }
         let mut decoded = std::mem::take(&mut self.scratch[level]);
@@ -184,14 +191,16 @@ impl Inspector {
     fn feed_decoded(&mut self, level: usize, mut decoded: Scratch) {
         if !decoded.text.is_empty() {
             let (text, wire) = decoded.wire();
-            self.feed(level, text, wire);
+            self.feed(level, text, wire, false);
         }
         self.scratch[level] = decoded;
     }
 
     /// Bytes around texts.
     pub(crate) fn structure(&mut self, bytes: &[u8], wire: u64) {
-        self.with(0, |lane, shared| lane.context(bytes, wire, shared));
+        if !bytes.is_empty() {
+            self.with(0, |lane, shared| lane.context(bytes, wire, shared));
+        }
     }
 
     /// The text ends at this place on the wire; `last` where nothing follows it.
@@ -199,10 +208,12 @@ impl Inspector {
         // What is unfinished on one level may open the next one.
         let mut level = 0;
         while level < self.lanes.len() {
-            let mut decoded = std::mem::take(&mut self.scratch[level]);
-            decoded.clear();
-            self.decoders[level].finish(wire, &mut |piece| decoded.add(&piece));
-            self.feed_decoded(level, decoded);
+            if !self.decoders[level].is_plain() {
+                let mut decoded = std::mem::take(&mut self.scratch[level]);
+                decoded.clear();
+                self.decoders[level].finish(wire, &mut |piece| decoded.add(&piece));
+                self.feed_decoded(level, decoded);
+            }
             level += 1;
         }
         if let Nested::Document(_) = self.nested {
@@ -224,8 +235,8 @@ impl Inspector {
         self.joins = Joins::default();
     }
 
-    /// Text of one level, to its lane and to the levels below.
-    fn feed(&mut self, level: usize, run: &[u8], wire: Wire<'_>) {
+    /// Text of one level, to its lane and to the levels below; `plain` where it holds no backslash.
+    fn feed(&mut self, level: usize, run: &[u8], wire: Wire<'_>, plain: bool) {
         if self.lanes[0].is_dropping() {
             if level == 0 {
                 self.lanes.truncate(1);
@@ -234,7 +245,8 @@ impl Inspector {
             return;
         }
         let is_deepest = level + 1 == self.lanes.len();
-        let fork = (self.escaped && is_deepest && level + 1 < LEVELS).then(|| memchr::memchr(b'\\', run)).flatten();
+        let forks = !plain && self.escaped && is_deepest && level + 1 < LEVELS;
+        let fork = forks.then(|| memchr::memchr(b'\\', run)).flatten();
         let mut rest = (run, wire);
         if let Some(at) = fork {
             self.read_level(level, &run[..at], wire);
@@ -245,7 +257,7 @@ impl Inspector {
         self.read_level(level, rest.0, rest.1);
         if level + 1 < self.lanes.len() {
             // Only the first decoder is strict: what is no escape stands for itself here.
-            let _ = self.decode(level + 1, rest.0, rest.1);
+            let _ = self.decode(level + 1, rest.0, rest.1, plain);
         }
     }
 
@@ -285,9 +297,9 @@ impl Inspector {
                 }
                 Nested::Document(json) => {
                     let was_in_string = json.in_string();
-                    let plain = json.take_inside(&run[at..]);
-                    if plain > 0 {
-                        at += plain;
+                    let inside = json.take_inside(&run[at..]).len;
+                    if inside > 0 {
+                        at += inside;
                         continue;
                     }
                     let step = json.step(run[at], &self.plan.paths);

@@ -33,6 +33,15 @@ pub(crate) struct Step {
     pub(crate) scalar_ended: bool,
 }
 
+/// Bytes inside a string that were read in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inside {
+    /// Their number.
+    pub(crate) len: usize,
+    /// No part of an escape is among them.
+    pub(crate) plain: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Json {
     stack: Vec<Level>,
@@ -183,23 +192,38 @@ impl Json {
 
     /// Reads as many of these bytes as are inside the string, escapes included, up to a quote that ends it or a control
     /// character.
-    pub(crate) fn take_inside(&mut self, bytes: &[u8]) -> usize {
-        let State::String { escaped, name } = self.state else { return 0 };
-        let mut at = usize::from(escaped);
-        let (end, escaped) = loop {
-            match bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
-                Some(found) if bytes[at + found] == b'"' => break (at + found, false),
-                Some(found) => at += found + 2,
-                // After a last backslash, or with an escape that began before an empty run.
-                None => break (bytes.len(), at > bytes.len()),
+    #[inline]
+    pub(crate) fn take_inside(&mut self, bytes: &[u8]) -> Inside {
+        let State::String { mut escaped, name } = self.state else { return Inside { len: 0, plain: true } };
+        let (mut at, mut plain) = (0, !escaped);
+        loop {
+            if escaped {
+                match bytes.get(at) {
+                    Some(byte) if *byte >= 0x20 => (at, escaped) = (at + 1, false),
+                    // What follows the backslash hasn't come, or is refused when it is read by itself.
+                    _ => break,
+                }
             }
-        };
-        let (end, escaped) = first_control(&bytes[..end]).map_or((end, escaped), |control| (control, false));
+            match special(&bytes[at..]) {
+                Some(found) if bytes[at + found] == b'\\' => {
+                    at += found + 1;
+                    (plain, escaped) = (false, true);
+                }
+                Some(found) => {
+                    at += found;
+                    break;
+                }
+                None => {
+                    at = bytes.len();
+                    break;
+                }
+            }
+        }
         self.state = State::String { escaped, name };
         if let (true, Some(tracked)) = (name, &mut self.tracked) {
-            tracked.extend_name(&bytes[..end]);
+            tracked.extend_name(&bytes[..at]);
         }
-        end
+        Inside { len: at, plain }
     }
 
     /// How many of these bytes go on with the number or literal that is being read.
@@ -227,6 +251,7 @@ impl Json {
     ///
     /// # Errors
     /// What was expected in its place.
+    #[inline]
     pub(crate) fn step(&mut self, byte: u8, paths: &PathSet) -> Result<Step, &'static str> {
         let mut scalar_ended = false;
         if let State::Number(number) = self.state {
@@ -407,12 +432,44 @@ impl Tracked {
     }
 }
 
-/// The place of the first control character. Looked for in groups, which the compiler turns into vector instructions.
-fn first_control(bytes: &[u8]) -> Option<usize> {
-    let (groups, rest) = bytes.as_chunks::<32>();
-    let in_groups = groups.iter().position(|group| group.iter().fold(false, |found, byte| found | (*byte < 0x20)));
-    let from = in_groups.map_or(bytes.len() - rest.len(), |group| group * 32);
-    bytes[from..].iter().position(|byte| *byte < 0x20).map(|at| from + at)
+/// The place of the first byte that a string doesn't have as it stands: a quote, a backslash, a control character. Most
+/// strings are short, so the first bytes are looked at by words; groups become vector instructions.
+#[inline]
+fn special(bytes: &[u8]) -> Option<usize> {
+    const NEAR: usize = 32;
+    if let found @ Some(_) = special_by_words(&bytes[..bytes.len().min(NEAR)]) {
+        return found;
+    }
+    let far = bytes.get(NEAR..)?;
+    let (groups, rest) = far.as_chunks::<64>();
+    let any = |group: &[u8; 64]| group.iter().fold(false, |found, byte| found | is_special(*byte));
+    let in_groups = groups.iter().position(any);
+    let from = NEAR + in_groups.map_or(far.len() - rest.len(), |group| group * 64);
+    special_by_words(&bytes[from..]).map(|at| from + at)
+}
+
+fn is_special(byte: u8) -> bool {
+    byte == b'"' || byte == b'\\' || byte < 0x20
+}
+
+#[inline]
+fn special_by_words(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = zero(word ^ (ONES * u64::from(b'"')));
+        let backslash = zero(word ^ (ONES * u64::from(b'\\')));
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        // A borrow may mark bytes above the first one, never one below it.
+        let found = quote | backslash | control;
+        if found != 0 {
+            return Some(at * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|byte| is_special(*byte)).map(|at| words.len() * 8 + at)
 }
 
 fn unescaped(name: &[u8]) -> Cow<'_, [u8]> {
@@ -470,6 +527,60 @@ mod tests {
             "{]",
         ] {
             assert!(!accepts(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_special_in_a_string_is_found_wherever_it_stands() {
+        for len in 0..200 {
+            let plain: Vec<u8> = (0..len).map(|at| [b' ', b'#', b'[', b']', 0x7f, 0x80, 0xff, b'!'][at % 8]).collect();
+            assert_eq!(special(&plain), None);
+            for at in 0..len {
+                for byte in [b'"', b'\\', 0, 0x1f] {
+                    let mut text = plain.clone();
+                    text[at] = byte;
+                    // What follows doesn't count, nor do bytes that differ in one bit.
+                    text[at + 1..].fill(0x21);
+                    assert_eq!(special(&text), Some(at), "{byte} at {at} of {len}");
+                    text[at + 1..].fill(byte);
+                    assert_eq!(special(&text), Some(at), "{byte} from {at} of {len}");
+                }
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn taking_the_inside_of_a_string_in_one_go_is_reading_it_byte_by_byte(
+            text in proptest::collection::vec(proptest::sample::select(b"\"\\u0041nab \n\x7f\xc3".to_vec()), 0..80),
+            cut in 0..80_usize,
+        ) {
+            let paths = PathSet::default();
+            let open = || {
+                let mut json = Json::new(&paths, &[]);
+                json.step(b'"', &paths).expect("a quote");
+                json
+            };
+            let (mut once, mut each) = (open(), open());
+            let cut = cut.min(text.len());
+            for part in [&text[..cut], &text[cut..]] {
+                let was = each.state;
+                let inside = once.take_inside(part);
+                for byte in &part[..inside.len] {
+                    proptest::prop_assert_eq!(each.step(*byte, &paths).map(|step| step.kind), Ok(Kind::Inside));
+                }
+                proptest::prop_assert_eq!(once.state, each.state);
+                let goes_on = matches!(was, State::String { escaped: true, .. });
+                proptest::prop_assert_eq!(inside.plain, !goes_on && !part[..inside.len].contains(&b'\\'));
+                match part.get(inside.len) {
+                    None => {}
+                    Some(b'"') => return Ok(()),
+                    Some(byte) => {
+                        proptest::prop_assert!(*byte < 0x20);
+                        return Ok(());
+                    }
+                }
+            }
         }
     }
 

@@ -22,7 +22,7 @@ use crate::sink::{Decision, Sink};
 use bytes::Bytes;
 pub use costs::Costs;
 use inspect::Inspector;
-use json::{Json, Kind, Step};
+use json::{Inside, Json, Kind, Step};
 use path::PathSet;
 use sse::{Part, Sse};
 use thiserror::Error;
@@ -278,7 +278,7 @@ impl Stream {
         match &mut self.framing {
             Framing::Raw => {
                 // Raw text has no escapes that could be wrong.
-                let _ = inspector.text(bytes, wire, false);
+                let _ = inspector.text(bytes, wire, false, false);
             }
             Framing::Json(document) => read_json(document, inspector, &self.exempt, bytes, wire)?,
             Framing::Sse { lines, data, document } => {
@@ -340,57 +340,64 @@ fn read_json(
 ) -> Result<(), Stop> {
     const NO_ESCAPE: &str = "expected an escape of JSON";
     let mut at = 0;
+    // The structure from here on has been read, and is told in one go.
+    let mut told = 0;
     while at < bytes.len() {
         let place = wire + at as u64;
         inspector.read = place;
         let rest = &bytes[at..];
-        let inside = document.json.take_inside(rest);
-        if inside > 0 {
+        let Inside { len, plain } = document.json.take_inside(rest);
+        if len > 0 {
             if let Some(exempting) = &mut document.exempting {
                 exempting.take_inside(rest);
             }
-            let run = &rest[..inside];
+            let run = &rest[..len];
             if document.exempt {
                 inspector.structure(run, place);
             } else {
-                let ends = rest.get(inside) == Some(&b'"');
-                inspector.text(run, place, ends).map_err(|at| undecodable(inspector, at, NO_ESCAPE))?;
+                let ends = rest.get(len) == Some(&b'"');
+                inspector.text(run, place, ends, plain).map_err(|at| undecodable(inspector, at, NO_ESCAPE))?;
             }
-            at += inside;
+            at += len;
+            told = at;
             continue;
         }
-        let byte = &bytes[at..=at];
-        let step = document.step(bytes[at], place, inspector, exempt)?;
-        match step.kind {
-            Kind::Structure => inspector.structure(byte, place),
+        let step = document.step(bytes[at], place, inspector, exempt);
+        let kind = step.as_ref().map_or(Kind::Structure, |step| step.kind);
+        if step.is_err() || matches!(kind, Kind::ScalarStart) {
+            inspector.structure(&bytes[told..at], wire + told as u64);
+        }
+        step?;
+        match kind {
+            Kind::Structure => at += 1,
             Kind::Open => {
-                inspector.structure(byte, place);
+                at += 1;
+                inspector.structure(&bytes[told..at], wire + told as u64);
+                told = at;
                 document.exempt = document.is_exempt(exempt);
                 inspector.open(place + 1, true, &document.json.selected(&inspector.plan.paths));
                 if let (Some(spot), false) = (document.json.place(), document.exempt) {
                     inspector.join(spot, place + 1);
                 }
             }
-            Kind::ScalarStart => {
-                document.exempt = document.is_exempt(exempt);
-                inspector.output.open_scalar(place, 0);
-                inspector.open(place, false, &document.json.selected(&inspector.plan.paths));
+            Kind::ScalarStart | Kind::Scalar => {
+                if kind == Kind::ScalarStart {
+                    document.exempt = document.is_exempt(exempt);
+                    inspector.output.open_scalar(place, 0);
+                    inspector.open(place, false, &document.json.selected(&inspector.plan.paths));
+                }
                 at += read_scalar(document, inspector, exempt, rest, place)?;
-                continue;
-            }
-            Kind::Scalar => {
-                at += read_scalar(document, inspector, exempt, rest, place)?;
-                continue;
+                told = at;
             }
             Kind::Close if inspector.is_inside_escape() => return Err(undecodable(inspector, place, NO_ESCAPE)),
             Kind::Close => {
                 inspector.close(place, false);
-                inspector.structure(byte, place);
+                at += 1;
             }
             Kind::Inside => unreachable!("the inside of a string was taken whole"),
         }
-        at += 1;
     }
+    inspector.structure(&bytes[told..], wire + told as u64);
     Ok(())
 }
 
@@ -416,7 +423,7 @@ fn read_scalar(
         inspector.structure(run, place);
     } else {
         // A number has no escapes that could be wrong.
-        let _ = inspector.text(run, place, read.is_ok() && len < rest.len());
+        let _ = inspector.text(run, place, read.is_ok() && len < rest.len(), true);
     }
     let too_long = |start: u64| place + len as u64 - start > MAX_NUMBER;
     if let Some(start) = inspector.output.open_scalar_start().filter(|start| too_long(*start)) {
@@ -471,7 +478,7 @@ fn read_events(
                     Data::None | Data::TextLine => inspector.structure(run, place),
                     Data::Json => read_json(document, inspector, exempt, run, place)?,
                     Data::Text => {
-                        let _ = inspector.text(run, place, at + len < bytes.len());
+                        let _ = inspector.text(run, place, at + len < bytes.len(), false);
                     }
                 }
                 at += len;
@@ -489,13 +496,13 @@ fn read_events(
             },
             Part::Name(name) => {
                 inspector.open(place - name.len() as u64, false, &[]);
-                let _ = inspector.text(name, place - name.len() as u64, false);
+                let _ = inspector.text(name, place - name.len() as u64, false, false);
             }
             Part::Text(len) => {
                 if !inspector.is_open() {
                     inspector.open(place, false, &[]);
                 }
-                let _ = inspector.text(&bytes[at..at + len], place, at + len < bytes.len());
+                let _ = inspector.text(&bytes[at..at + len], place, at + len < bytes.len(), false);
                 at += len;
             }
             Part::TextEnded => inspector.close(place, false),
