@@ -314,7 +314,7 @@ impl Region {
         let mut bytes = ByteSet::default();
         let mut degree = vec![0u32; automaton.states()];
         let mut layer = graph.starts.clone();
-        layer.iter().for_each(|state| shortest[*state as usize] = Some(0));
+        layer.iter().for_each(|state| shortest[automaton.index(*state)] = Some(0));
         let mut depth = 0;
         while !layer.is_empty() {
             let mut next = Vec::new();
@@ -328,9 +328,9 @@ impl Region {
                         continue;
                     }
                     bytes.add(&graph.classes[edge]);
-                    degree[to as usize] += 1;
-                    if shortest[to as usize].is_none() {
-                        shortest[to as usize] = Some(depth + 1);
+                    degree[automaton.index(to)] += 1;
+                    if shortest[automaton.index(to)].is_none() {
+                        shortest[automaton.index(to)] = Some(depth + 1);
                         next.push(to);
                     }
                 }
@@ -340,8 +340,8 @@ impl Region {
         }
         let longest = longest(graph, class, &mut degree, &states)?;
         let ways = states.iter().filter(|state| leaves(**state));
-        let max = ways.clone().map(|state| longest[*state as usize]).max()?;
-        let min = ways.filter_map(|state| shortest[*state as usize]).min()?;
+        let max = ways.clone().map(|state| longest[automaton.index(*state)]).max()?;
+        let min = ways.filter_map(|state| shortest[automaton.index(*state)]).min()?;
         Some(Self { states, min, max, bytes })
     }
 
@@ -379,7 +379,7 @@ impl Region {
 fn longest(graph: &Graph<'_>, class: usize, degree: &mut [u32], states: &[u32]) -> Option<Vec<usize>> {
     let automaton = graph.automaton;
     let mut longest = vec![0usize; automaton.states()];
-    let mut ready: Vec<u32> = states.iter().copied().filter(|state| degree[*state as usize] == 0).collect();
+    let mut ready: Vec<u32> = states.iter().copied().filter(|state| degree[automaton.index(*state)] == 0).collect();
     let mut seen = 0;
     while let Some(state) = ready.pop() {
         seen += 1;
@@ -387,9 +387,9 @@ fn longest(graph: &Graph<'_>, class: usize, degree: &mut [u32], states: &[u32]) 
             if edge == class || to == DEAD || !automaton.live(to) {
                 continue;
             }
-            longest[to as usize] = longest[to as usize].max(longest[state as usize] + 1);
-            degree[to as usize] -= 1;
-            if degree[to as usize] == 0 {
+            longest[automaton.index(to)] = longest[automaton.index(to)].max(longest[automaton.index(state)] + 1);
+            degree[automaton.index(to)] -= 1;
+            if degree[automaton.index(to)] == 0 {
                 ready.push(to);
             }
         }

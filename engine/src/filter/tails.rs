@@ -128,7 +128,7 @@ pub(crate) fn pairs(automaton: &Automaton, reach: usize) -> Box<[u64; FOLDED]> {
         for (byte, folded) in &bytes {
             let state = automaton.step(automaton.start(before), *byte);
             if state != DEAD && automaton.live(state) {
-                into[state as usize] |= folded;
+                into[automaton.index(state)] |= folded;
                 layer.push(state);
             }
         }
@@ -138,18 +138,18 @@ pub(crate) fn pairs(automaton: &Automaton, reach: usize) -> Box<[u64; FOLDED]> {
         layer.sort_unstable();
         layer.dedup();
         for state in layer {
-            let new = std::mem::take(&mut into[state as usize]) & !known[state as usize];
+            let new = std::mem::take(&mut into[automaton.index(state)]) & !known[automaton.index(state)];
             if new == 0 {
                 continue;
             }
-            known[state as usize] |= new;
+            known[automaton.index(state)] |= new;
             for (byte, folded) in &bytes {
                 let to = automaton.step(state, *byte);
                 if to == DEAD || !automaton.live(to) {
                     continue;
                 }
                 (0..FOLDED).filter(|first| new >> first & 1 == 1).for_each(|first| pairs[first] |= folded);
-                into[to as usize] |= folded;
+                into[automaton.index(to)] |= folded;
                 next.push(to);
             }
         }

@@ -25,17 +25,19 @@ const SIZE_LIMIT: usize = 8 << 20;
 const TRIED: usize = 32;
 
 /// A match ended before the byte that led here.
-const MATCH: u8 = 1;
+const MATCH: u32 = 1;
 /// A match may still end here or later.
-const LIVE: u8 = 2;
+const LIVE: u32 = 2;
 /// A match ends here if the text ends here.
-const MATCH_AT_END: u8 = 4;
+const MATCH_AT_END: u32 = 4;
+
+/// A state is a number: where its row begins in the table, and below that these bits of what it is.
+const FLAGS: u32 = 3;
 
 pub(crate) struct Automaton {
     classes: [u8; 256],
     stride: usize,
     table: Vec<u32>,
-    flags: Vec<u8>,
     /// How often a byte of text is of a class.
     frequencies: Vec<f32>,
     /// The state before the first byte, by the byte before it; the last entry stands for the start of the text.
@@ -46,7 +48,7 @@ pub(crate) struct Automaton {
 
 impl std::fmt::Debug for Automaton {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Automaton").field("states", &self.flags.len()).field("bytes", &(self.table.len() * 4)).finish()
+        f.debug_struct("Automaton").field("states", &self.states()).field("bytes", &(self.table.len() * 4)).finish()
     }
 }
 
@@ -78,13 +80,19 @@ impl Automaton {
         self.starts[before.map_or(256, usize::from)]
     }
 
+    #[inline]
     pub(crate) fn step(&self, state: u32, byte: u8) -> u32 {
-        self.table[state as usize * self.stride + usize::from(self.classes[usize::from(byte)])]
+        self.table[(state >> FLAGS) as usize + usize::from(self.classes[usize::from(byte)])]
+    }
+
+    /// The place of a state among all of them, from 0.
+    pub(crate) fn index(&self, state: u32) -> usize {
+        (state >> FLAGS) as usize / self.stride
     }
 
     /// The number of states.
     pub(crate) fn states(&self) -> usize {
-        self.flags.len()
+        self.table.len() / self.stride
     }
 
     /// The class of a byte: bytes of one class lead everywhere to the same state.
@@ -94,7 +102,7 @@ impl Automaton {
 
     /// A match ended before the byte that led to this state.
     pub(crate) fn matched(&self, state: u32) -> bool {
-        self.flags[state as usize] & MATCH != 0
+        state & MATCH != 0
     }
 
     /// False where no match begins at this place of the text, whatever stands around the text and wherever in it a value of
@@ -105,7 +113,7 @@ impl Automaton {
         let may = |mut state: u32| {
             // A candidate that lives as long as its cap is a match.
             for byte in text[start..].iter().take(TRIED.min(self.cap.unwrap_or(TRIED))) {
-                if self.flags[state as usize] & (MATCH | MATCH_AT_END) != 0 {
+                if state & (MATCH | MATCH_AT_END) != 0 {
                     return true;
                 }
                 if state == DEAD {
@@ -113,7 +121,7 @@ impl Automaton {
                 }
                 state = self.step(state, *byte);
             }
-            self.flags[state as usize] != 0
+            state & (MATCH | LIVE | MATCH_AT_END) != 0
         };
         // A text of its own may begin after a quote or white space, never after a letter or a digit.
         may(inside) || (first != inside && !text[before].is_ascii_alphanumeric() && may(first))
@@ -139,7 +147,7 @@ impl Automaton {
         let mut odds = 1.0;
         for byte in candidate {
             let next = self.step(state, *byte);
-            let row = &self.table[state as usize * self.stride..][..self.stride];
+            let row = &self.table[(state >> FLAGS) as usize..][..self.stride];
             let alike = row.iter().zip(&self.frequencies).filter(|(target, _)| **target == next);
             odds *= alike.map(|(_, frequency)| frequency).sum::<f32>();
             state = next;
@@ -147,14 +155,26 @@ impl Automaton {
         odds
     }
 
+    /// How many of these bytes a candidate in this state reads before it matches or dies, and the state it is in then.
+    pub(crate) fn glide(&self, mut state: u32, bytes: &[u8]) -> (usize, u32) {
+        for (at, byte) in bytes.iter().enumerate() {
+            let next = self.step(state, *byte);
+            if next & (MATCH | LIVE) != LIVE {
+                return (at, state);
+            }
+            state = next;
+        }
+        (bytes.len(), state)
+    }
+
     /// A match may still come.
     pub(crate) fn live(&self, state: u32) -> bool {
-        self.flags[state as usize] & LIVE != 0
+        state & LIVE != 0
     }
 
     /// A match ends here if the text does.
     pub(crate) fn matched_at_end(&self, state: u32) -> bool {
-        self.flags[state as usize] & MATCH_AT_END != 0
+        state & MATCH_AT_END != 0
     }
 }
 
@@ -220,7 +240,7 @@ impl<'a> Walk<'a> {
 
     fn finish(self, cap: Option<usize>) -> Automaton {
         let stride = self.bytes.len();
-        let mut flags: Vec<u8> = self
+        let mut flags: Vec<u32> = self
             .states
             .iter()
             .map(|state| {
@@ -250,7 +270,10 @@ impl<'a> Walk<'a> {
         let mut sets = vec![ByteSet::default(); stride];
         (0..=255u8).for_each(|byte| sets[usize::from(self.classes[usize::from(byte)])].insert(byte));
         let frequencies = sets.iter().map(|set| set.frequency() as f32).collect();
-        Automaton { classes: self.classes, stride, table: self.table, flags, frequencies, starts: self.starts, cap }
+        // The limit on sizes keeps tables far below what is left beside the flags.
+        let state = |index: u32| (index * stride as u32) << FLAGS | flags[index as usize];
+        let table = self.table.into_iter().map(state).collect();
+        Automaton { classes: self.classes, stride, table, frequencies, starts: self.starts.map(state), cap }
     }
 }
 

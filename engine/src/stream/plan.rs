@@ -88,7 +88,7 @@ impl Plan {
     /// The place of the first byte of `text` where a candidate of a pattern that is not filtered begins, its length where
     /// none does.
     pub(crate) fn skip(&self, before: Option<u8>, text: &[u8]) -> usize {
-        if self.spawns.len() == 1 {
+        if self.is_filtered() {
             return text.len();
         }
         let mut class = self.class(before);
@@ -99,6 +99,11 @@ impl Plan {
             class = usize::from(self.classes[usize::from(*byte)]);
         }
         text.len()
+    }
+
+    /// Every pattern has a prefilter: candidates begin where the filter says, and nowhere else.
+    pub(crate) fn is_filtered(&self) -> bool {
+        self.spawns.len() == 1
     }
 
     /// The rules in force that claim a pattern.

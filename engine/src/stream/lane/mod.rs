@@ -276,6 +276,15 @@ impl Lane {
                     continue;
                 }
             }
+            let to = self.starts.get(next).map_or(run.len(), |starts| starts.from as usize);
+            let quiet = if to > at { self.glide(&run[at..to], shared) } else { 0 };
+            if quiet > 0 {
+                at += quiet;
+                self.before = Some(run[at - 1]);
+                self.end = wire.end(at - 1);
+                self.pos += quiet as u64;
+                continue;
+            }
             while let Some(starts) = self.starts.get(next).filter(|starts| starts.from as usize <= at) {
                 self.spawning.push((starts.pattern, self.pos + u64::from(starts.to) - at as u64));
                 next += 1;
@@ -283,6 +292,21 @@ impl Lane {
             self.byte(run[at], wire.start(at), wire.end(at), text, shared);
             at += 1;
         }
+    }
+
+    /// Lets a candidate that is alone read the bytes at which nothing happens: it neither matches nor ends, and no other one
+    /// begins. Their number is given back.
+    fn glide(&mut self, bytes: &[u8], shared: &mut Shared<'_>) -> usize {
+        let ([thread], []) = (&mut self.threads[..], &self.spawning[..]) else { return 0 };
+        let automaton = shared.program.patterns[thread.pattern as usize].automaton.as_ref();
+        let Some(automaton) = automaton.filter(|_| shared.plan.is_filtered()) else { return 0 };
+        // At its cap it is a match.
+        let read = (self.pos - thread.first.text) as usize;
+        let most = automaton.cap.map_or(bytes.len(), |cap| bytes.len().min(cap.saturating_sub(read + 1)));
+        let (quiet, state) = automaton.glide(thread.state, &bytes[..most]);
+        thread.state = state;
+        shared.block.costs.verified += quiet as u64;
+        quiet
     }
 
     /// The text goes on in the block at this place on the wire.
