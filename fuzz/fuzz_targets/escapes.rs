@@ -24,7 +24,8 @@ static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
     builder.rule(RuleSpec::new("mail", Action::Mask(Mask::Hash { key: "k".into() }), [mail]));
     let partial = Mask::Partial { keep_first: 0, keep_last: 1, with: '*' };
     builder.rule(RuleSpec::new("quoted", Action::Mask(partial), [quoted]));
-    builder.rule(RuleSpec::new("lines", Action::Mask(Mask::redact("")), [lines]));
+    // Not by nothing: what stands on both sides of it could become a word then.
+    builder.rule(RuleSpec::new("lines", Action::Mask(Mask::redact("~")), [lines]));
     builder.build().expect("valid")
 });
 
