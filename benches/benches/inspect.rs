@@ -4,7 +4,7 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sluice_benches::corpora::{Corpus, recipe};
 use sluice_benches::workload::{Work, Workload};
-use sluice_engine::{Budget, Decision, Format, Program, RuleSet, Sink, Stream, StreamOptions};
+use sluice_engine::{Budget, Decision, Format, Program, RuleSet, Sink, Stream, StreamOptions, Vectors};
 use std::hint::black_box;
 
 /// Bytes of a corpus.
@@ -48,7 +48,8 @@ fn inspect(program: &Program, rules: Option<RuleSet>, format: Format, bytes: &By
 
 fn benches(criterion: &mut Criterion) {
     let workload = Workload::all();
-    let (find, whole) = (workload.program(Work::Find), workload.program(Work::Whole));
+    let (find, whole) =
+        (workload.program(Work::Find, Vectors::default()), workload.program(Work::Whole, Vectors::default()));
     let mut group = criterion.benchmark_group("inspect");
     group.sample_size(10);
     let mut bench = |name: &str, corpus: &Corpus, program: &Program, rules: Option<RuleSet>, chunk: usize| {

@@ -10,6 +10,7 @@ use sluice_benches::peers::{Ceiling, Contender, Inspector, JsonReader, Literals,
 use sluice_benches::reference::Reference;
 use sluice_benches::report::{self, Row};
 use sluice_benches::workload::{Work, Workload};
+use sluice_engine::Vectors;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -44,9 +45,18 @@ struct Options {
     /// The folder with hyperscan/libhs.so.5 and vectorscan/libhs.so.5, which `cargo xtask bench` fills.
     #[arg(long, value_name = "DIR")]
     peers: Option<PathBuf>,
+    /// The vector instructions of the inspector: avx512, avx2, portable. Without this the widest that the machine has.
+    #[arg(long, value_name = "KIND", value_parser = vectors)]
+    vectors: Option<Vectors>,
     /// Don't hold what contenders find against the reference: for profiles, never for figures.
     #[arg(long)]
     unchecked: bool,
+}
+
+fn vectors(name: &str) -> Result<Vectors, String> {
+    let named = |kind: &&Vectors| format!("{kind:?}").eq_ignore_ascii_case(name);
+    let here = Vectors::available();
+    here.iter().find(named).copied().ok_or_else(|| format!("this machine has {here:?}"))
 }
 
 const CHUNKS: &[usize] = &[64, 1 << 10, 4 << 10, 16 << 10, 64 << 10];
@@ -213,15 +223,16 @@ fn contenders(options: &Options, workload: &Workload, corpus: &Corpus) -> (Vec<C
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| name.starts_with(&**only));
     let mut all: Vec<Box<dyn Contender>> = Vec::new();
     let mut missing = Vec::new();
+    let vectors = options.vectors.unwrap_or_default();
     if wanted("whole") {
-        all.push(Box::new(Inspector::new(workload, Work::Whole, corpus.format)));
+        all.push(Box::new(Inspector::new(workload, Work::Whole, corpus.format, vectors)));
     }
     if wanted("find") {
-        all.push(Box::new(Inspector::new(workload, Work::Find, corpus.format)));
+        all.push(Box::new(Inspector::new(workload, Work::Find, corpus.format, vectors)));
     }
     let json = corpus.format != sluice_engine::Format::Raw;
     if json && wanted("framing") {
-        all.push(Box::new(Inspector::framing(workload, corpus.format)));
+        all.push(Box::new(Inspector::framing(workload, corpus.format, vectors)));
     }
     if json && wanted("serde_json") {
         all.push(Box::new(JsonReader));

@@ -3,7 +3,7 @@
 use super::{Contender, Report, Semantics};
 use crate::workload::{Work, Workload};
 use bytes::Bytes;
-use sluice_engine::{Budget, Decision, Format, Program, RuleSet, Sink, Stream, StreamOptions};
+use sluice_engine::{Budget, Decision, Format, Program, RuleSet, Sink, Stream, StreamOptions, Vectors};
 use std::hint::black_box;
 
 /// The inspector with a program and a format.
@@ -18,19 +18,19 @@ pub struct Inspector {
 impl Inspector {
     /// The inspector over a workload.
     #[must_use]
-    pub fn new(workload: &Workload, work: Work, format: Format) -> Self {
+    pub fn new(workload: &Workload, work: Work, format: Format, vectors: Vectors) -> Self {
         let (name, semantics) = match work {
             Work::Find => ("find", Semantics::EachPattern),
             Work::Whole => ("whole", Semantics::EachValid),
         };
-        Self { name, semantics, program: workload.program(work), options: StreamOptions::format(format) }
+        Self { name, semantics, program: workload.program(work, vectors), options: StreamOptions::format(format) }
     }
 
     /// The framing alone: the same program, no rule in force.
     #[must_use]
-    pub fn framing(workload: &Workload, format: Format) -> Self {
+    pub fn framing(workload: &Workload, format: Format, vectors: Vectors) -> Self {
         let options = StreamOptions::format(format).rules(RuleSet::none());
-        Self { name: "framing", semantics: Semantics::None, program: workload.program(Work::Find), options }
+        Self { name: "framing", semantics: Semantics::None, program: workload.program(Work::Find, vectors), options }
     }
 
     fn run(&self, text: &Bytes, chunk: usize, sink: &mut impl Sink) {

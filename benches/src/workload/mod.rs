@@ -4,7 +4,7 @@ mod literals;
 mod rules;
 mod scaled;
 
-use sluice_engine::{Action, Mask, Matcher, PatternSpec, Program, RuleSpec, Validator};
+use sluice_engine::{Action, Mask, Matcher, PatternSpec, Program, RuleSpec, Validator, Vectors};
 
 /// A bounded regular expression that finds one kind of value.
 #[derive(Clone, Debug)]
@@ -84,13 +84,14 @@ impl Workload {
         expressions
     }
 
-    /// The inspector's program.
+    /// The inspector's program, for these vector instructions.
     ///
     /// # Panics
     /// Where a rule is not valid, which the tests rule out.
     #[must_use]
-    pub fn program(&self, work: Work) -> Program {
+    pub fn program(&self, work: Work, vectors: Vectors) -> Program {
         let mut builder = Program::builder();
+        builder.vectors(vectors);
         let mut add = |spec: PatternSpec, mask: &Mask| {
             let name = spec.name.clone();
             let pattern = builder.pattern(spec).expect("every rule of a workload compiles");

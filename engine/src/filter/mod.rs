@@ -1,11 +1,12 @@
 //! The candidate pass: one look at the bytes for all patterns, which tells where a candidate may begin.
 //!
-//! Each pattern's [`probe`]s say what its matches must contain. [`windows`] looks for them at 64 places at a time, by the
-//! widest vectors that the processor has ([`vectors`]); what can be listed as a few four-byte [`words`] shares windows, or,
-//! where there are thousands, a table. A hit is confirmed byte by byte here, and followed by the pattern's automaton in
-//! the lane.
+//! Each pattern's [`probe`]s say what its matches must contain. The [`vectors`] look for them at 64 places at a time:
+//! [`windows`] of classes, and four-byte [`words`] by pairs of bytes, [`gather`]ed into groups so that few look-ups tell
+//! the few places at which one may stand; where there are thousands of words, a table does. A hit is confirmed byte by
+//! byte here, and followed by the pattern's automaton in the lane.
 
 pub(crate) mod bytes;
+mod gather;
 pub(crate) mod probe;
 mod tails;
 mod vectors;
@@ -17,6 +18,7 @@ use probe::{Probe, Probes};
 use std::sync::Arc;
 use tails::Tails;
 pub use vectors::Vectors;
+use vectors::{Groups, bits, look};
 use windows::Windows;
 use words::Words;
 
@@ -44,9 +46,11 @@ const FEW: usize = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     probes: Vec<Looked>,
+    groups: Groups,
     windows: Windows,
     words: Words,
     tails: Vec<Tails>,
+    vectors: Vectors,
 }
 
 /// A probe that is looked for.
@@ -60,20 +64,20 @@ struct Looked {
 impl Filter {
     /// The pass for these patterns, all of which have probes.
     pub(crate) fn new(patterns: &[(u32, &Probes, &Arc<Automaton>)], vectors: Vectors) -> Self {
-        let mut filter = Self { windows: Windows::new(vectors), words: Words::new(vectors), ..Self::default() };
+        let mut filter = Self { vectors, ..Self::default() };
         for (pattern, probes, automaton) in patterns {
             for probe in &probes.any {
                 let id = filter.probes.len() as u32;
-                if !filter.words.add(id, &probe.window) {
-                    filter.windows.add(id, &probe.window);
+                if !filter.words.add(id, probe.before.as_ref(), &probe.window) {
+                    filter.windows.add(id, probe.before.as_ref(), &probe.window);
                 }
                 let automaton = Arc::clone(automaton);
                 filter.probes.push(Looked { pattern: *pattern, probe: probe.clone(), automaton });
             }
         }
         filter.tails = Tails::of(patterns);
-        filter.words.finish();
-        filter.windows.finish();
+        let windows = filter.windows.finish();
+        filter.groups = Groups::new(windows, filter.words.finish());
         filter
     }
 
@@ -98,7 +102,7 @@ impl Filter {
                 self.confirm(block, probe, at, found);
                 found.len() < most
             };
-            if self.words.look(block, &mut hit) && self.windows.look(block, &mut hit) {
+            if self.words.look(block, &mut hit) && self.look_by_vectors(block, &mut hit) {
                 break;
             }
             len = (len / 4).max(MIN_LOOK);
@@ -106,6 +110,24 @@ impl Filter {
         }
         tidy(found);
         len
+    }
+
+    /// Calls `hit` with each probe that the vectors find and the place of its window; stops where that gives false, and
+    /// gives false itself.
+    fn look_by_vectors(&self, text: &[u8], hit: &mut impl FnMut(u32, usize) -> bool) -> bool {
+        if self.groups.is_empty() {
+            return true;
+        }
+        look(self.vectors, &self.groups, text, |group, start, places, which| {
+            bits(places).all(|place| {
+                let at = start + place;
+                if group >= self.groups.bytes() {
+                    return self.words.told(text, at, hit);
+                }
+                let buckets = self.groups.group(group).agree(text, at, which[place]);
+                self.windows.told(group, at, buckets, hit)
+            })
+        })
     }
 
     /// Adds the places at the end of `text` where a match may begin whose window isn't whole yet. `before` is the byte

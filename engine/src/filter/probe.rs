@@ -37,6 +37,9 @@ const TOO_OFTEN: f64 = 0.02;
 /// A necessary condition for a match.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Probe {
+    /// What stands before the window, where that is not anything: what an anchor or a word boundary demands. At the start of a
+    /// text nothing does.
+    pub(crate) before: Option<ByteSet>,
     /// Classes of consecutive bytes, at most [`WINDOW`] of them, never empty.
     pub(crate) window: Vec<ByteSet>,
     /// Where the match begins, counted back from the byte `anchor` of the window.
@@ -171,7 +174,7 @@ fn of_word(word: &[u8], spec: &PatternSpec) -> Probe {
     let (from, window) = rarest(&classes, None).unwrap_or((0, classes.clone()));
     let mut before = ByteSet::default();
     classes[..from].iter().for_each(|class| before.add(class));
-    Probe { window, lead: Lead { anchor: 0, min: from, max: from, bytes: before } }
+    Probe { before: None, window, lead: Lead { anchor: 0, min: from, max: from, bytes: before } }
 }
 
 /// The automaton as a graph over its classes of bytes.
@@ -251,7 +254,21 @@ impl<'a> Graph<'a> {
         let (from, window) = rarest(&classes, None)?;
         let mut before = ByteSet::default();
         classes[..from].iter().for_each(|class| before.add(class));
-        Some(Probe { window, lead: Lead { anchor: 0, min: from, max: from, bytes: before } })
+        let behind = if from == 0 { self.behind() } else { Some(classes[from - 1]) };
+        Some(Probe { before: behind, window, lead: Lead { anchor: 0, min: from, max: from, bytes: before } })
+    }
+
+    /// What may stand before a match, where that is not anything.
+    fn behind(&self) -> Option<ByteSet> {
+        let begins = |before: Option<u8>| {
+            let start = self.automaton.start(before);
+            self.steps(start).any(|(_, to)| to != DEAD && self.automaton.live(to))
+        };
+        // What is read in the middle of a text may begin one of its own there, which a letter or a digit never stands before.
+        let own = begins(None);
+        let behind: ByteSet =
+            (0..=255).filter(|byte| begins(Some(*byte)) || (own && !byte.is_ascii_alphanumeric())).collect();
+        (behind.len() < 256).then_some(behind)
     }
 
     /// A probe for each class of bytes that every match contains.
@@ -289,7 +306,7 @@ impl<'a> Graph<'a> {
         classes.extend(self.ahead(after, WINDOW));
         let (from, window) = rarest(&classes, Some(anchor))?;
         let lead = Lead { anchor: anchor - from, min: region.min, max: region.max, bytes: region.bytes };
-        Some(Probe { window, lead })
+        Some(Probe { before: None, window, lead })
     }
 }
 

@@ -1,8 +1,12 @@
-//! Which windows stand at which of 64 places: the one room with vector instructions.
+//! Which windows may stand at which of 64 places: the one room with vector instructions.
 //!
-//! Eight windows of four classes each make a group. A byte has, for each of the four places in a window, a mask that says
-//! in which windows of the group it may stand there; four masks of consecutive bytes combined tell which windows stand at
-//! a place. That is Teddy's idea (Hyperscan's, known from aho-corasick), with classes of bytes in the place of letters.
+//! Eight buckets of windows make a group: a bit each. For each of the first few places of a window a table says which
+//! buckets a byte (or a pair of bytes) may stand in; the tables of consecutive places combined tell which buckets may
+//! stand here. That is Teddy's idea (Hyperscan's, known from aho-corasick), with classes of bytes and with pairs in the
+//! place of letters, and as many places as a group needs to be rare.
+//!
+//! Places are counted from one byte before the text: what a window demands of the byte before a match is looked at there,
+//! and before the whole text stands [`BEFORE`], which every such class holds.
 #![allow(
     unsafe_code,
     reason = "vector instructions are called through unsafe functions; each call says why it is sound"
@@ -12,20 +16,23 @@ use super::bytes::ByteSet;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-/// Classes of a window that are looked at together.
-pub(crate) const DEPTH: usize = 4;
+/// The most places of a window that are looked at together.
+pub(crate) const DEPTH: usize = 8;
 
-/// Places that are looked at in one go.
+/// Places of a text that are looked at in one go.
 pub(crate) const STEP: usize = 64;
 
-/// Bytes that are needed for [`STEP`] places.
-pub(crate) const SPAN: usize = STEP + DEPTH - 1;
+/// Buckets of a group.
+pub(crate) const BUCKETS: usize = 8;
 
-/// Bytes for which the tables of a group stay at hand.
+/// What stands before a text.
+pub(crate) const BEFORE: u8 = 0;
+
+/// Bytes that are made ready at once.
 const STRETCH: usize = 8 * STEP;
 
-/// A stretch of text as a kind of vectors reads it, with the bytes after it that its last windows need.
-type Stretch = [u8; STRETCH + STEP];
+/// The same, with the bytes after them that the last windows need.
+const READY: usize = STRETCH + STEP;
 
 /// The vector instructions that are used. All give the same results; the portable code is the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,32 +96,50 @@ pub(crate) trait Kernel {
     fn run<W: Wide>(self, wide: W) -> Self::Output;
 }
 
-/// What every kind of vectors can do.
-pub(crate) trait Wide: Copy {
-    /// The tables of a group, where they are at hand.
-    type Tables<'a>: Copy;
-
-    fn tables(self, group: &Group) -> Self::Tables<'_>;
-
-    /// Makes the text ready to be looked at: what it may leave as it stands, it may also fold.
-    fn prepare(self, stretch: &mut Stretch);
-
-    /// The places where windows of the group may stand, as bits; where there are any, `which` tells for each place which
-    /// windows, as bits again. A window that stands at a place is always told; one that doesn't may be.
-    fn places(self, bytes: &[u8; SPAN], tables: Self::Tables<'_>, which: &mut [u8; STEP]) -> u64;
+/// A part of a text as a kind of vectors reads it: two views of the same bytes.
+#[repr(align(64))]
+pub(crate) struct Stretch {
+    first: [u8; READY],
+    second: [u8; READY],
 }
 
-/// Eight windows of up to [`DEPTH`] classes.
-#[derive(Clone, Debug)]
-#[repr(align(64))]
-pub(crate) struct Group {
-    /// For each place in the window and each byte: the windows in which it may stand there.
-    exact: [[u8; 256]; DEPTH],
-    /// The same for the low and the high half of a byte, which together may allow more.
-    low: [[u8; 16]; DEPTH],
-    high: [[u8; 16]; DEPTH],
-    /// The same for folded bytes.
-    folded: [[u8; 64]; DEPTH],
+/// Which buckets of a group may stand where: for each group of eight buckets 64 places.
+pub(crate) type Which = [u8; STEP];
+
+/// What every kind of vectors can do.
+pub(crate) trait Wide: Copy {
+    /// Makes the two views of the bytes in the first one.
+    fn prepare(self, stretch: &mut Stretch);
+
+    /// Looks for the buckets of all groups at the places of so many steps. `tell` is given the group, the step, the places
+    /// as bits, and for each of these the buckets that may stand there, as bits again; where it gives false the look ends,
+    /// and gives false itself. A bucket that stands at a place is always told; one that doesn't may be.
+    fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
+        self,
+        groups: &Groups,
+        stretch: &Stretch,
+        steps: usize,
+        tell: &mut F,
+    ) -> bool;
+}
+
+/// What the tables of a group are read by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Index {
+    /// A byte, in six bits.
+    Bytes,
+    /// A byte and the one after it, in six bits: letters of either case are one.
+    Pairs,
+}
+
+impl Index {
+    /// The six bits of the byte or pair that stands at a place.
+    pub(crate) fn six(self, byte: u8, next: u8) -> usize {
+        match self {
+            Self::Bytes => fold(byte),
+            Self::Pairs => usize::from((byte | 0x20).wrapping_add((next | 0x20) << 3) & 63),
+        }
+    }
 }
 
 /// A byte in six bits: letters of both cases are one, digits and most signs stay apart.
@@ -122,29 +147,107 @@ pub(crate) fn fold(byte: u8) -> usize {
     usize::from(byte & !(byte >> 1 & 0x20) & 63)
 }
 
+/// The groups of a filter: those that are read by bytes, and after them those that are read by pairs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Groups {
+    all: Vec<Group>,
+    bytes: usize,
+}
+
+impl Groups {
+    pub(crate) fn new(bytes: Vec<Group>, pairs: Vec<Group>) -> Self {
+        let count = bytes.len();
+        Self { all: bytes.into_iter().chain(pairs).collect(), bytes: count }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The number of groups that are read by bytes: the places of the others come after them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn group(&self, at: usize) -> &Group {
+        &self.all[at]
+    }
+}
+
+/// Up to eight buckets of windows.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+pub(crate) struct Group {
+    /// For each place in the window, by six bits: the buckets that may stand there.
+    six: [[u8; 64]; DEPTH],
+    /// The same for the low and the high half of a byte, which together may allow more; each table twice.
+    low: [[u8; 32]; DEPTH],
+    high: [[u8; 32]; DEPTH],
+    /// The same for each byte.
+    exact: [[u8; 256]; DEPTH],
+    /// How many places are looked at by six bits, and by bytes.
+    depth: usize,
+    bytes: usize,
+}
+
 impl Group {
-    /// A group of up to eight windows; what a window leaves open may be any byte.
-    pub(crate) fn new(windows: &[[ByteSet; DEPTH]]) -> Self {
-        let mut group =
-            Self { exact: [[0; 256]; DEPTH], low: [[0; 16]; DEPTH], high: [[0; 16]; DEPTH], folded: [[0; 64]; DEPTH] };
-        for (at, window) in windows.iter().enumerate() {
+    /// A group of up to eight buckets of windows, of which the first `depth` places are looked at. Where a window has no
+    /// class any byte may stand.
+    pub(crate) fn new(index: Index, depth: usize, buckets: &[Vec<&[ByteSet]>]) -> Self {
+        let depth = depth.clamp(1, if index == Index::Pairs { DEPTH - 1 } else { DEPTH });
+        let bytes = if index == Index::Pairs { depth + 1 } else { depth };
+        let mut group = Self {
+            six: [[0; 64]; DEPTH],
+            low: [[0; 32]; DEPTH],
+            high: [[0; 32]; DEPTH],
+            exact: [[0; 256]; DEPTH],
+            depth,
+            bytes,
+        };
+        let any = ByteSet::all();
+        for (at, bucket) in buckets.iter().enumerate() {
             let bit = 1 << at;
-            for (place, class) in window.iter().enumerate() {
-                for byte in class.iter() {
-                    group.exact[place][usize::from(byte)] |= bit;
-                    group.low[place][usize::from(byte & 15)] |= bit;
-                    group.high[place][usize::from(byte >> 4)] |= bit;
-                    group.folded[place][fold(byte)] |= bit;
+            for window in bucket {
+                let class = |place: usize| window.get(place).unwrap_or(&any);
+                for place in 0..DEPTH {
+                    for byte in class(place).iter() {
+                        group.exact[place][usize::from(byte)] |= bit;
+                        for half in [0, 16] {
+                            group.low[place][half + usize::from(byte & 15)] |= bit;
+                            group.high[place][half + usize::from(byte >> 4)] |= bit;
+                        }
+                    }
+                    let six = six(index, window, place);
+                    (0..64).filter(|at| six >> at & 1 == 1).for_each(|at| group.six[place][at] |= bit);
                 }
             }
         }
         group
     }
 
-    /// Which of these windows stand at a place of the text.
-    pub(crate) fn agree(&self, text: &[u8], at: usize, windows: u8) -> u8 {
-        let Some(bytes) = text.get(at..).and_then(<[u8]>::first_chunk::<DEPTH>) else { return windows };
-        self.exact.iter().zip(bytes).fold(windows, |windows, (table, byte)| windows & table[usize::from(*byte)])
+    /// Which of these buckets stand at a place of the text, counted from the byte before it, as far as bytes can tell.
+    pub(crate) fn agree(&self, text: &[u8], at: usize, buckets: u8) -> u8 {
+        let byte = |place: usize| match (at + place).checked_sub(1) {
+            None => Some(BEFORE),
+            Some(at) => text.get(at).copied(),
+        };
+        let tables = self.exact[..self.bytes].iter().enumerate();
+        tables.fold(buckets, |buckets, (place, table)| {
+            byte(place).map_or(buckets, |byte| buckets & table[usize::from(byte)])
+        })
+    }
+}
+
+/// The six bits that may stand at a place of a window, as a set.
+pub(crate) fn six(index: Index, window: &[ByteSet], place: usize) -> u64 {
+    let class = |place: usize| window.get(place);
+    match (index, class(place), class(place + 1)) {
+        (Index::Bytes, Some(class), _) => class.iter().fold(0, |set, byte| set | 1 << index.six(byte, 0)),
+        (Index::Pairs, Some(class), Some(next)) => class
+            .iter()
+            .flat_map(|byte| next.iter().map(move |next| index.six(byte, next)))
+            .fold(0, |set, six| set | 1 << six),
+        _ => u64::MAX,
     }
 }
 
@@ -152,25 +255,40 @@ impl Group {
 struct Portable;
 
 impl Wide for Portable {
-    type Tables<'a> = &'a Group;
-
-    #[inline(always)]
-    fn tables(self, group: &Group) -> &Group {
-        group
-    }
-
     #[inline(always)]
     fn prepare(self, _: &mut Stretch) {}
 
     #[inline(always)]
-    fn places(self, bytes: &[u8; SPAN], group: &Group, which: &mut [u8; STEP]) -> u64 {
-        let mut places = 0;
-        for at in 0..STEP {
-            let windows = (0..DEPTH).fold(u8::MAX, |w, place| w & group.exact[place][usize::from(bytes[at + place])]);
-            which[at] = windows;
-            places |= u64::from(windows != 0) << at;
+    fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
+        self,
+        groups: &Groups,
+        stretch: &Stretch,
+        steps: usize,
+        tell: &mut F,
+    ) -> bool {
+        let mut which = [0; STEP];
+        for step in 0..steps {
+            // A stretch is longer by a step than the places that are looked at.
+            let bytes = &stretch.first[step * STEP..][..STEP + DEPTH];
+            for (at, group) in groups.all.iter().enumerate() {
+                let mut places = 0;
+                for (place, which) in which.iter_mut().enumerate() {
+                    let mut buckets = u8::MAX;
+                    for (table, byte) in group.exact[..group.bytes].iter().zip(&bytes[place..]) {
+                        buckets &= table[usize::from(*byte)];
+                        if buckets == 0 {
+                            break;
+                        }
+                    }
+                    *which = buckets;
+                    places |= u64::from(buckets != 0) << place;
+                }
+                if places != 0 && !tell(at, step, places, &which) {
+                    return false;
+                }
+            }
         }
-        places
+        true
     }
 }
 
@@ -179,43 +297,93 @@ impl Wide for Portable {
 struct Avx2(());
 
 #[cfg(target_arch = "x86_64")]
-impl Wide for Avx2 {
-    /// By place in the window: the windows by the low and by the high half of a byte.
-    type Tables<'a> = [(__m256i, __m256i); DEPTH];
-
+impl Avx2 {
+    /// The buckets that `PLACES` places of a group from `from` on leave at the places of a stretch, beside what they are
+    /// known to be.
     #[inline(always)]
-    fn tables(self, group: &Group) -> Self::Tables<'_> {
-        // SAFETY: a value of this type exists inside `with_avx2` alone, so the machine has AVX2. Loads are unaligned, 16
-        // bytes of tables of 16.
-        let twice = |table: &[u8; 16]| unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())) };
-        std::array::from_fn(|place| (twice(&group.low[place]), twice(&group.high[place])))
+    fn narrow<const PLACES: usize>(
+        self,
+        group: &Group,
+        from: usize,
+        stretch: &Stretch,
+        len: usize,
+        known: &mut [u8; STRETCH],
+        first: bool,
+    ) {
+        // SAFETY: a value of this type exists inside `with_avx2` alone, so the machine has AVX2. Tables are 32 bytes each;
+        // `from + PLACES` is at most DEPTH. Loads of text are unaligned, 32 bytes below `STRETCH + DEPTH`, and READY is
+        // longer; `known` is read and written below STRETCH.
+        unsafe {
+            let table = |table: &[u8; 32]| _mm256_loadu_si256(table.as_ptr().cast());
+            let tables: [(__m256i, __m256i); PLACES] =
+                std::array::from_fn(|place| (table(&group.low[from + place]), table(&group.high[from + place])));
+            let mut at = 0;
+            while at < len {
+                let here = known.as_mut_ptr().add(at).cast::<__m256i>();
+                let mut buckets = if first { _mm256_set1_epi8(-1) } else { _mm256_loadu_si256(here) };
+                for (place, (low, high)) in tables.iter().enumerate() {
+                    let text = |view: &[u8; READY]| _mm256_loadu_si256(view.as_ptr().add(at + from + place).cast());
+                    let by_low = _mm256_shuffle_epi8(*low, text(&stretch.first));
+                    let by_high = _mm256_shuffle_epi8(*high, text(&stretch.second));
+                    buckets = _mm256_and_si256(buckets, _mm256_and_si256(by_low, by_high));
+                }
+                _mm256_storeu_si256(here, buckets);
+                at += 32;
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Wide for Avx2 {
+    #[inline(always)]
+    fn prepare(self, stretch: &mut Stretch) {
+        for (low, high) in stretch.first.iter_mut().zip(&mut stretch.second) {
+            (*low, *high) = (*low & 15, *low >> 4);
+        }
     }
 
     #[inline(always)]
-    fn prepare(self, _: &mut Stretch) {}
-
-    #[inline(always)]
-    fn places(self, bytes: &[u8; SPAN], tables: Self::Tables<'_>, which: &mut [u8; STEP]) -> u64 {
-        // SAFETY: as above; loads are unaligned, 32 bytes at 0..=3 and 32..=35 of SPAN = 67; stores are 32 bytes at 0 and
-        // 32 of 64.
-        unsafe {
-            let nibble = _mm256_set1_epi8(15);
-            let mut places = 0;
-            for half in [0, STEP / 2] {
-                let mut windows = _mm256_set1_epi8(-1);
-                for (place, (low, high)) in tables.into_iter().enumerate() {
-                    let text = _mm256_loadu_si256(bytes.as_ptr().add(half + place).cast());
-                    let upper = _mm256_and_si256(_mm256_srli_epi16(text, 4), nibble);
-                    let by_low = _mm256_shuffle_epi8(low, _mm256_and_si256(text, nibble));
-                    let by_high = _mm256_shuffle_epi8(high, upper);
-                    windows = _mm256_and_si256(windows, _mm256_and_si256(by_low, by_high));
-                }
-                let none = _mm256_movemask_epi8(_mm256_cmpeq_epi8(windows, _mm256_setzero_si256())) as u32;
-                places |= u64::from(!none) << half;
-                _mm256_storeu_si256(which.as_mut_ptr().add(half).cast(), windows);
+    fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
+        self,
+        groups: &Groups,
+        stretch: &Stretch,
+        steps: usize,
+        tell: &mut F,
+    ) -> bool {
+        let mut known = [0; STRETCH];
+        let len = steps * STEP;
+        for (at, group) in groups.all.iter().enumerate() {
+            self.narrow::<3>(group, 0, stretch, len, &mut known, true);
+            match group.bytes {
+                ..=3 => {}
+                4 => self.narrow::<1>(group, 3, stretch, len, &mut known, false),
+                5 => self.narrow::<2>(group, 3, stretch, len, &mut known, false),
+                6 => self.narrow::<3>(group, 3, stretch, len, &mut known, false),
+                7 => self.narrow::<4>(group, 3, stretch, len, &mut known, false),
+                _ => self.narrow::<5>(group, 3, stretch, len, &mut known, false),
             }
-            places
+            for (step, which) in known.as_chunks::<STEP>().0.iter().take(steps).enumerate() {
+                let places = self.places(which);
+                if places != 0 && !tell(at, step, places, which) {
+                    return false;
+                }
+            }
         }
+        true
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Avx2 {
+    #[inline(always)]
+    fn places(self, which: &Which) -> u64 {
+        // SAFETY: as above; two loads of 32 bytes of 64.
+        let half = |at: usize| unsafe {
+            let buckets = _mm256_loadu_si256(which.as_ptr().add(at).cast());
+            !(_mm256_movemask_epi8(_mm256_cmpeq_epi8(buckets, _mm256_setzero_si256())) as u32)
+        };
+        u64::from(half(0)) | u64::from(half(32)) << 32
     }
 }
 
@@ -230,36 +398,123 @@ fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
 struct Avx512(());
 
 #[cfg(target_arch = "x86_64")]
-impl Wide for Avx512 {
-    /// By place in the window: the windows by the folded byte.
-    type Tables<'a> = [__m512i; DEPTH];
-
+impl Avx512 {
+    /// The views of a stretch at the first places of a step.
     #[inline(always)]
-    fn tables(self, group: &Group) -> Self::Tables<'_> {
+    fn text(self, view: &[u8; READY], step: usize) -> [__m512i; DEPTH] {
         // SAFETY: a value of this type exists inside `with_avx512` alone, so the machine has AVX-512 F, BW and VBMI. Loads
-        // are unaligned, 64 bytes of 64.
-        group.folded.each_ref().map(|table| unsafe { _mm512_loadu_si512(table.as_ptr().cast()) })
+        // are unaligned, 64 bytes at less than `STRETCH - STEP + DEPTH`, and READY is longer by a step.
+        std::array::from_fn(|place| unsafe { _mm512_loadu_si512(view.as_ptr().add(step * STEP + place).cast()) })
     }
 
+    /// The buckets that `PLACES` places leave, of two steps.
+    #[inline(always)]
+    fn buckets<const PLACES: usize>(self, group: &Group, text: &[[__m512i; DEPTH]; 2]) -> [__m512i; 2] {
+        // SAFETY: as above; a table is 64 bytes.
+        let table = |place: usize| unsafe { _mm512_loadu_si512(group.six[place].as_ptr().cast()) };
+        // SAFETY: as above.
+        let by = |text: __m512i, table: __m512i| unsafe { _mm512_permutexvar_epi8(text, table) };
+        let first = table(0);
+        let mut buckets = [by(text[0][0], first), by(text[1][0], first)];
+        for place in 1..PLACES {
+            let table = table(place);
+            for (buckets, text) in buckets.iter_mut().zip(text) {
+                // SAFETY: as above.
+                *buckets = unsafe { _mm512_and_si512(*buckets, by(text[place], table)) };
+            }
+        }
+        buckets
+    }
+
+    #[inline(always)]
+    fn group(self, group: &Group, text: &[[__m512i; DEPTH]; 2]) -> [__m512i; 2] {
+        match group.depth {
+            ..=2 => self.buckets::<2>(group, text),
+            3 => self.buckets::<3>(group, text),
+            4 => self.buckets::<4>(group, text),
+            5 => self.buckets::<5>(group, text),
+            6 => self.buckets::<6>(group, text),
+            7 => self.buckets::<7>(group, text),
+            _ => self.buckets::<8>(group, text),
+        }
+    }
+
+    /// Looks for some groups, of which `first` is the first one's number.
+    #[inline(always)]
+    fn look_at<F: FnMut(usize, usize, u64, &Which) -> bool>(
+        self,
+        groups: &[Group],
+        first: usize,
+        view: &[u8; READY],
+        step: usize,
+        tell: &mut F,
+    ) -> bool {
+        let text = [self.text(view, step), self.text(view, step + 1)];
+        for (at, group) in groups.iter().enumerate() {
+            let [one, two] = self.group(group, &text);
+            let (places, more) = (self.places(one), self.places(two));
+            if places | more != 0
+                && !((places == 0 || tell(first + at, step, places, &self.which(one)))
+                    && (more == 0 || tell(first + at, step + 1, more, &self.which(two))))
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The places at which any bucket is left.
+    #[inline(always)]
+    fn places(self, buckets: __m512i) -> u64 {
+        // SAFETY: as above.
+        unsafe { _mm512_test_epi8_mask(buckets, buckets) }
+    }
+
+    #[inline(always)]
+    fn which(self, buckets: __m512i) -> Which {
+        let mut which = [0; STEP];
+        // SAFETY: as above; 64 bytes of 64.
+        unsafe { _mm512_storeu_si512(which.as_mut_ptr().cast(), buckets) };
+        which
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Wide for Avx512 {
     #[inline(always)]
     fn prepare(self, stretch: &mut Stretch) {
-        for part in stretch.as_chunks_mut::<STEP>().0 {
-            // The look-up takes the low six bits of a byte alone.
-            *part = part.map(|byte| byte & !(byte >> 1 & 0x20));
+        let Stretch { first, second } = stretch;
+        for at in 0..READY - 1 {
+            // Look-ups take the low six bits of a byte alone: this is `Index::six`.
+            second[at] = (first[at] | 0x20).wrapping_add((first[at + 1] | 0x20) << 3);
+        }
+        for byte in first {
+            *byte &= !(*byte >> 1 & 0x20);
         }
     }
 
     #[inline(always)]
-    fn places(self, bytes: &[u8; SPAN], tables: Self::Tables<'_>, which: &mut [u8; STEP]) -> u64 {
-        // SAFETY: as above. Loads are unaligned, 64 bytes at 0..=3 of SPAN = 67; the store is 64 bytes of 64.
-        unsafe {
-            let by = |place: usize| {
-                _mm512_permutexvar_epi8(_mm512_loadu_si512(bytes.as_ptr().add(place).cast()), tables[place])
-            };
-            let windows = _mm512_and_si512(_mm512_and_si512(by(0), by(1)), _mm512_and_si512(by(2), by(3)));
-            _mm512_storeu_si512(which.as_mut_ptr().cast(), windows);
-            _mm512_test_epi8_mask(windows, windows)
+    fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
+        self,
+        groups: &Groups,
+        stretch: &Stretch,
+        steps: usize,
+        tell: &mut F,
+    ) -> bool {
+        let (bytes, pairs) = groups.all.split_at(groups.bytes);
+        // A stretch has an even number of steps; what is told of one too many is not looked at. No closure: it would be
+        // compiled without these instructions.
+        let mut step = 0;
+        while step < steps {
+            if !self.look_at(bytes, 0, &stretch.first, step, tell) {
+                return false;
+            }
+            if !pairs.is_empty() && !self.look_at(pairs, bytes.len(), &stretch.second, step, tell) {
+                return false;
+            }
+            step += 2;
         }
+        true
     }
 }
 
@@ -269,52 +524,50 @@ fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512(()))
 }
 
-/// Looks for the windows of all groups in a text. `each` is told the group, where its 64 places begin, the places as
-/// bits and the windows that may stand there as bits; where it gives false the look ends, and gives false itself.
-pub(crate) fn look<F: FnMut(usize, usize, u64, &[u8; STEP]) -> bool>(
+/// Looks for the buckets of all groups in a text. `tell` is given the group, where its 64 places begin, the places as bits
+/// and the buckets that may stand there as bits; where it gives false the look ends, and gives false itself. Places are
+/// counted from the byte before the text, and the last one is that of the text's last byte.
+pub(crate) fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
     vectors: Vectors,
-    groups: &[Group],
+    groups: &Groups,
     text: &[u8],
-    each: F,
+    tell: F,
 ) -> bool {
     struct Look<'a, F> {
-        groups: &'a [Group],
+        groups: &'a Groups,
         text: &'a [u8],
-        each: F,
+        tell: F,
     }
 
-    impl<F: FnMut(usize, usize, u64, &[u8; STEP]) -> bool> Kernel for Look<'_, F> {
+    impl<F: FnMut(usize, usize, u64, &Which) -> bool> Kernel for Look<'_, F> {
         type Output = bool;
 
         #[inline(always)]
         fn run<W: Wide>(mut self, wide: W) -> bool {
-            // Looked at first and told afterwards: what is told would push the tables out of the registers.
-            let mut which = [[0; STEP]; STRETCH / STEP];
-            let mut places = [0u64; STRETCH / STEP];
-            let mut stretch = [0; STRETCH + STEP];
+            let mut stretch = Stretch { first: [0; READY], second: [0; READY] };
+            let places = self.text.len() + 1;
             let mut from = 0;
-            while from < self.text.len() {
-                let rest = &self.text[from..];
-                let (len, ready) = (rest.len().min(STRETCH), rest.len().min(stretch.len()));
-                stretch[..ready].copy_from_slice(&rest[..ready]);
-                stretch[ready..].fill(0);
+            while from < places {
+                let (to, rest) = match from.checked_sub(1) {
+                    None => (1, self.text),
+                    Some(from) => (0, &self.text[from..]),
+                };
+                stretch.first[0] = BEFORE;
+                let ready = rest.len().min(READY - to);
+                stretch.first[to..to + ready].copy_from_slice(&rest[..ready]);
+                stretch.first[to + ready..].fill(0);
                 wide.prepare(&mut stretch);
-                let steps = len.div_ceil(STEP);
-                for (at, group) in self.groups.iter().enumerate() {
-                    let tables = wide.tables(group);
-                    for (step, (places, which)) in places.iter_mut().zip(&mut which).take(steps).enumerate() {
-                        // The stretch is longer by a step than the places that are looked at.
-                        let Some(bytes) = stretch[step * STEP..].first_chunk::<SPAN>() else { break };
-                        *places = wide.places(bytes, tables, which);
-                    }
-                    if len % STEP != 0 {
-                        places[steps - 1] &= (1 << (len % STEP)) - 1;
-                    }
-                    for (step, (places, which)) in places.iter().zip(&which).take(steps).enumerate() {
-                        if *places != 0 && !(self.each)(at, from + step * STEP, *places, which) {
-                            return false;
-                        }
-                    }
+                let len = (places - from).min(STRETCH);
+                let inside = |step: usize| match len.saturating_sub(step * STEP) {
+                    here @ 0..STEP => (1 << here) - 1,
+                    _ => u64::MAX,
+                };
+                let mut tell = |group: usize, step: usize, places: u64, which: &Which| {
+                    let places = places & inside(step);
+                    places == 0 || (self.tell)(group, from + step * STEP, places, which)
+                };
+                if !wide.look(self.groups, &stretch, len.div_ceil(STEP), &mut tell) {
+                    return false;
                 }
                 from += len;
             }
@@ -322,7 +575,7 @@ pub(crate) fn look<F: FnMut(usize, usize, u64, &[u8; STEP]) -> bool>(
         }
     }
 
-    vectors.run(Look { groups, text, each })
+    vectors.run(Look { groups, text, tell })
 }
 
 /// The bits of a word, as places.
@@ -339,44 +592,56 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    struct One<'a>(&'a [u8; SPAN], &'a Group);
+    /// Which buckets stand at which places, told by a look.
+    fn told(vectors: Vectors, groups: &Groups, text: &[u8]) -> Vec<Vec<u8>> {
+        let mut told = vec![vec![0; text.len() + 1]; groups.all.len()];
+        look(vectors, groups, text, |group, start, places, which| {
+            bits(places).for_each(|place| told[group][start + place] |= which[place]);
+            true
+        });
+        told
+    }
 
-    impl Kernel for One<'_> {
-        type Output = (u64, [u8; STEP]);
-        fn run<W: Wide>(self, wide: W) -> Self::Output {
-            let mut which = [0; STEP];
-            let mut stretch = [0; STRETCH + STEP];
-            stretch[..SPAN].copy_from_slice(self.0);
-            wide.prepare(&mut stretch);
-            let bytes = stretch.first_chunk().expect("longer than a span");
-            (wide.places(bytes, wide.tables(self.1), &mut which), which)
-        }
+    fn classes() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
+        let byte = prop_oneof![any::<u8>(), 0x28..0x48u8];
+        let class = proptest::collection::vec(byte, 1..40);
+        proptest::collection::vec(proptest::collection::vec(class, 1..=DEPTH), 1..=12)
     }
 
     proptest! {
         #[test]
-        fn vectors_tell_every_place_that_the_portable_code_tells(
-            bytes in proptest::collection::vec(prop_oneof![any::<u8>(), 0x28..0x48u8], SPAN..=SPAN),
-            windows in proptest::collection::vec(proptest::collection::vec(proptest::collection::vec(prop_oneof![any::<u8>(), 0x28..0x48u8], 1..40), DEPTH..=DEPTH), 1..=8),
+        fn every_kind_of_vectors_tells_every_window_that_stands_somewhere(
+            text in proptest::collection::vec(prop_oneof![any::<u8>(), 0x28..0x48u8], 0..700),
+            windows in classes(),
+            depth in 1..=DEPTH,
         ) {
-            let bytes: [u8; SPAN] = bytes.try_into().expect("of this length");
-            let windows: Vec<[ByteSet; DEPTH]> = windows
+            let windows: Vec<Vec<ByteSet>> = windows
                 .iter()
-                .map(|window| std::array::from_fn(|place| window[place].iter().copied().collect()))
+                .map(|window| window.iter().map(|class| class.iter().copied().collect()).collect())
                 .collect();
-            let group = Group::new(&windows);
-            let (places, which) = Vectors::Portable.run(One(&bytes, &group));
-            for at in 0..STEP {
-                let stands = |window: &[ByteSet; DEPTH]| (0..DEPTH).all(|place| window[place].contains(bytes[at + place]));
-                let expected = windows.iter().enumerate().fold(0, |bits, (bit, window)| bits | u8::from(stands(window)) << bit);
-                prop_assert_eq!(which[at], expected);
-                prop_assert_eq!(places >> at & 1 == 1, expected != 0);
-            }
+            // Two windows to a bucket, as far as there are so many.
+            let buckets: Vec<Vec<&[ByteSet]>> =
+                windows.chunks(2).map(|pair| pair.iter().map(Vec::as_slice).collect()).collect();
+            let groups = Groups::new(
+                vec![Group::new(Index::Bytes, depth, &buckets)],
+                vec![Group::new(Index::Pairs, depth, &buckets)],
+            );
+            let whole: Vec<u8> = std::iter::once(BEFORE).chain(text.iter().copied()).collect();
+            let stands = |window: &&[ByteSet], at: usize| {
+                window.len() <= whole.len() - at && window.iter().zip(&whole[at..]).all(|(class, byte)| class.contains(*byte))
+            };
             for vectors in Vectors::available() {
-                let (there, those) = vectors.run(One(&bytes, &group));
-                prop_assert_eq!(there & places, places, "{:?}", vectors);
-                for at in (0..STEP).filter(|at| there >> at & 1 == 1) {
-                    prop_assert_eq!(those[at] & which[at], which[at], "{:?} at {}", vectors, at);
+                let told = told(*vectors, &groups, &text);
+                for at in 0..whole.len() {
+                    for (bucket, windows) in buckets.iter().enumerate() {
+                        if windows.iter().any(|window| stands(window, at)) {
+                            for (group, told) in told.iter().enumerate() {
+                                prop_assert!(told[at] >> bucket & 1 == 1, "{:?}: group {group} at {at}", vectors);
+                                let agrees = groups.group(group).agree(&text, at, 1 << bucket);
+                                prop_assert_eq!(agrees, 1 << bucket);
+                            }
+                        }
+                    }
                 }
             }
         }
