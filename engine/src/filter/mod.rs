@@ -149,6 +149,10 @@ impl Filter {
         }
         let lead = &probe.lead;
         let anchor = at + lead.anchor;
+        let after = &probe.after;
+        if !after.is_empty() && !after.iter().any(|state| automaton.may_go_on(*state, &text[anchor + 1..])) {
+            return;
+        }
         let near = &text[anchor.saturating_sub(lead.max)..anchor];
         let run = near.iter().rev().take_while(|byte| lead.bytes.contains(**byte)).count();
         // Candidates that begin before this text are followed already.

@@ -44,7 +44,12 @@ pub(crate) struct Probe {
     pub(crate) window: Vec<ByteSet>,
     /// Where the match begins, counted back from the byte `anchor` of the window.
     pub(crate) lead: Lead,
+    /// The states in which a match can be after the anchor, wherever it began; empty where they are many or not known.
+    pub(crate) after: Vec<u32>,
 }
+
+/// The most states after an anchor that are tried.
+const AFTER: usize = 4;
 
 /// What stands between the start of a match and a place in the window.
 #[derive(Clone, Debug, PartialEq)]
@@ -174,7 +179,7 @@ fn of_word(word: &[u8], spec: &PatternSpec) -> Probe {
     let (from, window) = rarest(&classes, None).unwrap_or((0, classes.clone()));
     let mut before = ByteSet::default();
     classes[..from].iter().for_each(|class| before.add(class));
-    Probe { before: None, window, lead: Lead { anchor: 0, min: from, max: from, bytes: before } }
+    Probe { before: None, window, lead: Lead { anchor: 0, min: from, max: from, bytes: before }, after: Vec::new() }
 }
 
 /// The automaton as a graph over its classes of bytes.
@@ -255,7 +260,8 @@ impl<'a> Graph<'a> {
         let mut before = ByteSet::default();
         classes[..from].iter().for_each(|class| before.add(class));
         let behind = if from == 0 { self.behind() } else { Some(classes[from - 1]) };
-        Some(Probe { before: behind, window, lead: Lead { anchor: 0, min: from, max: from, bytes: before } })
+        let lead = Lead { anchor: 0, min: from, max: from, bytes: before };
+        Some(Probe { before: behind, window, lead, after: Vec::new() })
     }
 
     /// What may stand before a match, where that is not anything.
@@ -303,10 +309,11 @@ impl<'a> Graph<'a> {
         let mut classes = region.back(self, class, BACK.min(region.min));
         let anchor = classes.len();
         classes.push(self.classes[class]);
+        let tried = if after.len() <= AFTER { after.clone() } else { Vec::new() };
         classes.extend(self.ahead(after, WINDOW));
         let (from, window) = rarest(&classes, Some(anchor))?;
         let lead = Lead { anchor: anchor - from, min: region.min, max: region.max, bytes: region.bytes };
-        Some(Probe { before: None, window, lead })
+        Some(Probe { before: None, window, lead, after: tried })
     }
 }
 

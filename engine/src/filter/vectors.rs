@@ -96,11 +96,25 @@ pub(crate) trait Kernel {
     fn run<W: Wide>(self, wide: W) -> Self::Output;
 }
 
-/// A part of a text as a kind of vectors reads it: two views of the same bytes.
+/// A part of a text as a kind of vectors reads it: two views of the same bytes, and what was found of two steps.
 #[repr(align(64))]
 pub(crate) struct Stretch {
     first: [u8; READY],
     second: [u8; READY],
+    found: [Found; 2 * TOGETHER],
+}
+
+/// Groups whose finds are told together.
+const TOGETHER: usize = 16;
+
+/// The buckets of one group at the places of one step.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Found {
+    which: Which,
+    places: u64,
+    group: usize,
+    step: usize,
 }
 
 /// Which buckets of a group may stand where: for each group of eight buckets 64 places.
@@ -117,7 +131,7 @@ pub(crate) trait Wide: Copy {
     fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
         self,
         groups: &Groups,
-        stretch: &Stretch,
+        stretch: &mut Stretch,
         steps: usize,
         tell: &mut F,
     ) -> bool;
@@ -262,7 +276,7 @@ impl Wide for Portable {
     fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
         self,
         groups: &Groups,
-        stretch: &Stretch,
+        stretch: &mut Stretch,
         steps: usize,
         tell: &mut F,
     ) -> bool {
@@ -347,7 +361,7 @@ impl Wide for Avx2 {
     fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
         self,
         groups: &Groups,
-        stretch: &Stretch,
+        stretch: &mut Stretch,
         steps: usize,
         tell: &mut F,
     ) -> bool {
@@ -439,28 +453,31 @@ impl Avx512 {
         }
     }
 
-    /// Looks for some groups, of which `first` is the first one's number.
+    /// Looks for some groups at two steps, from the group `first` on. The finds are put into `found`; their number is given
+    /// back.
     #[inline(always)]
-    fn look_at<F: FnMut(usize, usize, u64, &Which) -> bool>(
+    fn look_at(
         self,
         groups: &[Group],
         first: usize,
         view: &[u8; READY],
         step: usize,
-        tell: &mut F,
-    ) -> bool {
+        found: &mut [Found; 2 * TOGETHER],
+    ) -> usize {
         let text = [self.text(view, step), self.text(view, step + 1)];
-        for (at, group) in groups.iter().enumerate() {
-            let [one, two] = self.group(group, &text);
-            let (places, more) = (self.places(one), self.places(two));
-            if places | more != 0
-                && !((places == 0 || tell(first + at, step, places, &self.which(one)))
-                    && (more == 0 || tell(first + at, step + 1, more, &self.which(two))))
-            {
-                return false;
+        let mut count = 0;
+        for (at, group) in groups.iter().take(TOGETHER).enumerate() {
+            let buckets = self.group(group, &text);
+            for (more, buckets) in buckets.into_iter().enumerate() {
+                let places = self.places(buckets);
+                // Written in any case and counted where it is one: no branch to be guessed.
+                let next = &mut found[count % (2 * TOGETHER)];
+                self.which(buckets, &mut next.which);
+                (next.places, next.group, next.step) = (places, first + at, step + more);
+                count += usize::from(places != 0);
             }
         }
-        true
+        count
     }
 
     /// The places at which any bucket is left.
@@ -471,11 +488,9 @@ impl Avx512 {
     }
 
     #[inline(always)]
-    fn which(self, buckets: __m512i) -> Which {
-        let mut which = [0; STEP];
+    fn which(self, buckets: __m512i, which: &mut Which) {
         // SAFETY: as above; 64 bytes of 64.
         unsafe { _mm512_storeu_si512(which.as_mut_ptr().cast(), buckets) };
-        which
     }
 }
 
@@ -483,7 +498,7 @@ impl Avx512 {
 impl Wide for Avx512 {
     #[inline(always)]
     fn prepare(self, stretch: &mut Stretch) {
-        let Stretch { first, second } = stretch;
+        let Stretch { first, second, .. } = stretch;
         for at in 0..READY - 1 {
             // Look-ups take the low six bits of a byte alone: this is `Index::six`.
             second[at] = (first[at] | 0x20).wrapping_add((first[at + 1] | 0x20) << 3);
@@ -497,20 +512,26 @@ impl Wide for Avx512 {
     fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
         self,
         groups: &Groups,
-        stretch: &Stretch,
+        stretch: &mut Stretch,
         steps: usize,
         tell: &mut F,
     ) -> bool {
+        let Stretch { first, second, found } = stretch;
         let (bytes, pairs) = groups.all.split_at(groups.bytes);
-        // A stretch has an even number of steps; what is told of one too many is not looked at. No closure: it would be
-        // compiled without these instructions.
+        // A stretch has an even number of steps; what is told of one too many is not looked at.
         let mut step = 0;
         while step < steps {
-            if !self.look_at(bytes, 0, &stretch.first, step, tell) {
-                return false;
-            }
-            if !pairs.is_empty() && !self.look_at(pairs, bytes.len(), &stretch.second, step, tell) {
-                return false;
+            for (groups, view, number) in [(bytes, &*first, 0), (pairs, &*second, bytes.len())] {
+                let mut at = 0;
+                while at < groups.len() {
+                    let count = self.look_at(&groups[at..], number + at, view, step, found);
+                    for Found { which, places, group, step } in &found[..count] {
+                        if !tell(*group, *step, *places, which) {
+                            return false;
+                        }
+                    }
+                    at += TOGETHER;
+                }
             }
             step += 2;
         }
@@ -544,7 +565,8 @@ pub(crate) fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
 
         #[inline(always)]
         fn run<W: Wide>(mut self, wide: W) -> bool {
-            let mut stretch = Stretch { first: [0; READY], second: [0; READY] };
+            let none = Found { which: [0; STEP], places: 0, group: 0, step: 0 };
+            let mut stretch = Stretch { first: [0; READY], second: [0; READY], found: [none; 2 * TOGETHER] };
             let places = self.text.len() + 1;
             let mut from = 0;
             while from < places {
@@ -566,7 +588,7 @@ pub(crate) fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
                     let places = places & inside(step);
                     places == 0 || (self.tell)(group, from + step * STEP, places, which)
                 };
-                if !wide.look(self.groups, &stretch, len.div_ceil(STEP), &mut tell) {
+                if !wide.look(self.groups, &mut stretch, len.div_ceil(STEP), &mut tell) {
                     return false;
                 }
                 from += len;

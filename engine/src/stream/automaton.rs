@@ -110,21 +110,26 @@ impl Automaton {
     pub(crate) fn may_match(&self, text: &[u8], start: usize) -> bool {
         let Some(before) = start.checked_sub(1) else { return true };
         let (inside, first) = (self.start(Some(text[before])), self.start(None));
-        let may = |mut state: u32| {
-            // A candidate that lives as long as its cap is a match.
-            for byte in text[start..].iter().take(TRIED.min(self.cap.unwrap_or(TRIED))) {
-                if state & (MATCH | MATCH_AT_END) != 0 {
-                    return true;
-                }
-                if state == DEAD {
-                    return false;
-                }
-                state = self.step(state, *byte);
-            }
-            state & (MATCH | LIVE | MATCH_AT_END) != 0
-        };
+        let rest = &text[start..];
         // A text of its own may begin after a quote or white space, never after a letter or a digit.
-        may(inside) || (first != inside && !text[before].is_ascii_alphanumeric() && may(first))
+        self.may_go_on(inside, rest)
+            || (first != inside && !text[before].is_ascii_alphanumeric() && self.may_go_on(first, rest))
+    }
+
+    /// False where a candidate in this state doesn't become a match with these bytes, wherever in them a value of its own may
+    /// end. A few bytes are tried, no more.
+    pub(crate) fn may_go_on(&self, mut state: u32, text: &[u8]) -> bool {
+        // A candidate that lives as long as its cap is a match.
+        for byte in text.iter().take(TRIED.min(self.cap.unwrap_or(TRIED))) {
+            if state & (MATCH | MATCH_AT_END) != 0 {
+                return true;
+            }
+            if state == DEAD {
+                return false;
+            }
+            state = self.step(state, *byte);
+        }
+        state & (MATCH | LIVE | MATCH_AT_END) != 0
     }
 
     /// A candidate that is all of this text, after the byte before it, may go on.
