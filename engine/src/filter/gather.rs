@@ -1,7 +1,7 @@
 //! Windows gathered into buckets, and buckets into groups, so that a look costs least: few look-ups and few hits by chance.
 
 use super::bytes::ByteSet;
-use super::vectors::{BUCKETS, DEPTH, Index, STEP, bits, six};
+use super::vectors::{BUCKETS, DEPTH, Index, PAIRS, STEP, bits, six};
 use std::sync::LazyLock;
 
 /// What a hit costs beside a look-up of one place in one group, for [`STEP`] places of text.
@@ -66,7 +66,7 @@ fn sets(index: Index, window: &[ByteSet]) -> Sets {
 fn most(index: Index) -> usize {
     match index {
         Index::Bytes => DEPTH,
-        Index::Pairs => DEPTH - 1,
+        Index::Pairs => PAIRS,
     }
 }
 
@@ -207,7 +207,7 @@ fn alone(index: Index, sets: &Sets) -> f64 {
 
 /// Ordinary text: prose, logs, JSON plain and escaped, tables, statements, code, headers. It picks what is looked for, never
 /// what is found.
-const TEXT: &[u8; PLACES + DEPTH] = include_bytes!("sample.txt");
+const TEXT: &[u8; PLACES + 16] = include_bytes!("sample.txt");
 
 /// The places of the sample that windows are tried at, and the same in words of 64 bits.
 const PLACES: usize = 16 << 10;

@@ -14,7 +14,7 @@ mod windows;
 mod words;
 
 use crate::stream::automaton::Automaton;
-use probe::{Probe, Probes};
+use probe::{Lead, Probe, Probes};
 use std::sync::Arc;
 use tails::Tails;
 pub use vectors::Vectors;
@@ -57,9 +57,25 @@ pub(crate) struct Filter {
 #[derive(Debug)]
 struct Looked {
     pattern: u32,
-    probe: Probe,
+    /// The length of the window, in bytes.
+    window: usize,
+    lead: Lead,
+    after: Vec<u32>,
     automaton: Arc<Automaton>,
 }
+
+impl Looked {
+    fn new(pattern: u32, probe: &Probe, automaton: &Arc<Automaton>) -> Self {
+        Self {
+            pattern,
+            window: probe.window.len(),
+            lead: probe.lead.clone(),
+            after: probe.after.clone(),
+            automaton: Arc::clone(automaton),
+        }
+    }
+}
+
 
 impl Filter {
     /// The pass for these patterns, all of which have probes.
@@ -69,10 +85,9 @@ impl Filter {
             for probe in &probes.any {
                 let id = filter.probes.len() as u32;
                 if !filter.words.add(id, probe.before.as_ref(), &probe.window) {
-                    filter.windows.add(id, probe.before.as_ref(), &probe.window);
+                    filter.windows.add(id, probe.before.as_ref(), &probe.window, &probe.beyond);
                 }
-                let automaton = Arc::clone(automaton);
-                filter.probes.push(Looked { pattern: *pattern, probe: probe.clone(), automaton });
+                filter.probes.push(Looked::new(*pattern, probe, automaton));
             }
         }
         filter.tails = Tails::of(patterns);
@@ -124,8 +139,7 @@ impl Filter {
                 if group >= self.groups.bytes() {
                     return self.words.told(text, at, hit);
                 }
-                let buckets = self.groups.group(group).agree(text, at, which[place]);
-                self.windows.told(group, at, buckets, hit)
+                self.windows.told(group, text, at, which[place], hit)
             })
         })
     }
@@ -140,16 +154,13 @@ impl Filter {
         }
     }
 
-    /// Checks the whole window of a probe at a place, and what stands before it.
+    /// Tries a probe that stands at a place, with what stands before it.
     fn confirm(&self, text: &[u8], probe: u32, at: usize, found: &mut Vec<Starts>) {
-        let Looked { pattern, probe, automaton } = &self.probes[probe as usize];
-        let Some(window) = text.get(at..at + probe.window.len()) else { return };
-        if !window.iter().zip(&probe.window).all(|(byte, class)| class.contains(*byte)) {
+        let Looked { pattern, window, lead, after, automaton } = &self.probes[probe as usize];
+        if text.len() - at < *window {
             return;
         }
-        let lead = &probe.lead;
         let anchor = at + lead.anchor;
-        let after = &probe.after;
         if !after.is_empty() && !after.iter().any(|state| automaton.may_go_on(*state, &text[anchor + 1..])) {
             return;
         }

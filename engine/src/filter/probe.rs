@@ -42,6 +42,8 @@ pub(crate) struct Probe {
     pub(crate) before: Option<ByteSet>,
     /// Classes of consecutive bytes, at most [`WINDOW`] of them, never empty.
     pub(crate) window: Vec<ByteSet>,
+    /// Classes of the bytes after the window in every match, as far as they are known.
+    pub(crate) beyond: Vec<ByteSet>,
     /// Where the match begins, counted back from the byte `anchor` of the window.
     pub(crate) lead: Lead,
     /// The states in which a match can be after the anchor, wherever it began; empty where they are many or not known.
@@ -135,15 +137,15 @@ impl Chances {
     }
 }
 
-/// The rarest part of a window, and where it begins.
-fn rarest(classes: &[ByteSet], must: Option<usize>) -> Option<(usize, Vec<ByteSet>)> {
+/// The rarest part of a row of classes: where it begins, itself, and what comes after it.
+fn rarest(classes: &[ByteSet], must: Option<usize>) -> Option<(usize, Vec<ByteSet>, Vec<ByteSet>)> {
     let chances = Chances::of(classes);
     let ends = |from: usize| (from + 1..=(from + WINDOW).min(classes.len())).map(move |to| (from, to));
     (0..classes.len())
         .flat_map(ends)
         .filter(|(from, to)| must.is_none_or(|must| (*from..*to).contains(&must)))
         .min_by(|a, b| chances.of_part(a.0, a.1).total_cmp(&chances.of_part(b.0, b.1)))
-        .map(|(from, to)| (from, classes[from..to].to_vec()))
+        .map(|(from, to)| (from, classes[from..to].to_vec(), classes[to..].to_vec()))
 }
 
 /// The words that a pattern is a choice of, or begins with.
@@ -176,10 +178,11 @@ fn of_word(word: &[u8], spec: &PatternSpec) -> Probe {
             both.into_iter().take(if exact { 1 } else { 3 }).collect()
         })
         .collect();
-    let (from, window) = rarest(&classes, None).unwrap_or((0, classes.clone()));
+    let (from, window, beyond) = rarest(&classes, None).unwrap_or((0, classes.clone(), Vec::new()));
     let mut before = ByteSet::default();
     classes[..from].iter().for_each(|class| before.add(class));
-    Probe { before: None, window, lead: Lead { anchor: 0, min: from, max: from, bytes: before }, after: Vec::new() }
+    let lead = Lead { anchor: 0, min: from, max: from, bytes: before };
+    Probe { before: None, window, beyond, lead, after: Vec::new() }
 }
 
 /// The automaton as a graph over its classes of bytes.
@@ -256,12 +259,12 @@ impl<'a> Graph<'a> {
 
     fn at_start(&self) -> Option<Probe> {
         let classes = self.ahead(self.starts.clone(), REACH);
-        let (from, window) = rarest(&classes, None)?;
+        let (from, window, beyond) = rarest(&classes, None)?;
         let mut before = ByteSet::default();
         classes[..from].iter().for_each(|class| before.add(class));
         let behind = if from == 0 { self.behind() } else { Some(classes[from - 1]) };
         let lead = Lead { anchor: 0, min: from, max: from, bytes: before };
-        Some(Probe { before: behind, window, lead, after: Vec::new() })
+        Some(Probe { before: behind, window, beyond, lead, after: Vec::new() })
     }
 
     /// What may stand before a match, where that is not anything.
@@ -310,10 +313,10 @@ impl<'a> Graph<'a> {
         let anchor = classes.len();
         classes.push(self.classes[class]);
         let tried = if after.len() <= AFTER { after.clone() } else { Vec::new() };
-        classes.extend(self.ahead(after, WINDOW));
-        let (from, window) = rarest(&classes, Some(anchor))?;
+        classes.extend(self.ahead(after, 2 * WINDOW));
+        let (from, window, beyond) = rarest(&classes, Some(anchor))?;
         let lead = Lead { anchor: anchor - from, min: region.min, max: region.max, bytes: region.bytes };
-        Some(Probe { before: None, window, lead, after: tried })
+        Some(Probe { before: None, window, beyond, lead, after: tried })
     }
 }
 

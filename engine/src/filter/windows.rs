@@ -2,30 +2,74 @@
 
 use super::bytes::ByteSet;
 use super::gather::{Quality, gather, quality};
-use super::vectors::{BEFORE, DEPTH, Group, Index, bits};
+use super::vectors::{BEFORE, BUCKETS, DEPTH, FOLD, Group, Index, bits, six};
+
+/// Bytes that are compared where a bucket hits, from the first one that is looked at.
+const COMPARED: usize = 17;
+
+/// Windows that are compared together.
+const TOGETHER: usize = 16;
 
 #[derive(Debug, Default)]
 pub(crate) struct Windows {
     windows: Vec<Window>,
     /// The windows of each bucket, eight buckets to a group.
-    buckets: Vec<Vec<u32>>,
+    buckets: Vec<Vec<Members>>,
 }
 
 #[derive(Debug)]
 struct Window {
+    /// What may stand where it is looked for, and after it.
     classes: Vec<ByteSet>,
     probe: u32,
     /// Where in the window of the probe these classes begin, counted from the byte before it.
     from: usize,
 }
 
-/// Buckets of a group.
-const BUCKETS: usize = super::vectors::BUCKETS;
+/// Windows of one bucket.
+#[derive(Debug)]
+struct Members {
+    windows: Vec<u32>,
+    /// For each place and each byte in six bits: the windows that it may stand in there.
+    tables: Vec<[u16; 64]>,
+}
+
+impl Members {
+    fn new(all: &[Window], windows: &[usize]) -> Self {
+        let mut tables = vec![[0; 64]; COMPARED];
+        for (bit, window) in windows.iter().enumerate() {
+            for (place, table) in tables.iter_mut().enumerate() {
+                bits(six(Index::Bytes, &all[*window].classes, place)).for_each(|six| table[six] |= 1 << bit);
+            }
+        }
+        Self { windows: windows.iter().map(|window| *window as u32).collect(), tables }
+    }
+
+    /// The windows that may stand at a place, counted from the byte before the text, as bits.
+    fn fit(&self, text: &[u8], at: usize) -> u64 {
+        let fits = |fits: u16, (table, byte): (&[u16; 64], &u8)| fits & table[usize::from(FOLD[usize::from(*byte)])];
+        let (near, far) = self.tables.split_at(DEPTH);
+        // What is looked at by vectors mostly fits: what comes after it tells more.
+        let after = text.get((at + DEPTH).saturating_sub(1)..).unwrap_or_default();
+        let windows = far.iter().zip(after).fold(u16::MAX, fits);
+        if windows == 0 {
+            return 0;
+        }
+        let windows = match at.checked_sub(1) {
+            Some(at) => near.iter().zip(&text[at..]).fold(windows, fits),
+            None => near[1..].iter().zip(text).fold(fits(windows, (&near[0], &BEFORE)), fits),
+        };
+        windows.into()
+    }
+}
 
 impl Windows {
-    /// Takes a window and what must stand before it, if that matters; the rarest part of it is looked for.
-    pub(crate) fn add(&mut self, probe: u32, before: Option<&ByteSet>, window: &[ByteSet]) {
-        let (from, classes, _) = rarest(before, window);
+    /// Takes a window, what must stand before it, if that matters, and what comes after it. The rarest part is looked for.
+    pub(crate) fn add(&mut self, probe: u32, before: Option<&ByteSet>, window: &[ByteSet], beyond: &[ByteSet]) {
+        let (from, mut classes, _) = rarest(before, window);
+        let looked = from + classes.len();
+        let after = window.iter().skip(looked.saturating_sub(1)).chain(beyond);
+        classes.extend(after.take(COMPARED - classes.len()));
         self.windows.push(Window { classes, probe, from });
     }
 
@@ -34,30 +78,45 @@ impl Windows {
         if self.windows.is_empty() {
             return Vec::new();
         }
-        let classes: Vec<Vec<ByteSet>> = self.windows.iter().map(|window| window.classes.clone()).collect();
+        let looked = |window: &Window| window.classes.iter().take(DEPTH).copied().collect();
+        let classes: Vec<Vec<ByteSet>> = self.windows.iter().map(looked).collect();
         let (groups, _) = gather(Index::Bytes, &classes);
-        groups
-            .iter()
-            .map(|group| {
-                let buckets: Vec<Vec<&[ByteSet]>> =
-                    group.buckets.iter().map(|bucket| bucket.iter().map(|at| &classes[*at][..]).collect()).collect();
-                self.buckets.extend(group.buckets.iter().map(|bucket| bucket.iter().map(|at| *at as u32).collect()));
-                self.buckets.resize(self.buckets.len().next_multiple_of(BUCKETS), Vec::new());
-                Group::new(Index::Bytes, group.depth, &buckets)
-            })
-            .collect()
+        let mut made = Vec::with_capacity(groups.len());
+        for group in &groups {
+            let buckets: Vec<Vec<&[ByteSet]>> =
+                group.buckets.iter().map(|bucket| bucket.iter().map(|at| &classes[*at][..]).collect()).collect();
+            made.push(Group::new(Index::Bytes, group.depth, &buckets));
+            let members = |bucket: &Vec<usize>| {
+                bucket.chunks(TOGETHER).map(|windows| Members::new(&self.windows, windows)).collect()
+            };
+            self.buckets.extend(group.buckets.iter().map(members));
+            self.buckets.resize_with(self.buckets.len().next_multiple_of(BUCKETS), Vec::new);
+        }
+        made
     }
 
-    /// Calls `hit` with each probe of these buckets of a group and the place of its window in the text; stops where that
-    /// gives false, and gives false itself. `at` is counted from the byte before the text.
-    pub(crate) fn told(&self, group: usize, at: usize, buckets: u8, hit: &mut impl FnMut(u32, usize) -> bool) -> bool {
-        bits(buckets.into()).all(|bucket| {
-            self.buckets[group * BUCKETS + bucket].iter().all(|window| {
-                let window = &self.windows[*window as usize];
-                // The byte before the window is at place `at - from` of that count, so the window is there in the text.
-                at < window.from || hit(window.probe, at - window.from)
-            })
-        })
+    /// Calls `hit` with each probe of these buckets of a group whose window stands at a place, and the place of the window in
+    /// the text; stops where that gives false, and gives false itself. `at` is counted from the byte before the text.
+    pub(crate) fn told(
+        &self,
+        group: usize,
+        text: &[u8],
+        at: usize,
+        buckets: u8,
+        hit: &mut impl FnMut(u32, usize) -> bool,
+    ) -> bool {
+        for bucket in bits(buckets.into()) {
+            for members in &self.buckets[group * BUCKETS + bucket] {
+                for member in bits(members.fit(text, at)) {
+                    let window = &self.windows[members.windows[member] as usize];
+                    // The byte before the window is at place `at - from` of that count, so the window is there in the text.
+                    if at >= window.from && !hit(window.probe, at - window.from) {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::bytes::ByteSet;
 use super::gather::{gather, quality};
-use super::vectors::{DEPTH, Group, Index, STEP, bits};
+use super::vectors::{Group, Index, PAIRS, STEP, bits};
 use super::windows::rarest;
 
 /// Bytes of a word.
@@ -74,7 +74,7 @@ impl Words {
             })
             .collect();
         let listed = |at: usize| folded[at..at + LEN].iter().map(Vec::len).product::<usize>();
-        let part = |at: usize| &window[at..(at + DEPTH).min(window.len())];
+        let part = |at: usize| &window[at..(at + PAIRS + 1).min(window.len())];
         let parts = (0..(window.len() + 1).saturating_sub(LEN))
             .filter(|at| (1..=MAX_LISTED).contains(&listed(*at)))
             .map(|at| (at, quality(Index::Pairs, part(at))));
