@@ -5,7 +5,8 @@
 //! which the rarest in ordinary text wins:
 //!
 //! - **from the start**: the classes of the first bytes of all matches, position by position;
-//! - **around a byte that no match can do without**, such as the `@` of an address, with what may stand before it;
+//! - **around a byte that no match can do without**, such as the `@` of an address, or a pair of bytes, such as the `::` of
+//!   a short one of the Internet, with what may stand before it;
 //! - **from its words**, where a pattern is a choice of words, a probe for each of them.
 
 use super::bytes::ByteSet;
@@ -218,6 +219,19 @@ impl<'a> Graph<'a> {
         (0..self.bytes.len()).map(move |class| (class, self.automaton.step(state, self.bytes[class])))
     }
 
+    /// The place of a node among all of them, from 0.
+    fn index(&self, node: Node) -> usize {
+        2 * self.automaton.index(node.state) + usize::from(node.armed)
+    }
+
+    /// The steps along matches that are no trigger: their classes and where they lead.
+    fn steps_before(&self, node: Node, trigger: Trigger) -> impl Iterator<Item = (usize, Node)> + '_ {
+        let live = |state: u32| state != DEAD && self.automaton.live(state);
+        self.steps(node.state)
+            .filter(move |(class, to)| live(*to) && !(node.armed && *class == trigger.class))
+            .map(move |(class, state)| (class, Node { state, armed: trigger.after.is_none_or(|after| after == class) }))
+    }
+
     /// Whether a match can be over at this state, having taken no further byte.
     fn ends(&self, state: u32) -> bool {
         self.automaton.matched_at_end(state) || self.steps(state).any(|(_, to)| self.automaton.matched(to))
@@ -280,36 +294,42 @@ impl<'a> Graph<'a> {
         (behind.len() < 256).then_some(behind)
     }
 
-    /// A probe for each class of bytes that every match contains.
+    /// A probe for each class of bytes that every match contains, and for each pair of them.
     fn indispensable(&self) -> Vec<Probe> {
         if self.automaton.states() > MAX_STATES {
             return Vec::new();
         }
-        (0..self.classes.len())
-            .filter(|class| self.classes[*class].len() <= 16)
-            .filter_map(|class| self.around(class))
-            .collect()
+        let few = |class: &usize| self.classes[*class].len() <= 16;
+        let mut probes = Vec::new();
+        for class in (0..self.classes.len()).filter(few) {
+            let Some(probe) = self.around(Trigger { after: None, class }) else { continue };
+            probes.push(probe);
+            if self.automaton.states() <= MAX_STATES / 8 {
+                let pairs = (0..self.classes.len()).filter(few).map(|after| Trigger { after: Some(after), class });
+                probes.extend(pairs.filter_map(|trigger| self.around(trigger)));
+            }
+        }
+        probes
     }
 
-    /// The probe around the first byte of this class in a match; None where a match can do without one, or where it can
+    /// The probe around the first byte of a match that is a trigger; None where a match can do without one, or where it can
     /// come arbitrarily late.
-    fn around(&self, class: usize) -> Option<Probe> {
-        let region = Region::before(self, class)?;
-        let after: Vec<u32> = {
-            let mut states: Vec<u32> = region
-                .states
-                .iter()
-                .map(|state| self.automaton.step(*state, self.bytes[class]))
-                .filter(|state| *state != DEAD && self.automaton.live(*state))
-                .collect();
-            states.sort_unstable();
-            states.dedup();
-            states
-        };
+    fn around(&self, trigger: Trigger) -> Option<Probe> {
+        let region = Region::before(self, trigger)?;
+        let class = trigger.class;
+        let mut after: Vec<u32> = region
+            .nodes
+            .iter()
+            .filter(|node| node.armed)
+            .map(|node| self.automaton.step(node.state, self.bytes[class]))
+            .filter(|state| *state != DEAD && self.automaton.live(*state))
+            .collect();
+        after.sort_unstable();
+        after.dedup();
         if self.automaton.cap.is_some_and(|cap| region.max + 1 + WINDOW > cap) {
             return None;
         }
-        let mut classes = region.back(self, class, BACK.min(region.min));
+        let mut classes = region.back(self, trigger, BACK.min(region.min));
         let anchor = classes.len();
         classes.push(self.classes[class]);
         let tried = if after.len() <= AFTER { after.clone() } else { Vec::new() };
@@ -320,10 +340,23 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// The part of an automaton that is read before the first byte of a class.
+/// A byte of a class, right after one of another class where that is told.
+#[derive(Clone, Copy)]
+struct Trigger {
+    after: Option<usize>,
+    class: usize,
+}
+
+/// A state, and whether a byte of the trigger's class would now be the trigger.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Node {
+    state: u32,
+    armed: bool,
+}
+
+/// The part of an automaton that is read before the first trigger.
 struct Region {
-    /// Its states.
-    states: Vec<u32>,
+    nodes: Vec<Node>,
     /// The shortest and the longest way through it, in bytes.
     min: usize,
     max: usize,
@@ -332,32 +365,30 @@ struct Region {
 
 impl Region {
     /// None where a match can end inside it, or where there is no longest way.
-    fn before(graph: &Graph<'_>, class: usize) -> Option<Self> {
+    fn before(graph: &Graph<'_>, trigger: Trigger) -> Option<Self> {
         let automaton = graph.automaton;
         let live = |state: u32| state != DEAD && automaton.live(state);
-        let leaves = |state: u32| live(automaton.step(state, graph.bytes[class]));
-        let mut shortest: Vec<Option<usize>> = vec![None; automaton.states()];
-        let mut states = Vec::new();
+        let leaves = |node: &Node| node.armed && live(automaton.step(node.state, graph.bytes[trigger.class]));
+        let mut shortest: Vec<Option<usize>> = vec![None; 2 * automaton.states()];
+        let mut nodes = Vec::new();
         let mut bytes = ByteSet::default();
-        let mut degree = vec![0u32; automaton.states()];
-        let mut layer = graph.starts.clone();
-        layer.iter().for_each(|state| shortest[automaton.index(*state)] = Some(0));
+        let mut degree = vec![0u32; 2 * automaton.states()];
+        let armed = trigger.after.is_none();
+        let mut layer: Vec<Node> = graph.starts.iter().map(|state| Node { state: *state, armed }).collect();
+        layer.iter().for_each(|node| shortest[graph.index(*node)] = Some(0));
         let mut depth = 0;
         while !layer.is_empty() {
             let mut next = Vec::new();
-            for state in &layer {
-                if graph.ends(*state) {
+            for node in &layer {
+                if graph.ends(node.state) {
                     return None;
                 }
-                states.push(*state);
-                for (edge, to) in graph.steps(*state) {
-                    if edge == class || !live(to) {
-                        continue;
-                    }
+                nodes.push(*node);
+                for (edge, to) in graph.steps_before(*node, trigger) {
                     bytes.add(&graph.classes[edge]);
-                    degree[automaton.index(to)] += 1;
-                    if shortest[automaton.index(to)].is_none() {
-                        shortest[automaton.index(to)] = Some(depth + 1);
+                    degree[graph.index(to)] += 1;
+                    if shortest[graph.index(to)].is_none() {
+                        shortest[graph.index(to)] = Some(depth + 1);
                         next.push(to);
                     }
                 }
@@ -365,33 +396,33 @@ impl Region {
             layer = next;
             depth += 1;
         }
-        let longest = longest(graph, class, &mut degree, &states)?;
-        let ways = states.iter().filter(|state| leaves(**state));
-        let max = ways.clone().map(|state| longest[automaton.index(*state)]).max()?;
-        let min = ways.filter_map(|state| shortest[automaton.index(*state)]).min()?;
-        Some(Self { states, min, max, bytes })
+        let longest = longest(graph, trigger, &mut degree, &nodes)?;
+        let ways = nodes.iter().filter(|node| leaves(node));
+        let max = ways.clone().map(|node| longest[graph.index(*node)]).max()?;
+        let min = ways.filter_map(|node| shortest[graph.index(*node)]).min()?;
+        Some(Self { nodes, min, max, bytes })
     }
 
-    /// The classes of the last bytes before the first byte of `class`, `count` of them, nearest last.
-    fn back(&self, graph: &Graph<'_>, class: usize, count: usize) -> Vec<ByteSet> {
+    /// The classes of the last bytes before the first trigger, `count` of them, nearest last.
+    fn back(&self, graph: &Graph<'_>, trigger: Trigger, count: usize) -> Vec<ByteSet> {
         let live = |state: u32| state != DEAD && graph.automaton.live(state);
-        let mut targets: Vec<u32> =
-            self.states.iter().copied().filter(|s| live(graph.automaton.step(*s, graph.bytes[class]))).collect();
+        let leaves = |node: &Node| node.armed && live(graph.automaton.step(node.state, graph.bytes[trigger.class]));
+        let mut targets: Vec<Node> = self.nodes.iter().copied().filter(leaves).collect();
         targets.sort_unstable();
         let mut classes = Vec::new();
         for _ in 0..count {
             let mut found = ByteSet::default();
             let mut sources = Vec::new();
-            for state in &self.states {
+            for node in &self.nodes {
                 let mut leads = false;
-                for (edge, to) in graph.steps(*state) {
-                    if edge != class && targets.binary_search(&to).is_ok() {
+                for (edge, to) in graph.steps_before(*node, trigger) {
+                    if targets.binary_search(&to).is_ok() {
                         found.add(&graph.classes[edge]);
                         leads = true;
                     }
                 }
                 if leads {
-                    sources.push(*state);
+                    sources.push(*node);
                 }
             }
             classes.insert(0, found);
@@ -402,24 +433,20 @@ impl Region {
     }
 }
 
-/// The longest way from a start to each state of a region, in bytes; None where it has a circle.
-fn longest(graph: &Graph<'_>, class: usize, degree: &mut [u32], states: &[u32]) -> Option<Vec<usize>> {
-    let automaton = graph.automaton;
-    let mut longest = vec![0usize; automaton.states()];
-    let mut ready: Vec<u32> = states.iter().copied().filter(|state| degree[automaton.index(*state)] == 0).collect();
+/// The longest way from a start to each node of a region, in bytes; None where it has a circle.
+fn longest(graph: &Graph<'_>, trigger: Trigger, degree: &mut [u32], nodes: &[Node]) -> Option<Vec<usize>> {
+    let mut longest = vec![0usize; degree.len()];
+    let mut ready: Vec<Node> = nodes.iter().copied().filter(|node| degree[graph.index(*node)] == 0).collect();
     let mut seen = 0;
-    while let Some(state) = ready.pop() {
+    while let Some(node) = ready.pop() {
         seen += 1;
-        for (edge, to) in graph.steps(state) {
-            if edge == class || to == DEAD || !automaton.live(to) {
-                continue;
-            }
-            longest[automaton.index(to)] = longest[automaton.index(to)].max(longest[automaton.index(state)] + 1);
-            degree[automaton.index(to)] -= 1;
-            if degree[automaton.index(to)] == 0 {
+        for (_, to) in graph.steps_before(node, trigger) {
+            longest[graph.index(to)] = longest[graph.index(to)].max(longest[graph.index(node)] + 1);
+            degree[graph.index(to)] -= 1;
+            if degree[graph.index(to)] == 0 {
                 ready.push(to);
             }
         }
     }
-    (seen == states.len()).then_some(longest)
+    (seen == nodes.len()).then_some(longest)
 }
