@@ -107,6 +107,12 @@ pub(crate) struct Stretch {
     found: [Found; 2 * TOGETHER],
 }
 
+/// As many bytes of a text as a step has places, with the one after them.
+type Part = [u8; STEP + 1];
+
+/// The same as a kind of vectors reads them.
+type Ready = [u8; STEP];
+
 /// Groups whose finds are told together.
 const TOGETHER: usize = 16;
 
@@ -125,8 +131,8 @@ pub(crate) type Which = [u8; STEP];
 
 /// What every kind of vectors can do.
 pub(crate) trait Wide: Copy {
-    /// Makes the two views of the bytes in the first one.
-    fn prepare(self, stretch: &mut Stretch);
+    /// Makes the two views of a part of the text.
+    fn prepare(self, text: &Part, first: &mut Ready, second: &mut Ready);
 
     /// Looks for the buckets of all groups at the places of so many steps. `tell` is given the group, the step, the places
     /// as bits, and for each of these the buckets that may stand there, as bits again; where it gives false the look ends,
@@ -276,7 +282,9 @@ struct Portable;
 
 impl Wide for Portable {
     #[inline(always)]
-    fn prepare(self, _: &mut Stretch) {}
+    fn prepare(self, text: &Part, first: &mut Ready, _: &mut Ready) {
+        first.copy_from_slice(&text[..STEP]);
+    }
 
     #[inline(always)]
     fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
@@ -357,9 +365,9 @@ impl Avx2 {
 #[cfg(target_arch = "x86_64")]
 impl Wide for Avx2 {
     #[inline(always)]
-    fn prepare(self, stretch: &mut Stretch) {
-        for (low, high) in stretch.first.iter_mut().zip(&mut stretch.second) {
-            (*low, *high) = (*low & 15, *low >> 4);
+    fn prepare(self, text: &Part, first: &mut Ready, second: &mut Ready) {
+        for at in 0..STEP {
+            (first[at], second[at]) = (text[at] & 15, text[at] >> 4);
         }
     }
 
@@ -505,14 +513,13 @@ impl Avx512 {
 #[cfg(target_arch = "x86_64")]
 impl Wide for Avx512 {
     #[inline(always)]
-    fn prepare(self, stretch: &mut Stretch) {
-        let Stretch { first, second, .. } = stretch;
-        for at in 0..READY - 1 {
+    fn prepare(self, text: &Part, first: &mut Ready, second: &mut Ready) {
+        for at in 0..STEP {
             // Look-ups take the low six bits of a byte alone: this is `Index::six`.
-            second[at] = (first[at] | 0x20).wrapping_add((first[at + 1] | 0x20) << 3);
+            second[at] = (text[at] | 0x20).wrapping_add((text[at + 1] | 0x20) << 3);
         }
-        for byte in first {
-            *byte = folded(*byte);
+        for at in 0..STEP {
+            first[at] = folded(text[at]);
         }
     }
 
@@ -578,16 +585,18 @@ pub(crate) fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
             let places = self.text.len() + 1;
             let mut from = 0;
             while from < places {
-                let (to, rest) = match from.checked_sub(1) {
-                    None => (1, self.text),
-                    Some(from) => (0, &self.text[from..]),
-                };
-                stretch.first[0] = BEFORE;
-                let ready = rest.len().min(READY - to);
-                stretch.first[to..to + ready].copy_from_slice(&rest[..ready]);
-                stretch.first[to + ready..].fill(0);
-                wide.prepare(&mut stretch);
                 let len = (places - from).min(STRETCH);
+                // Two steps are looked at together, and what they need after them.
+                let parts = len.next_multiple_of(2 * STEP) / STEP + 1;
+                let (first, _) = stretch.first.as_chunks_mut::<STEP>();
+                let (second, _) = stretch.second.as_chunks_mut::<STEP>();
+                for (part, (first, second)) in first.iter_mut().zip(second).take(parts).enumerate() {
+                    let at = from + part * STEP;
+                    match at.checked_sub(1).and_then(|at| self.text.get(at..)?.first_chunk()) {
+                        Some(text) => wide.prepare(text, first, second),
+                        None => wide.prepare(&edge(self.text, at), first, second),
+                    }
+                }
                 let inside = |step: usize| match len.saturating_sub(step * STEP) {
                     here @ 0..STEP => (1 << here) - 1,
                     _ => u64::MAX,
@@ -606,6 +615,21 @@ pub(crate) fn look<F: FnMut(usize, usize, u64, &Which) -> bool>(
     }
 
     vectors.run(Look { groups, text, tell })
+}
+
+/// A part at the edge of a text; places are counted from the byte before it.
+#[inline(always)]
+fn edge(text: &[u8], at: usize) -> Part {
+    let mut part = [0; STEP + 1];
+    let (to, from) = match at.checked_sub(1) {
+        None => (1, 0),
+        Some(from) => (0, from),
+    };
+    let rest = text.get(from..).unwrap_or_default();
+    let len = rest.len().min(part.len() - to);
+    part[to..to + len].copy_from_slice(&rest[..len]);
+    part[..to].fill(BEFORE);
+    part
 }
 
 /// The bits of a word, as places.
