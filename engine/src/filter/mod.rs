@@ -61,6 +61,7 @@ struct Looked {
     window: usize,
     lead: Lead,
     after: Vec<u32>,
+    word: Vec<u8>,
     automaton: Arc<Automaton>,
 }
 
@@ -71,6 +72,7 @@ impl Looked {
             window: probe.window.len(),
             lead: probe.lead.clone(),
             after: probe.after.clone(),
+            word: probe.word.clone(),
             automaton: Arc::clone(automaton),
         }
     }
@@ -156,11 +158,20 @@ impl Filter {
 
     /// Tries a probe that stands at a place, with what stands before it.
     fn confirm(&self, text: &[u8], probe: u32, at: usize, found: &mut Vec<Starts>) {
-        let Looked { pattern, window, lead, after, automaton } = &self.probes[probe as usize];
+        let Looked { pattern, window, lead, after, word, automaton } = &self.probes[probe as usize];
         if text.len() - at < *window {
             return;
         }
         let anchor = at + lead.anchor;
+        if lead.max == lead.min {
+            // Candidates that begin before this text are followed already.
+            let Some(from) = anchor.checked_sub(lead.min) else { return };
+            let known = word.len().min(text.len() - from);
+            if text[from..from + known].eq_ignore_ascii_case(&word[..known]) && automaton.may_match(text, from) {
+                found.push(Starts { from: from as u32, to: from as u32, pattern: *pattern });
+            }
+            return;
+        }
         if !after.is_empty() && !after.iter().any(|state| automaton.may_go_on(*state, &text[anchor + 1..])) {
             return;
         }

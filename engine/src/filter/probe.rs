@@ -49,6 +49,8 @@ pub(crate) struct Probe {
     pub(crate) lead: Lead,
     /// The states in which a match can be after the anchor, wherever it began; empty where they are many or not known.
     pub(crate) after: Vec<u32>,
+    /// The word that the match begins with, in some case; empty where none is known.
+    pub(crate) word: Vec<u8>,
 }
 
 /// The most states after an anchor that are tried.
@@ -183,7 +185,7 @@ fn of_word(word: &[u8], spec: &PatternSpec) -> Probe {
     let mut before = ByteSet::default();
     classes[..from].iter().for_each(|class| before.add(class));
     let lead = Lead { anchor: 0, min: from, max: from, bytes: before };
-    Probe { before: None, window, beyond, lead, after: Vec::new() }
+    Probe { before: None, window, beyond, lead, after: Vec::new(), word: word.to_vec() }
 }
 
 /// The automaton as a graph over its classes of bytes.
@@ -278,7 +280,7 @@ impl<'a> Graph<'a> {
         classes[..from].iter().for_each(|class| before.add(class));
         let behind = if from == 0 { self.behind() } else { Some(classes[from - 1]) };
         let lead = Lead { anchor: 0, min: from, max: from, bytes: before };
-        Some(Probe { before: behind, window, beyond, lead, after: Vec::new() })
+        Some(Probe { before: behind, window, beyond, lead, after: Vec::new(), word: Vec::new() })
     }
 
     /// What may stand before a match, where that is not anything.
@@ -336,7 +338,7 @@ impl<'a> Graph<'a> {
         classes.extend(self.ahead(after, 2 * WINDOW));
         let (from, window, beyond) = rarest(&classes, Some(anchor))?;
         let lead = Lead { anchor: anchor - from, min: region.min, max: region.max, bytes: region.bytes };
-        Some(Probe { before: None, window, beyond, lead, after: tried })
+        Some(Probe { before: None, window, beyond, lead, after: tried, word: Vec::new() })
     }
 }
 

@@ -32,17 +32,20 @@ struct Members {
     windows: Vec<u32>,
     /// For each place and each byte in six bits: the windows that it may stand in there.
     tables: Vec<[u16; 64]>,
+    /// What the vectors tell of the first places is all that these tables can.
+    told: bool,
 }
 
 impl Members {
-    fn new(all: &[Window], windows: &[usize]) -> Self {
+    fn new(all: &[Window], windows: &[usize], depth: usize) -> Self {
         let mut tables = vec![[0; 64]; COMPARED];
         for (bit, window) in windows.iter().enumerate() {
             for (place, table) in tables.iter_mut().enumerate() {
                 bits(six(Index::Bytes, &all[*window].classes, place)).for_each(|six| table[six] |= 1 << bit);
             }
         }
-        Self { windows: windows.iter().map(|window| *window as u32).collect(), tables }
+        let told = windows.len() == 1 && all[windows[0]].classes.len().min(DEPTH) <= depth;
+        Self { windows: windows.iter().map(|window| *window as u32).collect(), tables, told }
     }
 
     /// The windows that may stand at a place, counted from the byte before the text, as bits.
@@ -52,14 +55,14 @@ impl Members {
         // What is looked at by vectors mostly fits: what comes after it tells more.
         let after = text.get((at + DEPTH).saturating_sub(1)..).unwrap_or_default();
         let windows = far.iter().zip(after).fold(u16::MAX, fits);
-        if windows == 0 {
-            return 0;
+        if windows == 0 || self.told {
+            return u64::from(windows) & ((1 << self.windows.len()) - 1);
         }
         let windows = match at.checked_sub(1) {
             Some(at) => near.iter().zip(&text[at..]).fold(windows, fits),
             None => near[1..].iter().zip(text).fold(fits(windows, (&near[0], &BEFORE)), fits),
         };
-        windows.into()
+        u64::from(windows) & ((1 << self.windows.len()) - 1)
     }
 }
 
@@ -87,7 +90,7 @@ impl Windows {
                 group.buckets.iter().map(|bucket| bucket.iter().map(|at| &classes[*at][..]).collect()).collect();
             made.push(Group::new(Index::Bytes, group.depth, &buckets));
             let members = |bucket: &Vec<usize>| {
-                bucket.chunks(TOGETHER).map(|windows| Members::new(&self.windows, windows)).collect()
+                bucket.chunks(TOGETHER).map(|windows| Members::new(&self.windows, windows, group.depth)).collect()
             };
             self.buckets.extend(group.buckets.iter().map(members));
             self.buckets.resize_with(self.buckets.len().next_multiple_of(BUCKETS), Vec::new);

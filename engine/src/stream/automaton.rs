@@ -121,7 +121,8 @@ impl Automaton {
     pub(crate) fn may_go_on(&self, mut state: u32, text: &[u8]) -> bool {
         // A candidate that lives as long as its cap is a match.
         for byte in text.iter().take(TRIED.min(self.cap.unwrap_or(TRIED))) {
-            if state & (MATCH | MATCH_AT_END) != 0 {
+            // A text of its own may end before a quote, a comma or white space, never before a letter or a digit.
+            if state & MATCH != 0 || (state & MATCH_AT_END != 0 && !byte.is_ascii_alphanumeric()) {
                 return true;
             }
             if state == DEAD {
