@@ -18,6 +18,9 @@ pub struct PatternSpec {
     /// Declared maximum length in bytes; a candidate that is still alive there counts as a match. Needed where none can be
     /// computed.
     pub max: Option<usize>,
+    /// It is searched for in base64 (RFC 4648, sections 4 and 5) too: in each run of at least eight characters of one of the
+    /// alphabets, as a text of its own. JSON members and columns are not.
+    pub base64: bool,
 }
 
 /// What a pattern searches for.
@@ -201,7 +204,7 @@ impl PatternSpec {
     /// A pattern without validators or context.
     #[must_use]
     pub fn new(name: impl Into<String>, matcher: Matcher) -> Self {
-        Self { name: name.into(), matcher, validators: Vec::new(), near: None, max: None }
+        Self { name: name.into(), matcher, validators: Vec::new(), near: None, max: None, base64: false }
     }
 
     /// The same, with a validator more.
@@ -222,6 +225,13 @@ impl PatternSpec {
     #[must_use]
     pub fn max(mut self, bytes: usize) -> Self {
         self.max = Some(bytes);
+        self
+    }
+
+    /// The same, searched for in base64 too.
+    #[must_use]
+    pub fn base64(mut self) -> Self {
+        self.base64 = true;
         self
     }
 

@@ -44,7 +44,7 @@ impl Wire<'_> {
 }
 
 /// Decoded text, with the places of its bytes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) text: Vec<u8>,
     starts: Vec<u32>,

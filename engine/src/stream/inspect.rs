@@ -7,6 +7,7 @@ use super::json::{Json, Kind};
 use super::lane::{Block, Lane, Shared};
 use super::plan::Plan;
 use super::resolve::Output;
+use super::view::View;
 use crate::program::{Inner, PatternId, Program};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -20,8 +21,8 @@ pub(crate) struct Inspector {
     program: Program,
     pub(crate) plan: Arc<Plan>,
     pub(crate) output: Output,
-    lanes: Vec<Lane>,
-    /// The decoder that feeds the lane of the same place.
+    views: Vec<View>,
+    /// The decoder that feeds the view of the same place.
     decoders: [Unescape; LEVELS],
     /// What they decode of the bytes that are being read.
     scratch: [Scratch; LEVELS],
@@ -58,7 +59,7 @@ impl Inspector {
             program,
             plan,
             output: Output::new(),
-            lanes: vec![Lane::new(0)],
+            views: vec![View::new(0)],
             decoders: decoders(),
             scratch: Default::default(),
             block: Block::default(),
@@ -73,14 +74,14 @@ impl Inspector {
 
     /// Where on the wire the first byte stands that may not leave yet.
     pub(crate) fn safe(&self) -> u64 {
-        let lanes = self.lanes.iter().filter_map(Lane::undecided);
+        let views = self.views.iter().filter_map(View::undecided);
         let escapes = self.decoders.iter().filter_map(Unescape::pending);
-        lanes.chain(escapes).chain(self.joins.undecided()).fold(self.read, u64::min)
+        views.chain(escapes).chain(self.joins.undecided()).fold(self.read, u64::min)
     }
 
     /// Memory beside the bytes held, in bytes.
     pub(crate) fn overhead(&self) -> usize {
-        self.lanes.iter().map(Lane::overhead).sum::<usize>() + self.output.overhead() + self.joins.overhead()
+        self.views.iter().map(View::overhead).sum::<usize>() + self.output.overhead() + self.joins.overhead()
     }
 
     /// What candidates have cost so far.
@@ -94,10 +95,20 @@ impl Inspector {
         act(&mut self.joins, &mut shared);
     }
 
-    fn with<R>(&mut self, lane: usize, act: impl FnOnce(&mut Lane, &mut Shared<'_>) -> R) -> R {
+    /// Acts on the first lane.
+    fn with<R>(&mut self, act: impl FnOnce(&mut Lane, &mut Shared<'_>) -> R) -> R {
+        self.with_view(0, |view, _, shared| act(&mut view.lane, shared))
+    }
+
+    /// Acts on the view of a level; what is joined is text of the first.
+    fn with_view<R>(
+        &mut self,
+        level: usize,
+        act: impl FnOnce(&mut View, Option<&mut Joins>, &mut Shared<'_>) -> R,
+    ) -> R {
         let program: &Inner = &self.program.inner;
         let mut shared = Shared { program, plan: &self.plan, output: &mut self.output, block: &mut self.block };
-        act(&mut self.lanes[lane], &mut shared)
+        act(&mut self.views[level], (level == 0).then_some(&mut self.joins), &mut shared)
     }
 
     /// Takes the next bytes, as many as are read in one go; their number is given back.
@@ -107,8 +118,8 @@ impl Inspector {
 
     /// The bytes taken are read: what is still needed of them is kept.
     pub(crate) fn end(&mut self) {
-        for level in 0..self.lanes.len() {
-            self.with(level, |lane, shared| lane.leave(shared));
+        for level in 0..self.views.len() {
+            self.with_view(level, |view, _, shared| view.leave(shared));
         }
         self.block.bytes = Bytes::new();
     }
@@ -117,17 +128,17 @@ impl Inspector {
     pub(crate) fn open(&mut self, wire: u64, escaped: bool, selected: &[PatternId]) {
         self.open = true;
         self.escaped = escaped;
-        self.lanes[0].depth = usize::from(escaped);
+        self.views[0].lane.depth = usize::from(escaped);
         if !self.decoders.iter().all(Unescape::is_plain) {
             self.decoders = decoders();
         }
         self.nested = if escaped { Nested::Unknown } else { Nested::No };
-        self.lanes[0].open(wire, selected);
+        self.views[0].lane.open(wire, selected);
     }
 
     /// The text that begins at this place on the wire goes on with the last one of the same `spot`, if there was one.
     pub(crate) fn join(&mut self, spot: u64, wire: u64) {
-        let depth = self.lanes[0].depth;
+        let depth = self.views[0].lane.depth;
         self.with_joins(|joins, shared| joins.open(spot, wire, depth, shared));
     }
 
@@ -199,7 +210,7 @@ impl Inspector {
     /// Bytes around texts.
     pub(crate) fn structure(&mut self, bytes: &[u8], wire: u64) {
         if !bytes.is_empty() {
-            self.with(0, |lane, shared| lane.context(bytes, wire, shared));
+            self.with(|lane, shared| lane.context(bytes, wire, shared));
         }
     }
 
@@ -207,7 +218,7 @@ impl Inspector {
     pub(crate) fn close(&mut self, wire: u64, last: bool) {
         // What is unfinished on one level may open the next one.
         let mut level = 0;
-        while level < self.lanes.len() {
+        while level < self.views.len() {
             if !self.decoders[level].is_plain() {
                 let mut decoded = std::mem::take(&mut self.scratch[level]);
                 decoded.clear();
@@ -221,11 +232,14 @@ impl Inspector {
         }
         self.nested = Nested::No;
         self.open = false;
-        self.with(0, |lane, shared| lane.close(last, shared));
-        for level in 1..self.lanes.len() {
-            self.with(level, |lane, shared| lane.close(true, shared));
+        self.with_view(0, |view, joins, shared| {
+            view.close_encoded(joins, shared);
+            view.lane.close(last, shared);
+        });
+        for level in 1..self.views.len() {
+            self.with_view(level, |view, joins, shared| view.close(joins, shared));
         }
-        self.lanes.truncate(1);
+        self.views.truncate(1);
         self.with_joins(|joins, shared| joins.close(wire, shared));
     }
 
@@ -237,25 +251,25 @@ impl Inspector {
 
     /// Text of one level, to its lane and to the levels below; `plain` where it holds no backslash.
     fn feed(&mut self, level: usize, run: &[u8], wire: Wire<'_>, plain: bool) {
-        if self.lanes[0].is_dropping() {
+        if self.views[0].lane.is_dropping() {
             if level == 0 {
-                self.lanes.truncate(1);
+                self.views.truncate(1);
                 self.watch(run, wire);
             }
             return;
         }
-        let is_deepest = level + 1 == self.lanes.len();
+        let is_deepest = level + 1 == self.views.len();
         let forks = !plain && self.escaped && is_deepest && level + 1 < LEVELS;
         let fork = forks.then(|| memchr::memchr(b'\\', run)).flatten();
         let mut rest = (run, wire);
         if let Some(at) = fork {
             self.read_level(level, &run[..at], wire);
-            let deeper = self.lanes[level].deeper();
-            self.lanes.push(deeper);
+            let deeper = self.views[level].deeper();
+            self.views.push(deeper);
             rest = (&run[at..], wire.skip(at));
         }
         self.read_level(level, rest.0, rest.1);
-        if level + 1 < self.lanes.len() {
+        if level + 1 < self.views.len() {
             // Only the first decoder is strict: what is no escape stands for itself here.
             let _ = self.decode(level + 1, rest.0, rest.1, plain);
         }
@@ -270,11 +284,8 @@ impl Inspector {
     }
 
     fn scan(&mut self, level: usize, run: &[u8], wire: Wire<'_>) {
-        let ends = self.ends_at.is_some() && run.len().checked_sub(1).map(|last| wire.end(last)) == self.ends_at;
-        self.with(level, |lane, shared| lane.scan(run, wire, ends, shared));
-        if level == 0 {
-            self.with_joins(|joins, shared| joins.read(run, wire, shared));
-        }
+        let ends_at = self.ends_at;
+        self.with_view(level, |view, joins, shared| view.scan(run, wire, ends_at, joins, shared));
     }
 
     /// Scans the first lane, and follows the structure of a document that stands in it.
@@ -311,7 +322,7 @@ impl Inspector {
                         self.output.close_scalar(place);
                         continue;
                     };
-                    let closes = self.lanes[0].has_whole();
+                    let closes = self.views[0].lane.has_whole();
                     if step.scalar_ended {
                         self.output.close_scalar(place);
                     }
@@ -322,13 +333,13 @@ impl Inspector {
                     match step.kind {
                         Kind::Open if !selected.is_empty() => {
                             self.scan_part(run, wire, &mut begin, at + 1);
-                            self.lanes[0].open_whole(wire.end(at), &selected);
+                            self.views[0].lane.open_whole(wire.end(at), &selected);
                         }
                         Kind::ScalarStart => {
-                            self.output.open_scalar(place, self.lanes[0].depth);
+                            self.output.open_scalar(place, self.views[0].lane.depth);
                             if !selected.is_empty() {
                                 self.scan_part(run, wire, &mut begin, at);
-                                self.lanes[0].open_whole(place, &selected);
+                                self.views[0].lane.open_whole(place, &selected);
                             }
                         }
                         _ => {}
@@ -341,13 +352,13 @@ impl Inspector {
     }
 
     fn close_selected(&mut self) {
-        self.with(0, |lane, shared| lane.close_whole(shared));
+        self.with(|lane, shared| lane.close_whole(shared));
     }
 
     fn scan_part(&mut self, run: &[u8], wire: Wire<'_>, begin: &mut usize, end: usize) {
         if end > *begin {
             let (part, wire) = (&run[*begin..end], wire.skip(*begin));
-            self.lanes[0].document = matches!(self.nested, Nested::Document(_));
+            self.views[0].lane.document = matches!(self.nested, Nested::Document(_));
             self.scan(0, part, wire);
             *begin = end;
         }

@@ -5,7 +5,7 @@
 //! line waits for nobody. What left before is gone: the rest of its value is then redacted where it stands.
 
 use super::escape::Wire;
-use super::lane::{Lane, Shared};
+use super::lane::{Coding, Lane, Shared};
 
 /// Places that are remembered at once; the one that was longest without a text is forgotten for a new one.
 const SLOTS: usize = 32;
@@ -47,6 +47,8 @@ struct Slot {
     /// Where what is held for a later text begins on the wire.
     held: Option<u64>,
     weighed: bool,
+    /// Its texts are percent-encoded, somewhere.
+    escaped: bool,
 }
 
 /// A piece of a slot's text that stands in one place on the wire.
@@ -201,6 +203,7 @@ impl Slot {
         self.seams.seams.clear();
         self.held = None;
         self.weighed = true;
+        self.escaped = false;
     }
 }
 
@@ -236,6 +239,7 @@ impl Joins {
                     }
                 };
                 lane.depth = depth;
+                lane.code(if slot.escaped { Coding::Escaped } else { Coding::Plain });
                 lane.go_on(&slot.seams);
                 self.lane = Some(lane);
                 slot.clear_text();
@@ -267,6 +271,16 @@ impl Joins {
             lane.follow_on(run, wire, shared);
         }
         self.slots[open].push(run, wire, longest(shared));
+    }
+
+    /// The text that is open goes on after an escape of percent-encoding: what is written into it must be encoded.
+    pub(crate) fn escaped(&mut self) {
+        if let Some(open) = self.open {
+            self.slots[open].escaped = true;
+            if let Some(lane) = &mut self.lane {
+                lane.code(Coding::Escaped);
+            }
+        }
     }
 
     /// The text that is open ends here on the wire.

@@ -4,6 +4,7 @@
 //! level by level; a [`lane`] a level finds matches in it; [`resolve`] settles overlaps and lets go what is decided.
 
 pub(crate) mod automaton;
+mod base64;
 mod costs;
 mod escape;
 mod inspect;
@@ -11,9 +12,11 @@ mod join;
 mod json;
 mod lane;
 pub(crate) mod path;
+mod percent;
 pub(crate) mod plan;
 mod resolve;
 mod sse;
+mod view;
 
 use crate::budget::Budget;
 use crate::pattern::JsonPath;

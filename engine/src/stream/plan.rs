@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     /// The longest match of a pattern that is searched for, in bytes.
     pub(crate) longest: usize,
     pub(crate) paths: PathSet,
+    /// What is looked for in base64 too.
+    pub(crate) base64: Option<Box<Plan>>,
 }
 
 /// A candidate that begins: its pattern and the state after its first byte.
@@ -45,6 +47,18 @@ impl Plan {
             }
         }
         claims.iter_mut().for_each(|rules| rules.dedup());
+        let mut plan = Self::of(program, claims.clone());
+        let asks =
+            |pattern: usize| program.patterns[pattern].automaton.is_some() && program.patterns[pattern].spec.base64;
+        (0..claims.len()).filter(|pattern| !asks(*pattern)).for_each(|pattern| claims[pattern].clear());
+        if claims.iter().any(|rules| !rules.is_empty()) {
+            plan.base64 = Some(Box::new(Self::of(program, claims)));
+        }
+        plan
+    }
+
+    /// The plan for these claims, by pattern.
+    fn of(program: &Inner, claims: Vec<Vec<RuleId>>) -> Self {
         let active: Vec<usize> = (0..claims.len()).filter(|pattern| !claims[*pattern].is_empty()).collect();
         let probes = |pattern: usize| &program.patterns[pattern].probes;
         let (filtered, others): (Vec<usize>, Vec<usize>) =
@@ -71,7 +85,7 @@ impl Plan {
                 Matcher::Regex(_) | Matcher::Words { .. } => None,
             }
         }));
-        Self { classes, filter, first, spawns, claims, window, longest, paths }
+        Self { classes, filter, first, spawns, claims, window, longest, paths, base64: None }
     }
 
     /// The class of the byte before a candidate.

@@ -3,6 +3,8 @@
 use crate::mask::{REDACTED, Strategy};
 use crate::program::{PatternId, RuleId};
 use crate::sink::{ActionKind, Decision, Sink};
+use crate::stream::base64::Quanta;
+use crate::stream::percent;
 use bytes::Bytes;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -21,6 +23,10 @@ pub(crate) struct Claim {
     pub(crate) name: std::sync::Arc<str>,
     /// What stands in the place of the match; empty unless the rule masks.
     pub(crate) replacement: Vec<u8>,
+    /// How often what stands in its place is percent-encoded.
+    pub(crate) percent: usize,
+    /// Where it stands in base64: the replacement is not yet encoded, and the match is that of whole quanta.
+    pub(crate) quanta: Option<Box<Quanta>>,
     /// The rest of a value whose decision was already told.
     pub(crate) silent: bool,
 }
@@ -46,6 +52,25 @@ pub(crate) struct Output {
     end: u64,
     /// The last mask that left: a claim that it covers and that is of the same rule says nothing new.
     last: Option<(RuleId, u64, u64)>,
+    /// The run of base64 in which the last mask stands, and where its value ends in it.
+    quanta: Option<(u64, u64)>,
+}
+
+impl Claim {
+    /// Memory beside the fixed size, in bytes.
+    fn memory(&self) -> usize {
+        self.replacement.len() + self.quanta.as_ref().map_or(0, |quanta| size_of_val(quanta.as_ref()) + 4)
+    }
+
+    /// Where the value begins in its first quantum of base64, and where it ends in its last one.
+    fn phases(&self) -> (u64, u64) {
+        self.quanta.as_ref().map_or((0, 0), |quanta| (quanta.from % 3, quanta.to % 3))
+    }
+
+    /// Where its run of base64 begins on the wire.
+    fn run(&self) -> Option<u64> {
+        self.quanta.as_ref().map(|quanta| quanta.run)
+    }
 }
 
 impl Output {
@@ -57,6 +82,7 @@ impl Output {
             cut: 0,
             end: 0,
             last: None,
+            quanta: None,
         }
     }
 
@@ -79,7 +105,7 @@ impl Output {
 
     /// Memory of what is known of the bytes that wait.
     pub(crate) fn overhead(&self) -> usize {
-        self.claims.iter().map(|claim| size_of::<Claim>() + claim.replacement.len()).sum::<usize>()
+        self.claims.iter().map(|claim| size_of::<Claim>() + claim.memory()).sum::<usize>()
             + self.scalars.len() * size_of::<Scalar>()
     }
 
@@ -92,9 +118,17 @@ impl Output {
     }
 
     pub(crate) fn claim(&mut self, claim: Claim) {
-        let twin = |other: &Claim| (other.rule, other.start, other.end) == (claim.rule, claim.start, claim.end);
-        if claim.end > claim.start && !self.claims.iter().any(twin) {
-            self.claims.push(claim);
+        let twin = |other: &Claim| {
+            (other.rule, other.start, other.end, other.phases()) == (claim.rule, claim.start, claim.end, claim.phases())
+        };
+        if claim.end <= claim.start {
+            return;
+        }
+        match self.claims.iter().position(twin) {
+            None => self.claims.push(claim),
+            // The longer run of base64 tells the alphabet; the other one began in the middle of it.
+            Some(at) if claim.run() < self.claims[at].run() => self.claims[at] = claim,
+            Some(_) => {}
         }
     }
 
@@ -118,13 +152,18 @@ impl Output {
     /// # Errors
     /// The decision that blocks.
     pub(crate) fn resolve(&mut self, safe: u64, sink: &mut impl Sink) -> Result<(), Decision> {
-        let safe = self.open_scalar_start().map_or(safe, |start| safe.min(start));
+        let mut safe = self.open_scalar_start().map_or(safe, |start| safe.min(start));
         if self.claims.iter().any(|claim| claim.start < safe) {
             self.claims.sort_by(|a, b| order(a).cmp(&order(b)));
-            let ready = self.claims.partition_point(|claim| claim.start < safe);
+            let mut ready = self.claims.partition_point(|claim| claim.start < safe);
+            // What begins in the last quantum of a value must be known before that is written.
+            let waits = |claim: &Claim| claim.kind == ActionKind::Mask && claim.quanta.is_some() && claim.end > safe;
+            if let Some(first) = self.claims[..ready].iter().position(waits) {
+                (ready, safe) = (first, self.claims[first].start);
+            }
             let claims: Vec<Claim> = self.claims.drain(..ready).collect();
             for at in 0..claims.len() {
-                self.settle(&claims[at], &claims, sink)?;
+                self.settle(at, &claims, sink)?;
             }
         }
         while self.scalars.front().is_some_and(|scalar| scalar.end.is_some_and(|end| end <= safe)) {
@@ -134,7 +173,8 @@ impl Output {
         Ok(())
     }
 
-    fn settle(&mut self, claim: &Claim, all: &[Claim], sink: &mut impl Sink) -> Result<(), Decision> {
+    fn settle(&mut self, at: usize, all: &[Claim], sink: &mut impl Sink) -> Result<(), Decision> {
+        let claim = &all[at];
         let decision =
             Decision { rule: claim.rule, pattern: claim.pattern, span: claim.start..claim.end, action: claim.kind };
         let covered =
@@ -149,12 +189,14 @@ impl Output {
                 return Err(decision);
             }
             ActionKind::Mask => {
+                let quanta = claim.quanta.as_ref().map(|quanta| (quanta.run, quanta.to));
                 if claim.start >= self.cut {
-                    self.mask(claim, all, sink);
-                } else if claim.end > self.cut {
-                    // Another mask won where both claim a byte; what it leaves of this one is redacted.
-                    sink.masked(REDACTED.as_bytes());
+                    self.mask(at, all, sink);
+                    self.quanta = quanta;
+                } else if claim.end > self.cut || self.is_beside(claim) {
+                    sink.masked(&self.rest(at, all));
                     self.drop_until(claim.end);
+                    self.quanta = quanta;
                 }
                 self.last = Some((claim.rule, claim.start, claim.end));
             }
@@ -162,14 +204,47 @@ impl Output {
         Ok(())
     }
 
-    fn mask(&mut self, claim: &Claim, all: &[Claim], sink: &mut impl Sink) {
+    /// What stands in the place of a value, the first quantum of which may be gone.
+    fn written(&self, at: usize, all: &[Claim], mask: &[u8], lead: bool) -> Vec<u8> {
+        let claim = &all[at];
+        let Some(quanta) = &claim.quanta else { return mask.to_vec() };
+        let others = all[at + 1..].iter().chain(&self.claims).take_while(|other| other.start < claim.end);
+        let others: Vec<&Quanta> = others
+            .filter(|other| other.kind == ActionKind::Mask)
+            .filter_map(|other| other.quanta.as_deref().filter(|other| other.run == quanta.run))
+            .collect();
+        quanta.encode(mask, lead, |place| others.iter().any(|other| (other.from..other.to).contains(&place)))
+    }
+
+    /// The value shares a quantum of base64 with the last one that was masked, and no byte.
+    fn is_beside(&self, claim: &Claim) -> bool {
+        let quanta = claim.quanta.as_ref();
+        quanta.zip(self.quanta).is_some_and(|(quanta, (run, to))| run == quanta.run && to <= quanta.from)
+    }
+
+    /// What stands in the place of the rest of a value, where another mask was before it.
+    fn rest(&self, at: usize, all: &[Claim]) -> Vec<u8> {
+        let claim = &all[at];
+        match &claim.quanta {
+            // What stands after it left with the other one.
+            Some(quanta) if claim.end <= self.cut => quanta.encode(&claim.replacement, false, |_| true),
+            Some(_) if self.is_beside(claim) => self.written(at, all, &claim.replacement, false),
+            // Another mask won where both claim a byte; what it leaves of this one is redacted.
+            Some(_) => self.written(at, all, REDACTED.as_bytes(), false),
+            None => percent::encode(REDACTED.as_bytes(), claim.percent),
+        }
+    }
+
+    fn mask(&mut self, at: usize, all: &[Claim], sink: &mut impl Sink) {
+        let claim = &all[at];
+        let replacement = self.written(at, all, &claim.replacement, true);
         let number = self.scalars.iter().find_map(|scalar| {
             let end = scalar.end?;
             (scalar.start <= claim.start && claim.end <= end).then_some((scalar.start, end, scalar.depth))
         });
         let Some((start, end, depth)) = number else {
             self.release(claim.start, sink);
-            sink.masked(&claim.replacement);
+            sink.masked(&replacement);
             self.drop_until(claim.end);
             return;
         };
@@ -179,7 +254,7 @@ impl Output {
         let mut text = super::escape::encode(b"\"", depth);
         if alone {
             self.copy(start, claim.start, &mut text);
-            text.extend_from_slice(&claim.replacement);
+            text.extend_from_slice(&replacement);
             self.copy(claim.end, end, &mut text);
         } else {
             text.extend_from_slice(REDACTED.as_bytes());
@@ -223,10 +298,11 @@ impl Output {
     }
 }
 
-/// Leftmost start; then block, mask, alert; then priority, the longer span, the stricter strategy, the name.
+/// Leftmost start, in base64 that of the value; then block, mask, alert; then priority, the longer span, the stricter strategy, the name.
 fn order(claim: &Claim) -> impl Ord + '_ {
     (
         claim.start,
+        claim.phases().0,
         Reverse(claim.kind),
         Reverse(claim.priority),
         Reverse(claim.end),

@@ -2,6 +2,8 @@
 
 use crate::filter::Starts;
 use crate::stream::costs::Costs;
+use crate::stream::escape::Wire;
+use crate::stream::percent;
 use crate::stream::plan::Plan;
 use bytes::Bytes;
 
@@ -15,6 +17,8 @@ pub(crate) struct Block {
     pub(crate) found: Vec<Starts>,
     /// All starts before this one are over at this place on the wire.
     cursor: (usize, u64),
+    /// No percent sign stands from the first of these places to the second, on the wire.
+    percent: (u64, u64),
     /// What candidates have cost in all blocks so far.
     pub(crate) costs: Costs,
 }
@@ -30,6 +34,7 @@ impl Block {
     pub(crate) fn read(&mut self, bytes: Bytes, wire: u64, plan: &Plan) -> usize {
         let len = plan.filter.look(&bytes, &mut self.found);
         self.cursor = (0, wire);
+        self.percent = (wire, wire);
         self.wire = wire;
         self.bytes = bytes;
         self.bytes.truncate(len);
@@ -61,5 +66,26 @@ impl Block {
                 });
             }
         }
+    }
+
+    /// The first place of a run of text where percent-encoding begins, or may begin because the run ends in it. The bytes are
+    /// looked through once, however many runs they have.
+    pub(crate) fn escape(&mut self, run: &[u8], wire: Wire<'_>) -> Option<usize> {
+        let Wire::Linear(base) = wire else { return percent::find(run) };
+        let Some(part) = self.part(base, run.len()) else { return percent::find(run) };
+        if !(self.percent.0..=self.percent.1).contains(&base) {
+            let next = memchr::memchr(b'%', &self.bytes[part.start..]);
+            self.percent = (base, next.map_or(u64::MAX, |next| base + next as u64));
+        }
+        if self.percent.1 >= base + run.len() as u64 {
+            return None;
+        }
+        let from = (self.percent.1 - base) as usize;
+        percent::find(&run[from..]).map(|found| from + found)
+    }
+
+    /// A percent sign may stand after this place on the wire.
+    pub(crate) fn escapes_after(&self, wire: u64) -> bool {
+        wire < self.wire + self.bytes.len() as u64 && self.percent.1 < u64::MAX
     }
 }

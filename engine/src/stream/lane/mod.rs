@@ -2,9 +2,11 @@
 
 mod again;
 mod block;
+mod coding;
 mod whole;
 
 pub(crate) use block::Block;
+pub(crate) use coding::Coding;
 
 use super::automaton::DEAD;
 use super::escape::Wire;
@@ -14,6 +16,7 @@ use super::resolve::{Claim, Output};
 use crate::filter::Starts;
 use crate::mask::{REDACTED, Strategy};
 use crate::program::{Action, Inner, PatternId};
+use coding::Written;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
@@ -82,6 +85,7 @@ pub(crate) struct Lane {
     pub(crate) depth: usize,
     /// The text is a JSON document: its escapes are read by the lane below, and no value begins inside one.
     pub(crate) document: bool,
+    coding: Coding,
     claims: Claims,
     seams: Seams,
     threads: Vec<Thread>,
@@ -143,6 +147,7 @@ impl Lane {
         Self {
             depth,
             document: false,
+            coding: Coding::Plain,
             claims: Claims::Whole,
             seams: Seams::default(),
             threads: Vec::new(),
@@ -220,10 +225,19 @@ impl Lane {
             self.enter(wire.start(0), shared);
             return self.scan_run(run, wire, shared);
         }
+        self.scan_apart(run, wire, ends, shared);
+    }
+
+    /// The same for a run of text that goes on otherwise than the bytes of the block do.
+    pub(crate) fn scan_apart(&mut self, run: &[u8], wire: Wire<'_>, ends: bool, shared: &mut Shared<'_>) {
+        if self.dropping.is_some() {
+            return self.drop_run(run, wire, shared);
+        }
         self.leave(shared);
         let mut at = 0;
         while at < run.len() {
-            let part = &run[at..at + shared.plan.filter.look(&run[at..], &mut self.starts)];
+            let looked = shared.plan.filter.look(&run[at..], &mut self.starts);
+            let part = &run[at..at + self.whole_quanta(looked, run.len() - at)];
             if !ends || at + part.len() < run.len() {
                 shared.plan.filter.tail(part, self.before, &mut self.starts);
             }
@@ -367,7 +381,10 @@ impl Lane {
 
     /// The next byte belongs to an escape that began before it.
     fn is_inside_escape(&self, text: Text<'_>) -> bool {
-        let near = text.slice(self.pos.saturating_sub(ESCAPE), self.pos);
+        let from = self.pos.saturating_sub(ESCAPE);
+        // No escape of the document holds a byte that was percent-encoded.
+        let from = self.escaped_before(self.pos).map_or(from, |last| from.max(last + 1));
+        let near = text.slice(from, self.pos);
         let escaped = |text: &[u8]| text.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
         let digits = near.iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count().min(3);
         escaped(&near)
@@ -491,8 +508,7 @@ impl Lane {
                 }
                 Some(true) => {
                     self.waiting.swap_remove(at);
-                    let value = text.slice(found.start.text, found.end.text);
-                    self.claim(PatternId(pattern), (found.start.wire, found.end.wire), &value, shared);
+                    self.claim(PatternId(pattern), (found.start, found.end), text, shared);
                     self.prune(pattern, found.end.text);
                 }
             }
@@ -543,15 +559,21 @@ impl Lane {
         }
     }
 
-    fn claim(&self, pattern: PatternId, (start, end): (u64, u64), value: &[u8], shared: &mut Shared<'_>) {
+    fn claim(&self, pattern: PatternId, (start, end): (Mark, Mark), text: Text<'_>, shared: &mut Shared<'_>) {
+        if matches!(self.claims, Claims::None) {
+            return;
+        }
+        let value = text.slice(start.text, end.text);
+        let written = self.written(start, end, text);
+        let wire = (start.wire, end.wire);
         match self.claims {
             Claims::None => {}
-            Claims::Whole => self.claim_part(pattern, (start, end), Some(value), false, shared),
+            Claims::Whole => self.claim_part(pattern, wire, Some(&value), &written, false, shared),
             Claims::Parts => {
                 // What has left of the value can't be taken back; the mask of the whole would tell it again.
-                let value = (self.seams.from(start) == start).then_some(value);
-                for (at, part) in self.seams.parts(start, end).enumerate() {
-                    self.claim_part(pattern, part, value, at > 0, shared);
+                let value = (self.seams.from(wire.0) == wire.0).then_some(&*value);
+                for (at, part) in self.seams.parts(wire.0, wire.1).enumerate() {
+                    self.claim_part(pattern, part, value, &written, at > 0, shared);
                 }
             }
         }
@@ -564,6 +586,7 @@ impl Lane {
         pattern: PatternId,
         (start, end): (u64, u64),
         value: Option<&[u8]>,
+        written: &Written,
         more: bool,
         shared: &mut Shared<'_>,
     ) {
@@ -578,10 +601,7 @@ impl Lane {
                 }
                 strategy = mask.strategy();
                 // A value of a document stands in a string of it.
-                let depth = self.depth + usize::from(self.document);
-                if depth > 0 {
-                    replacement = super::escape::encode(&replacement, depth);
-                }
+                replacement = written.write(replacement, self.depth + usize::from(self.document));
             }
             shared.output.claim(Claim {
                 start,
@@ -593,6 +613,8 @@ impl Lane {
                 strategy,
                 name: spec.name.as_str().into(),
                 replacement,
+                percent: written.percent,
+                quanta: written.quanta.clone(),
                 silent: more,
             });
         }

@@ -30,7 +30,8 @@ impl Lane {
                 let value = text.slice(whole.start.text, lane.pos);
                 let validators = &shared.program.patterns[whole.pattern.index()].spec.validators;
                 if validators.iter().all(|validator| validator.accepts(&value)) {
-                    lane.claim(whole.pattern, (whole.start.wire, lane.end), &value, shared);
+                    let end = Mark { text: lane.pos, wire: lane.end };
+                    lane.claim(whole.pattern, (whole.start, end), text, shared);
                 }
             }
         });
@@ -69,6 +70,8 @@ impl Lane {
                 strategy: Strategy::Redact,
                 name: spec.name.as_str().into(),
                 replacement: escape::encode(REDACTED.as_bytes(), self.depth),
+                percent: 0,
+                quanta: None,
                 silent: false,
             });
         }
@@ -99,6 +102,8 @@ impl Lane {
             strategy: Strategy::Redact,
             name: "".into(),
             replacement: Vec::new(),
+            percent: 0,
+            quanta: None,
             silent: true,
         });
     }
