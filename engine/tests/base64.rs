@@ -178,6 +178,21 @@ fn work_grows_with_the_bytes() {
     }
 }
 
+#[test]
+fn a_long_piece_full_of_values_is_read_as_in_short_pieces() {
+    for lead in ["", "x", "xy"] {
+        let said = format!("{lead}{}", "1~2~ <ab@c>3~~~ ".repeat(8_000));
+        let text = BASE64.encode(said.as_bytes());
+        let whole = run(&SMALL, &StreamOptions::raw(), &[text.as_bytes()]);
+        let pieces: Vec<&[u8]> = text.as_bytes().chunks(1000).collect();
+        let pieced = run(&SMALL, &StreamOptions::raw(), &pieces);
+        assert!(whole == pieced, "the pieces show");
+        let out = BASE64.decode(&whole.0).expect("base64 stays base64");
+        let wanted = format!("{lead}{}", "##[?~>]#~~".repeat(8_000));
+        assert!(String::from_utf8_lossy(&out).replace(' ', "") == wanted, "masked otherwise");
+    }
+}
+
 /// The text after a plain search, the mask in the place of each value; spaces aside.
 fn replaced(text: &str) -> String {
     let mut text = text.to_owned();

@@ -7,7 +7,7 @@ use crate::stream::base64::Quanta;
 use crate::stream::percent;
 use bytes::Bytes;
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// A rule's claim on a match.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ struct Scalar {
 pub(crate) struct Output {
     chunks: VecDeque<(u64, Bytes)>,
     claims: Vec<Claim>,
+    /// Where in them the claim of a rule on a value stands, so that many claims are told apart as fast as few.
+    known: HashMap<Twin, usize>,
     scalars: VecDeque<Scalar>,
     /// All before this has left.
     cut: u64,
@@ -56,7 +58,14 @@ pub(crate) struct Output {
     quanta: Option<(u64, u64)>,
 }
 
+/// What two claims have in common that say the same: the rule, the span, and the value's place in its quanta of base64.
+type Twin = (RuleId, u64, u64, (u64, u64));
+
 impl Claim {
+    fn twin(&self) -> Twin {
+        (self.rule, self.start, self.end, self.phases())
+    }
+
     /// Memory beside the fixed size, in bytes.
     fn memory(&self) -> usize {
         self.replacement.len() + self.quanta.as_ref().map_or(0, |quanta| size_of_val(quanta.as_ref()) + 4)
@@ -78,6 +87,7 @@ impl Output {
         Self {
             chunks: VecDeque::with_capacity(4),
             claims: Vec::new(),
+            known: HashMap::new(),
             scalars: VecDeque::new(),
             cut: 0,
             end: 0,
@@ -90,6 +100,7 @@ impl Output {
     pub(crate) fn poison(&mut self) {
         self.chunks.clear();
         self.claims.clear();
+        self.known.clear();
         self.cut = self.end;
     }
 
@@ -105,7 +116,7 @@ impl Output {
 
     /// Memory of what is known of the bytes that wait.
     pub(crate) fn overhead(&self) -> usize {
-        self.claims.iter().map(|claim| size_of::<Claim>() + claim.memory()).sum::<usize>()
+        self.claims.iter().map(|claim| size_of::<(Claim, Twin, usize)>() + claim.memory()).sum::<usize>()
             + self.scalars.len() * size_of::<Scalar>()
     }
 
@@ -118,14 +129,14 @@ impl Output {
     }
 
     pub(crate) fn claim(&mut self, claim: Claim) {
-        let twin = |other: &Claim| {
-            (other.rule, other.start, other.end, other.phases()) == (claim.rule, claim.start, claim.end, claim.phases())
-        };
         if claim.end <= claim.start {
             return;
         }
-        match self.claims.iter().position(twin) {
-            None => self.claims.push(claim),
+        match self.known.get(&claim.twin()).copied() {
+            None => {
+                self.known.insert(claim.twin(), self.claims.len());
+                self.claims.push(claim);
+            }
             // The longer run of base64 tells the alphabet; the other one began in the middle of it.
             Some(at) if claim.run() < self.claims[at].run() => self.claims[at] = claim,
             Some(_) => {}
@@ -162,6 +173,8 @@ impl Output {
                 (ready, safe) = (first, self.claims[first].start);
             }
             let claims: Vec<Claim> = self.claims.drain(..ready).collect();
+            self.known.clear();
+            self.known.extend(self.claims.iter().enumerate().map(|(at, claim)| (claim.twin(), at)));
             for at in 0..claims.len() {
                 self.settle(at, &claims, sink)?;
             }

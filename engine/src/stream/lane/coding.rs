@@ -149,11 +149,14 @@ impl Lane {
     }
 
     /// How many of the bytes that were looked at are read in one go: whole quanta, so that a value stands beside all that
-    /// shares one with it.
-    pub(super) fn whole_quanta(&self, looked: usize, left: usize) -> usize {
-        match self.coding {
-            Coding::Base64 { .. } if looked < left => looked - looked % 3,
-            _ => looked,
+    /// shares one with it. What begins after them is looked for again.
+    pub(super) fn whole_quanta(&mut self, looked: usize, left: usize) -> usize {
+        let len = looked - looked % 3;
+        if !matches!(self.coding, Coding::Base64 { .. }) || looked == left || len == 0 {
+            return looked;
         }
+        self.starts.retain(|starts| (starts.from as usize) < len);
+        self.starts.iter_mut().for_each(|starts| starts.to = starts.to.min(len as u32 - 1));
+        len
     }
 }
