@@ -94,6 +94,9 @@ pub fn pattern(pattern: &Pattern) -> String {
         let argument = validate.argument.as_ref().map(|a| format!("({})", a.value)).unwrap_or_default();
         let _ = write!(out, ", that passes `{}{argument}`", validate.name.value);
     }
+    if pattern.base64.is_some() {
+        out.push_str(", in base64 too");
+    }
     if let Some(near) = &pattern.near {
         let _ = write!(out, ", within {} bytes of {}", near.within.value, values(&near.words));
     }
@@ -294,12 +297,12 @@ mod tests {
 
     #[test]
     fn patterns_scopes_lists_and_exceptions_read_as_sentences() {
-        let text = "pattern a = words [\"b\", \"c\"] nocase near [\"d\"] within 40\nscope s { size > 1KiB }\nlist l = [\"a\"]\n\
+        let text = "pattern a = words [\"b\", \"c\"] nocase base64 near [\"d\"] within 40\nscope s { size > 1KiB }\nlist l = [\"a\"]\n\
                     except r { when not user.group has \"x\" until 2027-01-02 reason \"T-1\" approved_by \"dpo\" }";
         assert_eq!(
             described(text),
             [
-                "One of the words `\"b\"` or `\"c\"`, in any case, within 40 bytes of `\"d\"`.",
+                "One of the words `\"b\"` or `\"c\"`, in any case, in base64 too, within 40 bytes of `\"d\"`.",
                 "Where `size` is more than 1024 bytes.",
                 "One of `\"a\"`.",
                 "`r` doesn't hold where `user.group` has none of `\"x\"`, until 2027-01-02: T-1 (approved by dpo).",

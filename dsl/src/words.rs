@@ -87,6 +87,7 @@ pub const WORDS: &[Word] = &[
     word("on_error", Part, "on_error block", "What an error counts as: `block`, and nothing else, because errors fail closed."),
     word("words", Part, r#"words ["project titan"] nocase"#, "Looks for any of these words, as they stand."),
     word("nocase", Part, "nocase", "Words are found in any ASCII case."),
+    word("base64", Part, r#"detect std.pii.email base64"#, "Looked for in base64 as well: in runs of 8 characters or more, a line at a time."),
     word("detect", Part, r#"detect std.pii.credit_card near ["card"] within 40"#, "Another pattern, with conditions added."),
     word("near", Part, r#"near ["card", "pan"] within 40"#, "One of these words must stand near the match."),
     word("within", Part, "within 40", "How near, in bytes before and after."),

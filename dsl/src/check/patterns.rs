@@ -143,6 +143,8 @@ impl Checker<'_> {
             }
             spec.near = Some(Near { words: self.texts(unit, &near.words), within });
         }
+        // A pattern that another one detects keeps what it asks.
+        spec.base64 |= pattern.base64.is_some();
         if let Some(max) = &pattern.max {
             spec.max = Some(usize::try_from(max.value).unwrap_or(usize::MAX));
         }

@@ -183,7 +183,7 @@ impl<'w> Item<'w> {
             _ if self.inside("[") => vec![Offer::Names(Kind::List)],
             _ if self.words.len() < 4 || self.inside("(") => Vec::new(),
             "]" if latest == Some(&"near") => vec![Offer::Words(vec!["within"])],
-            _ => vec![Offer::Words(vec!["validate", "near", "max", "nocase"])],
+            _ => vec![Offer::Words(vec!["validate", "near", "max", "nocase", "base64"])],
         }
     }
 
@@ -413,6 +413,6 @@ mod tests {
     fn a_comment_and_a_regular_expression_offer_nothing() {
         assert_eq!(cursor("rule a { # on ", 14), None);
         assert_eq!(cursor("pattern a = /\\bEMP ", 19), None);
-        assert_eq!(words("pattern a = /x/ "), ["validate", "near", "max", "nocase"]);
+        assert_eq!(words("pattern a = /x/ "), ["validate", "near", "max", "nocase", "base64"]);
     }
 }

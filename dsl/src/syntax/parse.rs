@@ -345,6 +345,7 @@ fn words(rule: Rule) -> &'static str {
         Rule::detect | Rule::k_detect => "`detect`",
         Rule::words | Rule::k_words => "`words`",
         Rule::nocase | Rule::k_nocase => "`nocase`",
+        Rule::base64 | Rule::k_base64 => "`base64`",
         Rule::near | Rule::k_near => "`near`",
         Rule::k_within => "`within`",
         Rule::validate | Rule::k_validate => "`validate`",

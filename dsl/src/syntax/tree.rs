@@ -179,6 +179,8 @@ pub struct Pattern {
     pub max: Option<Spanned<u64>>,
     /// `nocase`
     pub nocase: Option<Span>,
+    /// `base64`
+    pub base64: Option<Span>,
 }
 
 /// What a pattern searches for.

@@ -160,11 +160,13 @@ impl Walk<'_> {
             Rule::words => PatternBody::Words(self.list(only(body)).value),
             _ => PatternBody::Detect(self.name(&only(body))),
         };
-        let mut pattern = Pattern { name, body, validators: Vec::new(), near: None, max: None, nocase: None };
+        let mut pattern =
+            Pattern { name, body, validators: Vec::new(), near: None, max: None, nocase: None, base64: None };
         for part in rest {
             let span = self.span(&part);
             match part.as_rule() {
                 Rule::nocase => self.once(&mut pattern.nocase, span, |s| s, "nocase"),
+                Rule::base64 => self.once(&mut pattern.base64, span, |s| s, "base64"),
                 Rule::max => {
                     let size = self.size(&only(part));
                     self.once(&mut pattern.max, size, |s| &s.span, "max");
