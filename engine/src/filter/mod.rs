@@ -78,7 +78,6 @@ impl Looked {
     }
 }
 
-
 impl Filter {
     /// The pass for these patterns, all of which have probes.
     pub(crate) fn new(patterns: &[(u32, &Probes, &Arc<Automaton>)], vectors: Vectors) -> Self {
