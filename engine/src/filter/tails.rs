@@ -1,12 +1,12 @@
 //! Candidates at the end of a text whose window isn't whole yet: found by the pairs of bytes that stand there.
 //!
-//! A pattern's candidate consists of pairs of neighbours that its automaton allows. Going back from the end, the patterns
-//! that allow all pairs so far are the bits of one word; what begins where one of them may begin is then followed by its
-//! automaton to the end.
+//! A pattern's candidate consists of pairs of neighbours that its automaton allows, and begins with three bytes that it
+//! allows there. Going back from the end, the patterns that allow all pairs so far are the bits of one word; what begins
+//! where one of them may begin is then followed by its automaton to the end.
 
 use super::Starts;
 use super::probe::Probes;
-use super::vectors::fold;
+use super::vectors::{FOLD, fold};
 use crate::stream::automaton::{Automaton, DEAD};
 use std::sync::Arc;
 
@@ -38,14 +38,26 @@ pub(crate) struct Tails {
     first: Vec<[u64; 256]>,
     /// For each pair of folded bytes: the patterns in whose candidates they may be neighbours.
     pairs: Vec<[u64; FOLDED]>,
-    /// The longest tail, in bytes.
-    reach: usize,
+    /// By the hash of three folded bytes: the patterns that may begin with them.
+    three: Vec<u64>,
+    /// By length, in bytes: the patterns whose tails may be as long.
+    within: Vec<u64>,
+}
+
+/// Bits of the hash of three folded bytes.
+const THREE: u32 = 12;
+
+/// Beginnings of three bytes that are listed for a pattern; one with more of them may begin with any.
+const MOST: usize = 20_000;
+
+fn three(bytes: [u8; 3]) -> usize {
+    let [a, b, c] = bytes.map(|byte| u32::from(FOLD[usize::from(byte)]));
+    ((a | b << 6 | c << 12).wrapping_mul(0x9E37_79B1) >> (32 - THREE)) as usize
 }
 
 #[derive(Debug)]
 struct Tail {
     pattern: u32,
-    reach: usize,
     automaton: Arc<Automaton>,
 }
 
@@ -61,7 +73,8 @@ impl Tails {
             patterns: Vec::with_capacity(patterns.len()),
             first: vec![[0; 256]; BEFORE.len()],
             pairs: vec![[0; FOLDED]; FOLDED],
-            reach: patterns.iter().map(|(_, probes, _)| probes.reach).max().unwrap_or(0),
+            three: vec![0; 1 << THREE],
+            within: vec![0; patterns.iter().map(|(_, probes, _)| probes.reach).max().unwrap_or(0) + 1],
         };
         for (bit, (pattern, probes, automaton)) in patterns.iter().enumerate() {
             for (before, first) in BEFORE.iter().zip(&mut tails.first) {
@@ -75,8 +88,13 @@ impl Tails {
                     *patterns |= (allowed >> second & 1) << bit;
                 }
             }
+            tails.within[..=probes.reach].iter_mut().for_each(|patterns| *patterns |= 1 << bit);
+            match beginnings(automaton) {
+                Some(hashes) => hashes.into_iter().for_each(|hash| tails.three[hash] |= 1 << bit),
+                None => tails.three.iter_mut().for_each(|patterns| *patterns |= 1 << bit),
+            }
             let automaton = Arc::clone(automaton);
-            tails.patterns.push(Tail { pattern: *pattern, reach: probes.reach, automaton });
+            tails.patterns.push(Tail { pattern: *pattern, automaton });
         }
         tails
     }
@@ -86,26 +104,85 @@ impl Tails {
     pub(crate) fn look(&self, text: &[u8], before: Option<u8>, found: &mut Vec<Starts>) {
         let mut allowed = u64::MAX;
         let mut at = text.len();
-        while at > 0 && text.len() - at < self.reach {
+        while at > 0 {
             at -= 1;
+            allowed &= self.within.get(text.len() - at).copied().unwrap_or(0);
+            if allowed == 0 {
+                return;
+            }
             let before = if at > 0 { Some(text[at - 1]) } else { before };
             let mut here = allowed & self.first[kind(before)][usize::from(text[at])];
+            if here != 0
+                && let Some(bytes) = text[at..].first_chunk()
+            {
+                here &= self.three[three(*bytes)];
+            }
             while here != 0 {
                 let tail = &self.patterns[here.trailing_zeros() as usize];
                 here &= here - 1;
                 let rest = &text[at..];
-                if rest.len() <= tail.reach && tail.automaton.lives_through(before, rest) {
+                if tail.automaton.lives_through(before, rest) {
                     found.push(Starts { from: at as u32, to: at as u32, pattern: tail.pattern });
                 }
             }
             if at > 0 {
-                allowed &= self.pairs[fold(text[at - 1])][fold(text[at])];
-            }
-            if allowed == 0 {
-                return;
+                allowed &=
+                    self.pairs[usize::from(FOLD[usize::from(text[at - 1])])][usize::from(FOLD[usize::from(text[at])])];
             }
         }
     }
+}
+
+/// The hashes of the three bytes that a candidate may begin with; None where they are many or where less may be a match.
+fn beginnings(automaton: &Automaton) -> Option<Vec<usize>> {
+    let mut classes: Vec<Vec<u8>> = Vec::new();
+    for byte in 0..=255u8 {
+        let class = automaton.class(byte);
+        if class >= classes.len() {
+            classes.resize(class + 1, Vec::new());
+        }
+        // One byte of each folded value will do.
+        if classes[class].iter().all(|other| fold(*other) != fold(byte)) {
+            classes[class].push(byte);
+        }
+    }
+    let mut known: Vec<(u32, Vec<[u8; 3]>)> = Vec::new();
+    let mut starts: Vec<u32> = BEFORE.iter().map(|before| automaton.start(*before)).collect();
+    starts.sort_unstable();
+    starts.dedup();
+    known.extend(starts.into_iter().map(|state| (state, vec![[0; 3]])));
+    for place in 0..3 {
+        let mut next: Vec<(u32, Vec<[u8; 3]>)> = Vec::new();
+        let mut count = 0;
+        for (state, beginnings) in &known {
+            for class in &classes {
+                let to = automaton.step(*state, class[0]);
+                if automaton.matched(to) {
+                    return None;
+                }
+                if !automaton.live(to) {
+                    continue;
+                }
+                count += beginnings.len() * class.len();
+                if count > MOST {
+                    return None;
+                }
+                let longer = beginnings.iter().flat_map(|beginning| {
+                    class.iter().map(move |byte| {
+                        let mut longer = *beginning;
+                        longer[place] = *byte;
+                        longer
+                    })
+                });
+                next.push((to, longer.collect()));
+            }
+        }
+        known = next;
+    }
+    let mut hashes: Vec<usize> = known.iter().flat_map(|(_, all)| all).map(|bytes| three(*bytes)).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    Some(hashes)
 }
 
 /// The pairs of folded bytes that are neighbours in a candidate of at most `reach` bytes: for each first one the second
