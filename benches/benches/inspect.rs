@@ -69,5 +69,55 @@ fn benches(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(all, benches);
+/// JSON of one shape, about [`SIZE`] bytes of it: elements of an array.
+fn shape(element: impl Fn(usize) -> String) -> Bytes {
+    let mut out = String::with_capacity(SIZE + 8192);
+    for at in 0.. {
+        out.push(if at == 0 { '[' } else { ',' });
+        out.push_str(&element(at));
+        if out.len() >= SIZE {
+            break;
+        }
+    }
+    out.push(']');
+    Bytes::from(out)
+}
+
+/// Where the tokenizer's time goes, by what a document consists of: with no rule in force, and with all.
+fn tokenizer(criterion: &mut Criterion) {
+    let program = Workload::all().program(Work::Find, Vectors::default());
+    let clean = corpus("clean");
+    let prose = std::str::from_utf8(&clean.bytes).expect("the corpus is text");
+    let lines: Vec<&str> = prose.lines().collect();
+    let line = |at: usize| lines[at % lines.len()];
+    let quoted = |text: &str| serde_json::to_string(text).expect("text is JSON");
+    let long = |at: usize| (0..40).map(|next| line(40 * at + next)).collect::<Vec<&str>>();
+    let shapes = [
+        ("long strings without escapes", shape(|at| quoted(&long(at).join(" ").replace(['"', '\\'], " ")))),
+        ("long strings with line feeds and quotes", shape(|at| quoted(&long(at).join("\n\"")))),
+        ("short strings", shape(|at| quoted(line(at).split(' ').next().unwrap_or_default()))),
+        ("numbers", shape(|at| format!("{},{},{:.4}", at, at * 7919, at as f64 / 7.0))),
+        (
+            "indented",
+            shape(|at| {
+                format!("\n    {{\n      \"id\": {at},\n      \"done\": false,\n      \"name\": \"n{at}\"\n    }}")
+            }),
+        ),
+        ("answers of an API", corpus("json-api").bytes),
+        ("answers of an MCP tool: JSON in strings", corpus("json-mcp-1").bytes),
+    ];
+    let mut group = criterion.benchmark_group("json");
+    group.sample_size(10);
+    for (name, bytes) in shapes {
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        for (force, rules) in [("no rule", Some(RuleSet::none())), ("all rules", None)] {
+            group.bench_function(BenchmarkId::new(name, force), |bencher| {
+                bencher.iter(|| inspect(&program, rules.clone(), Format::Json, black_box(&bytes), 16_384));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(all, benches, tokenizer);
 criterion_main!(all);

@@ -603,3 +603,115 @@ fn law_7_work_does_not_grow_with_the_square_of_a_hard_input() {
         assert!(!out[..last].windows(10).any(|w| w == b"-----BEGIN"));
     }
 }
+
+#[test]
+fn law_3_what_follows_a_literal_leaves_at_once() {
+    for program in programs() {
+        for literal in ["true", "false", "null", "[null", "\"[true"] {
+            let mut stream = Stream::open(program, StreamOptions::format(Format::Json), &Budget::unlimited());
+            let mut out = Collected::default();
+            let text = format!("[{literal},");
+            for byte in text.bytes() {
+                stream.push(Bytes::copy_from_slice(&[byte]), &mut out).expect("JSON");
+            }
+            assert_eq!(stream.held(), 0, "{literal}");
+            assert_eq!(out.text(), text);
+        }
+    }
+}
+
+#[test]
+fn law_5_literals_leave_nothing_behind() {
+    for program in programs() {
+        for open in ["[", "[\"["] {
+            let budget = Budget::new(1024);
+            let mut stream = Stream::open(program, StreamOptions::format(Format::Json), &budget);
+            let mut out = Collected::default();
+            let text = open.bytes().chain("true,".bytes().cycle().take(10_000));
+            for byte in text {
+                stream.push(Bytes::copy_from_slice(&[byte]), &mut out).expect("within the budget");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_literal_is_a_value_of_its_own() {
+    let mut builder = Program::builder();
+    let path = Matcher::Json(JsonPath::parse("$.a").expect("valid"));
+    let selected = builder.pattern(PatternSpec::new("selected", path)).expect("valid");
+    let across = builder.pattern(PatternSpec::regex("across", "truefalse")).expect("valid");
+    builder.rule(RuleSpec::new("selected", Action::Mask(Mask::redact("X")), [selected]));
+    builder.rule(RuleSpec::new("across", Action::Block, [across]));
+    let program = builder.build().expect("valid");
+    for (text, expected) in [
+        (r#"{"a":true,"b":"x"}"#, r#"{"a":"X","b":"x"}"#),
+        (r#"{"a":null}"#, r#"{"a":"X"}"#),
+        ("[true,false]", "[true,false]"),
+        (r#"["{\"a\":true,\"b\":\"x\"}"]"#, r#"["{\"a\":\"X\",\"b\":\"x\"}"]"#),
+    ] {
+        for step in 1..=text.len() {
+            let chunks: Vec<&[u8]> = text.as_bytes().chunks(step).collect();
+            let (bytes, _, stop) = run(&program, &StreamOptions::format(Format::Json), &chunks);
+            assert_eq!(stop, None);
+            assert_eq!(String::from_utf8_lossy(&bytes), expected, "chunks of {step}");
+        }
+    }
+    let (_, _, stop) = run(&program, &StreamOptions::format(Format::Json), &[b"truefalse"]);
+    assert!(matches!(stop, Some(Stop::Undecodable { at: 4, .. })), "{stop:?}");
+}
+
+#[test]
+fn law_1_long_strings_with_escapes_are_read_the_same_for_every_cut() {
+    // Values where a string begins and ends, across its escapes, and around it.
+    let text = |value: &str| {
+        format!("{value} \\n{} \\\"{value}\\\" {} \\u00e9{value}", "xyz ".repeat(160), "\\\\ ".repeat(40))
+    };
+    let value = "ab.c@aa.bb";
+    let document = format!(
+        r#"{{"{value}":"{value}","long":"{}","short":"\n {value}","plain":"{}{value}","last":["{}",1111,"{value}"]}}"#,
+        text(value),
+        "xyz ".repeat(200),
+        text("ab.c\\u0040aa.bb"),
+    );
+    let mut outcomes = Vec::new();
+    for program in programs() {
+        let options = StreamOptions::format(Format::Json);
+        let whole = run(program, &options, &[document.as_bytes()]);
+        assert_eq!(whole.2, None);
+        let out = String::from_utf8(whole.0.clone()).expect("UTF-8");
+        assert_eq!(out.matches("<mail>").count(), 11, "{out}");
+        assert!(!out.contains("aa.bb"), "{out}");
+        for at in 0..=document.len() {
+            let (first, second) = document.as_bytes().split_at(at);
+            assert_eq!(run(program, &options, &[first, second]), whole, "cut at {at}");
+        }
+        for size in [1, 63, 64, 65, 511, 512, 513, 600, 1000] {
+            let chunks: Vec<&[u8]> = document.as_bytes().chunks(size).collect();
+            assert_eq!(run(program, &options, &chunks), whole, "chunks of {size}");
+        }
+        outcomes.push(whole);
+    }
+    assert!(outcomes.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn a_mask_is_escaped_for_where_its_value_stands_wherever_its_context_comes() {
+    let mut builder = Program::builder();
+    let number = builder.pattern(PatternSpec::regex("number", "[0-9]{3}").near(["true", "cab"], 12)).expect("valid");
+    builder.rule(RuleSpec::new("number", Action::Mask(Mask::redact("\"")), [number]));
+    let program = builder.build().expect("valid");
+    for (text, expected) in [
+        (r#"{"a":"123","b":true}"#, r#"{"a":"\"","b":true}"#),
+        (r#"{"a":"123","b":"[cab]"}"#, r#"{"a":"\"","b":"[cab]"}"#),
+        (r#"{"a":"[\"123\"]","b":"cab"}"#, r#"{"a":"[\"\\\"\"]","b":"cab"}"#),
+    ] {
+        let options = StreamOptions::format(Format::Json);
+        for at in 0..=text.len() {
+            let (first, second) = text.as_bytes().split_at(at);
+            let (bytes, _, stop) = run(&program, &options, &[first, second]);
+            assert_eq!(stop, None);
+            assert_eq!(String::from_utf8_lossy(&bytes), expected, "cut at {at}");
+        }
+    }
+}

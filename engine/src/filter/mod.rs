@@ -9,7 +9,7 @@ pub(crate) mod bytes;
 mod gather;
 pub(crate) mod probe;
 mod tails;
-mod vectors;
+pub(crate) mod vectors;
 mod windows;
 mod words;
 

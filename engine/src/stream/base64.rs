@@ -199,7 +199,7 @@ impl Base64 {
 
     /// Memory, in bytes.
     pub(crate) fn overhead(&self) -> usize {
-        let runs = [&self.standard, &self.url].map(|run| run.lane.overhead() + 5 * run.decoded.text.len());
+        let runs = [&self.standard, &self.url].map(|run| run.lane.overhead() + 5 * run.decoded.text().len());
         size_of::<Self>() + runs.iter().sum::<usize>()
     }
 }
@@ -243,7 +243,7 @@ impl Run {
 
     /// The lane reads what is decoded.
     fn feed(&mut self, shared: &mut Shared<'_>) {
-        if self.len < SHORTEST || self.decoded.text.is_empty() {
+        if self.len < SHORTEST || self.decoded.is_empty() {
             return;
         }
         if !self.open {

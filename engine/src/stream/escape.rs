@@ -1,5 +1,8 @@
 //! JSON string escapes (RFC 8259, section 7): decoded while they pass, and written again around a mask.
 
+pub(crate) use super::bulk::Scratch;
+use crate::filter::Vectors;
+
 /// Where the bytes of a run of text stand on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire<'a> {
@@ -40,50 +43,6 @@ impl Wire<'_> {
             span @ Self::Span(..) => span,
             Self::Map { base, starts } => Self::Map { base, starts: &starts[at..] },
         }
-    }
-}
-
-/// Decoded text, with the places of its bytes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scratch {
-    pub(crate) text: Vec<u8>,
-    starts: Vec<u32>,
-    base: u64,
-    end: u64,
-}
-
-impl Scratch {
-    pub(crate) fn clear(&mut self) {
-        self.text.clear();
-        self.starts.clear();
-    }
-
-    pub(crate) fn add(&mut self, piece: &Decoded<'_>) {
-        let (run, wire) = match piece {
-            Decoded::Run(run, wire) => (*run, *wire),
-            Decoded::Char(bytes, len, wire) => (&bytes[..*len], *wire),
-        };
-        let Some(last) = run.len().checked_sub(1) else { return };
-        if self.text.is_empty() {
-            self.base = wire.start(0);
-        }
-        // A run is part of one block, and an escape of a few bytes before it: the places fit.
-        let first = (wire.start(0) - self.base) as u32;
-        match wire {
-            Wire::Linear(_) => self.starts.extend(first..first + run.len() as u32),
-            Wire::Span(..) => self.starts.extend(run.iter().map(|_| first)),
-            Wire::Map { starts, .. } => {
-                self.starts.extend(starts[..run.len()].iter().map(|place| place - starts[0] + first));
-            }
-        }
-        self.text.extend_from_slice(run);
-        self.end = wire.end(last);
-    }
-
-    /// Says that the text is whole, and where its bytes stand.
-    pub(crate) fn wire(&mut self) -> (&[u8], Wire<'_>) {
-        self.starts.push((self.end - self.base) as u32);
-        (&self.text, Wire::Map { base: self.base, starts: &self.starts })
     }
 }
 
@@ -185,6 +144,39 @@ impl Unescape {
                 emit(Decoded::Char([b'\\', 0, 0, 0], 1, Wire::Span(start, end)));
             }
         }
+    }
+
+    /// Decodes a run into text with the places of its bytes.
+    ///
+    /// # Errors
+    /// As [`Unescape::push`].
+    pub(crate) fn decode(
+        &mut self,
+        run: &[u8],
+        wire: Wire<'_>,
+        out: &mut Scratch,
+        vectors: Vectors,
+    ) -> Result<(), u64> {
+        let mut at = 0;
+        while at < run.len() {
+            if self.is_plain() {
+                at += out.copy(&run[at..], wire.skip(at), vectors);
+            }
+            // An escape of more bytes, one that is cut, or none.
+            while at < run.len() {
+                let place = at;
+                at += 1;
+                if self.is_plain() {
+                    self.state = State::Backslash { start: wire.start(place), high: None };
+                } else {
+                    self.byte(run[place], wire.start(place), wire.end(place), &mut |piece| out.add(&piece))?;
+                    if self.is_plain() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn byte(&mut self, byte: u8, start_of_byte: u64, end: u64, emit: &mut dyn FnMut(Decoded<'_>)) -> Result<(), u64> {

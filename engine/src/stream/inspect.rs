@@ -7,7 +7,10 @@ use super::json::{Json, Kind};
 use super::lane::{Block, Lane, Shared};
 use super::plan::Plan;
 use super::resolve::Output;
+use super::skim::{Beginnings, Scalars, escaped_ahead};
+use super::track::Tracker;
 use super::view::View;
+use crate::filter::{BLOCK, Vectors};
 use crate::program::{Inner, PatternId, Program};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -34,6 +37,8 @@ pub(crate) struct Inspector {
     escaped: bool,
     nested: Nested,
     joins: Joins,
+    /// No long string with escapes begins before this place on the wire, as far as bytes have come.
+    no_escapes: u64,
     /// All bytes before this one on the wire have been read.
     pub(crate) read: u64,
 }
@@ -68,6 +73,7 @@ impl Inspector {
             escaped: false,
             nested: Nested::No,
             joins: Joins::default(),
+            no_escapes: 0,
             read: 0,
         }
     }
@@ -111,9 +117,33 @@ impl Inspector {
         act(&mut self.views[level], (level == 0).then_some(&mut self.joins), &mut shared)
     }
 
+    pub(crate) fn vectors(&self) -> Vectors {
+        self.program.inner.vectors
+    }
+
     /// Takes the next bytes, as many as are read in one go; their number is given back.
     pub(crate) fn begin(&mut self, bytes: Bytes, wire: u64) -> usize {
         self.block.read(bytes, wire, &self.plan)
+    }
+
+    /// Takes the next bytes of a JSON document, whose first one is inside of a string or not. Long strings with escapes are
+    /// inspected decoded: where candidates may begin in them as they stand is of no use.
+    pub(crate) fn begin_document(&mut self, mut bytes: Bytes, wire: u64, inside: bool) -> usize {
+        if !self.plan.filter.is_empty() {
+            bytes.truncate(BLOCK);
+            // A look that was cut short goes on where no such string begins: it isn't searched for again.
+            if wire >= self.no_escapes {
+                let (plain, escaped) = escaped_ahead(&bytes, inside, self.vectors());
+                if plain == 0 {
+                    bytes.truncate(escaped);
+                    self.block.read_blind(bytes, wire);
+                    return escaped;
+                }
+                self.no_escapes = wire + plain as u64;
+            }
+            bytes.truncate((self.no_escapes - wire) as usize);
+        }
+        self.begin(bytes, wire)
     }
 
     /// The bytes taken are read: what is still needed of them is kept.
@@ -194,17 +224,34 @@ impl Inspector {
         }
         let mut decoded = std::mem::take(&mut self.scratch[level]);
         decoded.clear();
-        let result = self.decoders[level].push(run, wire, &mut |piece| decoded.add(&piece));
+        let result = self.decoders[level].decode(run, wire, &mut decoded, self.program.inner.vectors);
         self.feed_decoded(level, decoded);
         result
     }
 
     fn feed_decoded(&mut self, level: usize, mut decoded: Scratch) {
-        if !decoded.text.is_empty() {
+        if !decoded.is_empty() {
             let (text, wire) = decoded.wire();
             self.feed(level, text, wire, false);
         }
         self.scratch[level] = decoded;
+    }
+
+    /// Reads the values of a document that no candidate can be in, without telling them. The bytes before the first other
+    /// one are given back: they stand around texts.
+    #[inline]
+    pub(crate) fn skim(&mut self, json: &mut Json, bytes: &[u8], wire: u64) -> usize {
+        // What is percent-encoded is of interest as escapes are; what is base64 can't be told at a glance.
+        if self.plan.base64.is_some()
+            || !self.plan.is_filtered()
+            || !self.block.looked
+            || self.open
+            || self.views[0].lane.has_whole()
+        {
+            return 0;
+        }
+        let (offset, starts) = self.block.ahead(wire);
+        json.skim(bytes, self.program.inner.vectors, Beginnings { starts, offset })
     }
 
     /// Bytes around texts.
@@ -290,8 +337,11 @@ impl Inspector {
 
     /// Scans the first lane, and follows the structure of a document that stands in it.
     fn watch(&mut self, run: &[u8], wire: Wire<'_>) {
+        let vectors = self.program.inner.vectors;
         let mut begin = 0;
         let mut at = 0;
+        // What comes next of the document was looked at already, and must be read.
+        let mut looked = false;
         while at < run.len() {
             match &mut self.nested {
                 Nested::No => break,
@@ -301,20 +351,25 @@ impl Inspector {
                             at += 1;
                             continue;
                         }
-                        b'{' | b'[' => self.nested = Nested::Document(Box::new(Json::new(&self.plan.paths, &[]))),
+                        b'{' | b'[' => self.nested = Nested::Document(Box::new(Json::new(self.tracker(), None))),
                         _ => self.nested = Nested::No,
                     }
                     continue;
                 }
                 Nested::Document(json) => {
+                    if !std::mem::replace(&mut looked, true) && !self.views[0].lane.has_whole() {
+                        let (depth, wire) = (self.views[0].lane.depth, wire.skip(at));
+                        at += json.skim(&run[at..], vectors, Scalars { output: &mut self.output, depth, wire });
+                        continue;
+                    }
                     let was_in_string = json.in_string();
-                    let inside = json.take_inside(&run[at..]).len;
+                    let inside = json.take_inside(&run[at..], vectors).len;
                     if inside > 0 {
                         at += inside;
                         continue;
                     }
-                    let step = json.step(run[at], &self.plan.paths);
-                    let selected = json.selected(&self.plan.paths);
+                    let step = json.step(run[at]);
+                    let selected = json.selected();
                     let place = wire.start(at);
                     let Ok(step) = step else {
                         self.nested = Nested::No;
@@ -344,11 +399,18 @@ impl Inspector {
                         }
                         _ => {}
                     }
+                    looked = matches!(step.kind, Kind::Open | Kind::Scalar | Kind::ScalarStart);
                     at += 1;
                 }
             }
         }
         self.scan_part(run, wire, &mut begin, run.len());
+    }
+
+    /// What follows the paths of rules in a document inside a string.
+    fn tracker(&self) -> Option<Tracker> {
+        let paths = &self.plan.paths;
+        (!paths.is_empty()).then(|| Tracker::new(Arc::clone(paths), &[], false))
     }
 
     fn close_selected(&mut self) {

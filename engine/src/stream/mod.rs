@@ -5,17 +5,22 @@
 
 pub(crate) mod automaton;
 mod base64;
+mod bulk;
 mod costs;
 mod escape;
 mod inspect;
 mod join;
 mod json;
 mod lane;
+#[cfg(test)]
+mod oracle;
 pub(crate) mod path;
 mod percent;
 pub(crate) mod plan;
 mod resolve;
+mod skim;
 mod sse;
+mod track;
 mod view;
 
 use crate::budget::Budget;
@@ -27,8 +32,11 @@ pub use costs::Costs;
 use inspect::Inspector;
 use json::{Inside, Json, Kind, Step};
 use path::PathSet;
+use plan::Plan;
 use sse::{Part, Sse};
+use std::sync::Arc;
 use thiserror::Error;
+use track::Tracker;
 
 /// How the bytes of a stream are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -116,7 +124,6 @@ const MAX_NUMBER: u64 = 4096;
 pub struct Stream {
     inspector: Inspector,
     framing: Framing,
-    exempt: PathSet,
     budget: Budget,
     charged: usize,
     most_held: usize,
@@ -147,33 +154,25 @@ struct Document {
     json: Json,
     /// The current value passes unread.
     exempt: bool,
-    exempting: Option<Json>,
 }
 
 impl Document {
-    fn new(json: Json, exempt: &PathSet) -> Self {
-        let exempting = (!exempt.is_empty()).then(|| Json::new(exempt, &[]));
-        Self { json, exempt: false, exempting }
+    fn new(plan: &Plan, options: &StreamOptions, places: bool) -> Self {
+        let rules =
+            (places || !plan.paths.is_empty()).then(|| Tracker::new(Arc::clone(&plan.paths), options.roots, places));
+        let exempt = options.exempt.iter().map(|path| (PatternId(0), path::Target::Path(path.clone())));
+        let exempt = (!options.exempt.is_empty()).then(|| Tracker::new(Arc::new(PathSet::new(exempt)), &[], false));
+        Self { json: Json::new(rules, exempt), exempt: false }
     }
 
-    /// The value that begins now passes unread.
-    fn is_exempt(&self, exempt: &PathSet) -> bool {
-        self.exempting.as_ref().is_some_and(|json| !json.selected(exempt).is_empty())
-    }
-
-    /// Reads a byte of structure; a number that ended before it is closed.
-    fn step(&mut self, byte: u8, place: u64, inspector: &mut Inspector, exempt: &PathSet) -> Result<Step, Stop> {
-        let step =
-            self.json.step(byte, &inspector.plan.paths).map_err(|reason| undecodable(inspector, place, reason))?;
-        if let Some(exempting) = &mut self.exempting {
-            // The same bytes, without the strings' plain insides: the same structure.
-            let _ = exempting.step(byte, exempt);
-        }
-        if step.scalar_ended {
+    /// Reads a byte of structure; a number or literal that ended before it is closed.
+    fn step(&mut self, byte: u8, place: u64, inspector: &mut Inspector) -> Result<Step, Stop> {
+        let step = self.json.step(byte);
+        if step.as_ref().map_or_else(|wrong| wrong.scalar_ended, |step| step.scalar_ended) {
             inspector.output.close_scalar(place);
             inspector.close(place, false);
         }
-        Ok(step)
+        step.map_err(|wrong| undecodable(inspector, place, wrong.reason))
     }
 }
 
@@ -183,20 +182,20 @@ impl Stream {
     pub fn open(program: &Program, options: StreamOptions, budget: &Budget) -> Self {
         let plan = program.plan(options.rules.as_ref());
         let mut inspector = Inspector::new(program.clone(), plan);
-        let exempt = PathSet::new(options.exempt.into_iter().map(|path| (PatternId(0), path::Target::Path(path))));
+        let plan = Arc::clone(&inspector.plan);
         let framing = match options.format {
             Format::Raw => {
-                let selected = options.column.map(|column| inspector.plan.paths.columns(&column)).unwrap_or_default();
+                let selected = options.column.map(|column| plan.paths.columns(&column)).unwrap_or_default();
                 inspector.open(0, false, &selected);
                 Framing::Raw
             }
-            Format::Json => Framing::Json(Document::new(Json::new(&inspector.plan.paths, options.roots), &exempt)),
+            Format::Json => Framing::Json(Document::new(&plan, &options, false)),
             Format::Sse => {
-                let json = Json::with_places(&inspector.plan.paths, options.roots);
-                Framing::Sse { lines: Sse::new(), data: Data::None, document: Document::new(json, &exempt) }
+                let document = Document::new(&plan, &options, true);
+                Framing::Sse { lines: Sse::new(), data: Data::None, document }
             }
         };
-        Self { inspector, framing, exempt, budget: budget.clone(), charged: 0, most_held: 0, stopped: None }
+        Self { inspector, framing, budget: budget.clone(), charged: 0, most_held: 0, stopped: None }
     }
 
     /// Inspects the next bytes and emits all that is decided. Any length will do, none included.
@@ -213,7 +212,13 @@ impl Stream {
         let mut read = Ok(());
         while at < bytes.len() && read.is_ok() {
             let wire = wire + at as u64;
-            let len = self.inspector.begin(bytes.slice(at..), wire);
+            let rest = bytes.slice(at..);
+            let len = match &self.framing {
+                Framing::Raw => self.inspector.begin(rest, wire),
+                Framing::Json(document) | Framing::Sse { document, .. } => {
+                    self.inspector.begin_document(rest, wire, document.json.in_string())
+                }
+            };
             read = self.read(&bytes[at..at + len], wire);
             self.inspector.end();
             at += len;
@@ -283,10 +288,8 @@ impl Stream {
                 // Raw text has no escapes that could be wrong.
                 let _ = inspector.text(bytes, wire, false, false);
             }
-            Framing::Json(document) => read_json(document, inspector, &self.exempt, bytes, wire)?,
-            Framing::Sse { lines, data, document } => {
-                read_events(lines, data, document, inspector, &self.exempt, bytes, wire)?
-            }
+            Framing::Json(document) => read_json(document, inspector, bytes, wire)?,
+            Framing::Sse { lines, data, document } => read_events(lines, data, document, inspector, bytes, wire)?,
         }
         inspector.read = wire + bytes.len() as u64;
         Ok(())
@@ -334,26 +337,23 @@ fn undecodable(inspector: &mut Inspector, at: u64, reason: &'static str) -> Stop
     Stop::Undecodable { at, format: "JSON", reason }
 }
 
-fn read_json(
-    document: &mut Document,
-    inspector: &mut Inspector,
-    exempt: &PathSet,
-    bytes: &[u8],
-    wire: u64,
-) -> Result<(), Stop> {
+fn read_json(document: &mut Document, inspector: &mut Inspector, bytes: &[u8], wire: u64) -> Result<(), Stop> {
     const NO_ESCAPE: &str = "expected an escape of JSON";
     let mut at = 0;
     // The structure from here on has been read, and is told in one go.
     let mut told = 0;
+    // What comes next was looked at already, and must be read.
+    let mut looked = false;
     while at < bytes.len() {
+        if !std::mem::replace(&mut looked, true) {
+            at += inspector.skim(&mut document.json, &bytes[at..], wire + at as u64);
+            continue;
+        }
         let place = wire + at as u64;
         inspector.read = place;
         let rest = &bytes[at..];
-        let Inside { len, plain } = document.json.take_inside(rest);
+        let Inside { len, plain } = document.json.take_inside(rest, inspector.vectors());
         if len > 0 {
-            if let Some(exempting) = &mut document.exempting {
-                exempting.take_inside(rest);
-            }
             let run = &rest[..len];
             if document.exempt {
                 inspector.structure(run, place);
@@ -365,37 +365,42 @@ fn read_json(
             told = at;
             continue;
         }
-        let step = document.step(bytes[at], place, inspector, exempt);
+        let step = document.step(bytes[at], place, inspector);
         let kind = step.as_ref().map_or(Kind::Structure, |step| step.kind);
         if step.is_err() || matches!(kind, Kind::ScalarStart) {
             inspector.structure(&bytes[told..at], wire + told as u64);
         }
         step?;
         match kind {
-            Kind::Structure => at += 1,
+            Kind::Structure => {
+                at += 1;
+                looked = false;
+            }
             Kind::Open => {
                 at += 1;
                 inspector.structure(&bytes[told..at], wire + told as u64);
                 told = at;
-                document.exempt = document.is_exempt(exempt);
-                inspector.open(place + 1, true, &document.json.selected(&inspector.plan.paths));
+                document.exempt = document.json.is_exempt();
+                inspector.open(place + 1, true, &document.json.selected());
                 if let (Some(spot), false) = (document.json.place(), document.exempt) {
                     inspector.join(spot, place + 1);
                 }
             }
             Kind::ScalarStart | Kind::Scalar => {
                 if kind == Kind::ScalarStart {
-                    document.exempt = document.is_exempt(exempt);
+                    document.exempt = document.json.is_exempt();
                     inspector.output.open_scalar(place, 0);
-                    inspector.open(place, false, &document.json.selected(&inspector.plan.paths));
+                    inspector.open(place, false, &document.json.selected());
                 }
-                at += read_scalar(document, inspector, exempt, rest, place)?;
+                at += read_scalar(document, inspector, rest, place)?;
                 told = at;
+                looked = false;
             }
             Kind::Close if inspector.is_inside_escape() => return Err(undecodable(inspector, place, NO_ESCAPE)),
             Kind::Close => {
                 inspector.close(place, false);
                 at += 1;
+                looked = false;
             }
             Kind::Inside => unreachable!("the inside of a string was taken whole"),
         }
@@ -405,20 +410,14 @@ fn read_json(
 }
 
 /// Reads the rest of a number or literal, whose first byte here has been stepped over. The bytes read are given back.
-fn read_scalar(
-    document: &mut Document,
-    inspector: &mut Inspector,
-    exempt: &PathSet,
-    rest: &[u8],
-    place: u64,
-) -> Result<usize, Stop> {
+fn read_scalar(document: &mut Document, inspector: &mut Inspector, rest: &[u8], place: u64) -> Result<usize, Stop> {
     let more = document.json.scalar_len(&rest[1..]);
     let mut len = 1;
-    let mut read = Ok(());
-    while len <= more && read.is_ok() {
-        match document.step(rest[len], place + len as u64, inspector, exempt) {
+    let mut wrong = None;
+    while len <= more && wrong.is_none() {
+        match document.json.step(rest[len]) {
             Ok(_) => len += 1,
-            Err(stop) => read = Err(stop),
+            Err(err) => wrong = Some(err),
         }
     }
     let run = &rest[..len];
@@ -426,13 +425,23 @@ fn read_scalar(
         inspector.structure(run, place);
     } else {
         // A number has no escapes that could be wrong.
-        let _ = inspector.text(run, place, read.is_ok() && len < rest.len(), true);
+        let _ = inspector.text(run, place, len < rest.len(), true);
     }
     let too_long = |start: u64| place + len as u64 - start > MAX_NUMBER;
     if let Some(start) = inspector.output.open_scalar_start().filter(|start| too_long(*start)) {
         return Err(undecodable(inspector, start + MAX_NUMBER, "a number is too long"));
     }
-    read.map(|()| len)
+    let end = place + len as u64;
+    match wrong {
+        None => Ok(len),
+        Some(wrong) => {
+            if wrong.scalar_ended {
+                inspector.output.close_scalar(end);
+                inspector.close(end, false);
+            }
+            Err(undecodable(inspector, end, wrong.reason))
+        }
+    }
 }
 
 fn end_document(document: &mut Document, inspector: &mut Inspector, end: u64) -> Result<(), Stop> {
@@ -448,7 +457,6 @@ fn read_events(
     data: &mut Data,
     document: &mut Document,
     inspector: &mut Inspector,
-    exempt: &PathSet,
     bytes: &[u8],
     wire: u64,
 ) -> Result<(), Stop> {
@@ -479,7 +487,7 @@ fn read_events(
                 }
                 match data {
                     Data::None | Data::TextLine => inspector.structure(run, place),
-                    Data::Json => read_json(document, inspector, exempt, run, place)?,
+                    Data::Json => read_json(document, inspector, run, place)?,
                     Data::Text => {
                         let _ = inspector.text(run, place, at + len < bytes.len(), false);
                     }
@@ -490,7 +498,7 @@ fn read_events(
                 Data::None | Data::TextLine => {}
                 // The data goes on with a line feed, which JSON allows between tokens alone.
                 Data::Json => {
-                    document.step(b'\n', place, inspector, exempt)?;
+                    document.step(b'\n', place, inspector)?;
                 }
                 Data::Text => {
                     inspector.close(place, false);

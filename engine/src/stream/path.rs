@@ -54,6 +54,11 @@ impl Bits {
             .flat_map(|(at, word)| (0..64).filter(move |bit| word & (1 << bit) != 0).map(move |bit| at * 64 + bit))
     }
 
+    /// No place holds.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
     fn add(&mut self, other: &Self) {
         other.iter().for_each(|bit| self.set(bit));
     }

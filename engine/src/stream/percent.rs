@@ -84,7 +84,7 @@ impl Decoder {
                     *self = Self::Digit { start, middle, digit: byte, end };
                 }
                 Self::Digit { start, digit, .. } if byte.is_ascii_hexdigit() => {
-                    places.push(out.text.len());
+                    places.push(out.text().len());
                     one(value(digit) << 4 | value(byte), start, end, out);
                     *self = Self::Plain;
                 }
@@ -173,7 +173,7 @@ impl Percent {
         let mut places = Vec::new();
         decoded.clear();
         act(&mut self.decoder, &mut decoded, &mut places);
-        if !decoded.text.is_empty() {
+        if !decoded.is_empty() {
             let (text, wire) = decoded.wire();
             let at = self.view.lane.place();
             if let Some(last) = places.last() {
@@ -236,7 +236,7 @@ mod tests {
             decoder.push(&[byte], Wire::Linear(at as u64), &mut out, &mut places);
         }
         decoder.finish(&mut out);
-        (String::from_utf8_lossy(&out.text).into_owned(), places)
+        (String::from_utf8_lossy(out.text()).into_owned(), places)
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::filter::Filter;
 use crate::pattern::Matcher;
 use crate::program::{Inner, PatternId, RuleId, RuleSet};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A program under one set of rules. Shared by all streams of that set.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(crate) struct Plan {
     pub(crate) window: u64,
     /// The longest match of a pattern that is searched for, in bytes.
     pub(crate) longest: usize,
-    pub(crate) paths: PathSet,
+    pub(crate) paths: Arc<PathSet>,
     /// What is looked for in base64 too.
     pub(crate) base64: Option<Box<Plan>>,
 }
@@ -77,14 +78,14 @@ impl Plan {
         let window = windows.fold(ESCAPE, u64::max);
         let searched = active.iter().map(|pattern| &program.patterns[*pattern]).filter(|p| p.automaton.is_some());
         let longest = searched.map(|pattern| pattern.hold.longest).max().unwrap_or(0);
-        let paths = PathSet::new(active.iter().filter_map(|pattern| {
+        let paths = Arc::new(PathSet::new(active.iter().filter_map(|pattern| {
             let id = PatternId(*pattern as u32);
             match &program.patterns[*pattern].spec.matcher {
                 Matcher::Json(path) => Some((id, crate::stream::path::Target::Path(path.clone()))),
                 Matcher::Column(names) => Some((id, crate::stream::path::Target::Column(names.clone()))),
                 Matcher::Regex(_) | Matcher::Words { .. } => None,
             }
-        }));
+        })));
         Self { classes, filter, first, spawns, claims, window, longest, paths, base64: None }
     }
 

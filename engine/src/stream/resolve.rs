@@ -251,9 +251,12 @@ impl Output {
     fn mask(&mut self, at: usize, all: &[Claim], sink: &mut impl Sink) {
         let claim = &all[at];
         let replacement = self.written(at, all, &claim.replacement, true);
-        let number = self.scalars.iter().find_map(|scalar| {
+        // Numbers stand one after another: the last one that begins before the match, or none.
+        let last = self.scalars.partition_point(|scalar| scalar.start <= claim.start).checked_sub(1);
+        let number = last.and_then(|last| {
+            let scalar = self.scalars[last];
             let end = scalar.end?;
-            (scalar.start <= claim.start && claim.end <= end).then_some((scalar.start, end, scalar.depth))
+            (claim.end <= end).then_some((scalar.start, end, scalar.depth))
         });
         let Some((start, end, depth)) = number else {
             self.release(claim.start, sink);

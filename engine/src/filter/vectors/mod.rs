@@ -17,6 +17,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod group;
+pub(crate) mod marks;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -24,6 +25,7 @@ use avx2::with_avx2;
 #[cfg(target_arch = "x86_64")]
 use avx512::with_avx512;
 pub(crate) use group::{FOLD, Group, Groups, Index, fold, six};
+use marks::Mark;
 use portable::Portable;
 
 /// The most places of a window that are looked at together.
@@ -116,7 +118,7 @@ type Part = [u8; STEP + 1];
 pub(crate) type Which = [u8; STEP];
 
 /// What every kind of vectors can do.
-pub(crate) trait Wide: Copy {
+pub(crate) trait Wide: Mark {
     /// A stretch of text as this kind of vectors reads it.
     type Views;
 

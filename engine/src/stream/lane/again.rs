@@ -68,7 +68,7 @@ impl Lane {
         for found in std::mem::take(&mut self.waiting) {
             let inside = |(pattern, end): &(u32, u64)| *pattern == found.pattern && found.start.text < *end;
             if !claimed.iter().any(inside) && self.in_context(&found, text, true, shared.program) == Some(true) {
-                self.claim(PatternId(found.pattern), (found.start, found.end), text, shared);
+                self.claim(PatternId(found.pattern), (found.start, found.end), text, found.depth, shared);
                 self.prune(found.pattern, found.end.text);
                 claimed.push((found.pattern, found.end.text));
             }

@@ -13,10 +13,14 @@ pub(crate) struct Block {
     pub(crate) bytes: Bytes,
     /// Where they stand on the wire.
     pub(crate) wire: u64,
+    /// It is known where candidates may begin.
+    pub(crate) looked: bool,
     /// Sorted by their first place.
     pub(crate) found: Vec<Starts>,
     /// All starts before this one are over at this place on the wire.
     cursor: (usize, u64),
+    /// All starts before this one are over where JSON is skimmed.
+    skimmed: usize,
     /// No percent sign stands from the first of these places to the second, on the wire.
     percent: (u64, u64),
     /// What candidates have cost in all blocks so far.
@@ -33,12 +37,36 @@ impl Block {
     /// Reads the next bytes. The number of them is given back.
     pub(crate) fn read(&mut self, bytes: Bytes, wire: u64, plan: &Plan) -> usize {
         let len = plan.filter.look(&bytes, &mut self.found);
+        self.looked = true;
+        self.take(bytes, wire, len);
+        len
+    }
+
+    /// Reads the next bytes without a look at what may begin in them.
+    pub(crate) fn read_blind(&mut self, bytes: Bytes, wire: u64) {
+        let len = bytes.len();
+        self.found.clear();
+        self.looked = false;
+        self.take(bytes, wire, len);
+    }
+
+    fn take(&mut self, bytes: Bytes, wire: u64, len: usize) {
         self.cursor = (0, wire);
+        self.skimmed = 0;
         self.percent = (wire, wire);
         self.wire = wire;
         self.bytes = bytes;
         self.bytes.truncate(len);
-        len
+    }
+
+    /// The place in the block of the bytes that stand here on the wire, and the starts that aren't over there. What is asked
+    /// for later stands later.
+    pub(crate) fn ahead(&mut self, wire: u64) -> (usize, &[Starts]) {
+        let place = wire.saturating_sub(self.wire) as usize;
+        while self.found.get(self.skimmed).is_some_and(|starts| (starts.to as usize) < place) {
+            self.skimmed += 1;
+        }
+        (place, &self.found[self.skimmed..])
     }
 
     /// The starts in a part, counted from its beginning.

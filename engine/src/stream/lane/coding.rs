@@ -36,6 +36,8 @@ impl Coding {
 
 /// How what stands in the place of a value is written.
 pub(super) struct Written {
+    /// How many levels of JSON's escapes it stands below the wire.
+    depth: usize,
     /// How often it is percent-encoded.
     pub(super) percent: usize,
     /// Where it stands in base64.
@@ -44,15 +46,15 @@ pub(super) struct Written {
 
 impl Written {
     /// Writes a replacement; what stands in base64 is written when it is known what stands beside it.
-    pub(super) fn write(&self, mut replacement: Vec<u8>, depth: usize) -> Vec<u8> {
+    pub(super) fn write(&self, mut replacement: Vec<u8>) -> Vec<u8> {
         if self.quanta.is_some() {
             return replacement;
         }
         if self.percent > 0 {
             replacement = percent::encode(&replacement, self.percent);
         }
-        if depth > 0 {
-            replacement = escape::encode(&replacement, depth);
+        if self.depth > 0 {
+            replacement = escape::encode(&replacement, self.depth);
         }
         replacement
     }
@@ -131,8 +133,8 @@ impl Lane {
         places[..places.partition_point(|place| *place < text)].last().copied()
     }
 
-    /// How what stands in the place of a value is written.
-    pub(super) fn written(&self, start: Mark, end: Mark, text: Text<'_>) -> Written {
+    /// How what stands in the place of a value is written, so many levels of escapes deep.
+    pub(super) fn written(&self, start: Mark, end: Mark, depth: usize, text: Text<'_>) -> Written {
         let quanta = match self.coding {
             Coding::Base64 { url, run, percent } => Some(Box::new(Quanta {
                 run,
@@ -145,7 +147,7 @@ impl Lane {
             })),
             _ => None,
         };
-        Written { percent: self.coding.percent(start.text, end.text), quanta }
+        Written { depth, percent: self.coding.percent(start.text, end.text), quanta }
     }
 
     /// How many of the bytes that were looked at are read in one go: whole quanta, so that a value stands beside all that

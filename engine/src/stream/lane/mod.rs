@@ -53,6 +53,8 @@ struct Found {
     pattern: u32,
     start: Mark,
     end: Mark,
+    /// As [`Lane::stands`] where it was found: it may be claimed in a later text.
+    depth: usize,
 }
 
 /// A value that a path or a column selects, whole.
@@ -213,8 +215,8 @@ impl Lane {
             return self.drop_run(run, wire, shared);
         }
         let part = match wire {
-            Wire::Linear(base) => shared.block.part(base, run.len()),
-            Wire::Span(..) | Wire::Map { .. } => None,
+            Wire::Linear(base) if shared.block.looked => shared.block.part(base, run.len()),
+            _ => None,
         };
         if let Some(part) = part {
             self.starts.clear();
@@ -485,7 +487,7 @@ impl Lane {
                 validators.iter().all(|validator| validator.accepts(&value))
             };
             if valid {
-                self.waiting.push(Found { pattern: thread.pattern, start: *start, end });
+                self.waiting.push(Found { pattern: thread.pattern, start: *start, end, depth: self.stands() });
             }
         }
     }
@@ -508,7 +510,7 @@ impl Lane {
                 }
                 Some(true) => {
                     self.waiting.swap_remove(at);
-                    self.claim(PatternId(pattern), (found.start, found.end), text, shared);
+                    self.claim(PatternId(pattern), (found.start, found.end), text, found.depth, shared);
                     self.prune(pattern, found.end.text);
                 }
             }
@@ -559,12 +561,24 @@ impl Lane {
         }
     }
 
-    fn claim(&self, pattern: PatternId, (start, end): (Mark, Mark), text: Text<'_>, shared: &mut Shared<'_>) {
+    /// How many levels of escapes a value of this text stands below the wire: one of a document stands in a string of it.
+    fn stands(&self) -> usize {
+        self.depth + usize::from(self.document)
+    }
+
+    fn claim(
+        &self,
+        pattern: PatternId,
+        (start, end): (Mark, Mark),
+        text: Text<'_>,
+        depth: usize,
+        shared: &mut Shared<'_>,
+    ) {
         if matches!(self.claims, Claims::None) {
             return;
         }
         let value = text.slice(start.text, end.text);
-        let written = self.written(start, end, text);
+        let written = self.written(start, end, depth, text);
         let wire = (start.wire, end.wire);
         match self.claims {
             Claims::None => {}
@@ -600,8 +614,7 @@ impl Lane {
                     None => replacement.extend_from_slice(REDACTED.as_bytes()),
                 }
                 strategy = mask.strategy();
-                // A value of a document stands in a string of it.
-                replacement = written.write(replacement, self.depth + usize::from(self.document));
+                replacement = written.write(replacement);
             }
             shared.output.claim(Claim {
                 start,

@@ -31,7 +31,7 @@ impl Lane {
                 let validators = &shared.program.patterns[whole.pattern.index()].spec.validators;
                 if validators.iter().all(|validator| validator.accepts(&value)) {
                     let end = Mark { text: lane.pos, wire: lane.end };
-                    lane.claim(whole.pattern, (whole.start, end), text, shared);
+                    lane.claim(whole.pattern, (whole.start, end), text, lane.stands(), shared);
                 }
             }
         });
