@@ -100,6 +100,9 @@ fn a_value_in_a_query_is_masked_and_the_url_stays_one() {
         // One level more.
         ("?to=bob%2540example.com&y", "?to=%255Bmail%255D&y"),
         ("?to=bob%40ex%2561mple.com&y", "?to=%255Bmail%255D&y"),
+        // The digits of an escape may be escaped themselves.
+        ("?to=bob%%340example.com&y", "?to=%255Bmail%255D&y"),
+        ("?to=bob%4%30example.com&y", "?to=%255Bmail%255D&y"),
         // The words near a value may be encoded too.
         ("s%65cret%20pin: 1234", "s%65cret%20pin: #"),
         ("1234 secret%20pin", "# secret%20pin"),

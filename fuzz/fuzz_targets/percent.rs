@@ -9,7 +9,8 @@ use sluice_engine::{
 };
 use std::sync::LazyLock;
 
-// The text is also searched as it stands, its escapes as they are spelled: no pattern here matches a part of one.
+// The text is also searched as it stands, its escapes as they are spelled: no pattern here matches a part of one. And no
+// replacement needs an escape of JSON, which percent-encoding saves it.
 static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
     let mut builder = Program::builder();
     let mut add = |spec: PatternSpec| builder.pattern(spec).expect("valid");
@@ -17,7 +18,7 @@ static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
     let tag = add(PatternSpec::regex("tag", "<[g-z ]{1,5}>"));
     let near = add(PatternSpec::regex("near", "![g-z]!").near(["KEY"], 5));
     builder.rule(RuleSpec::new("mail", Action::Mask(Mask::redact("[m]")), [mail]));
-    builder.rule(RuleSpec::new("tag", Action::Mask(Mask::redact("\"t\"")), [tag]));
+    builder.rule(RuleSpec::new("tag", Action::Mask(Mask::redact("(t)")), [tag]));
     builder.rule(RuleSpec::new("near", Action::Mask(Mask::redact("n")), [near]));
     builder.build().expect("valid")
 });
@@ -30,8 +31,8 @@ fuzz_target!(|input: (u64, &str)| {
             assert_eq!(run(format, &chunks), whole, "a cut shows");
         }
     }
-    // What is encoded already is decoded once more than it was meant to be.
-    let plain: String = text.chars().filter(|c| *c != '%').collect();
+    // What is encoded already is decoded once more than it was meant to be; escapes of JSON behind an escape are not decoded.
+    let plain: String = text.chars().filter(|c| !matches!(c, '%' | '\\')).collect();
     let once: String = plain
         .bytes()
         .enumerate()

@@ -231,7 +231,8 @@ impl Run {
 
     /// A byte outside the alphabet: padding, or the end of the run.
     fn other(&mut self, byte: u8, end: u64, shared: &mut Shared<'_>) {
-        if byte == b'=' && self.count >= 2 {
+        // Of a run that is too short nothing waits.
+        if byte == b'=' && self.count >= 2 && self.len >= SHORTEST {
             self.padding += 1;
             self.to = end;
             if self.padding + self.count < 4 {

@@ -11,9 +11,11 @@ use super::view::View;
 /// How often text is percent-decoded: `%40`, and `%2540` once more.
 pub(crate) const TIMES: usize = 2;
 
-/// The first place of a run where an escape begins, or may begin because the run ends in it.
+/// The first place of a run where an escape begins, or may begin because the run ends in it. A percent sign whose digits are
+/// escaped themselves begins one of the text that was decoded once.
 pub(crate) fn find(run: &[u8]) -> Option<usize> {
-    memchr::memchr_iter(b'%', run).find(|at| run[at + 1..].iter().take(2).all(u8::is_ascii_hexdigit))
+    let digit = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'%';
+    memchr::memchr_iter(b'%', run).find(|at| run[at + 1..].iter().take(2).all(digit))
 }
 
 /// Writes `text` so that percent-decoding it `times` times gives it back: unreserved characters as they are, all else as
