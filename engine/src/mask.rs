@@ -1,8 +1,10 @@
 //! Masks: what stands in the place of a matched value.
 
 use aes_siv::aead::KeyInit;
+use aes_siv::siv::Aes256Siv;
+use fpe::ff1::{FF1, FlexibleNumeralString};
 use hmac::{Hmac, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use std::collections::BTreeMap;
 
 /// What a mask writes when a value can't be masked as its rule says (a loser's rest, a value over the cap).
@@ -79,33 +81,124 @@ impl Mask {
             Self::Redact { .. } | Self::Partial { .. } => None,
         }
     }
+}
 
-    /// Writes the mask of `value` (decoded bytes) to `out`.
-    pub(crate) fn write(&self, value: &[u8], keys: &Keyring, out: &mut Vec<u8>) {
-        match self {
-            Self::Redact { with } => out.extend_from_slice(with.as_bytes()),
-            Self::Partial { keep_first, keep_last, with } => partial(value, *keep_first, *keep_last, *with, out),
-            Self::Hash { key } => {
-                let mac = keys.mac(key, value);
-                out.extend_from_slice(data_encoding::HEXLOWER.encode(&mac[..16]).as_bytes());
+/// A mask with its keys derived: what is left to do for each value.
+pub(crate) struct Masker {
+    strategy: Strategy,
+    kind: Kind,
+}
+
+enum Kind {
+    Redact(String),
+    Partial {
+        keep_first: usize,
+        keep_last: usize,
+        with: char,
+    },
+    Hash(Hmac<Sha256>),
+    Tokenize(Box<[u8; 64]>),
+    /// None where the cipher can't be made, which a key of the right length rules out: then all is redacted.
+    FormatPreserving(Option<FF1<aes::Aes256>>),
+}
+
+impl std::fmt::Debug for Masker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the keys.
+        f.debug_struct("Masker").field("strategy", &self.strategy).finish_non_exhaustive()
+    }
+}
+
+impl Masker {
+    pub(crate) fn new(mask: &Mask, keys: &Keyring) -> Self {
+        let kind = match mask {
+            Mask::Redact { with } => Kind::Redact(with.clone()),
+            Mask::Partial { keep_first, keep_last, with } => {
+                Kind::Partial { keep_first: *keep_first, keep_last: *keep_last, with: *with }
             }
-            Self::Tokenize { key } => {
+            Mask::Hash { key } => Kind::Hash(keyed(&keys.derive(key, b"hash"))),
+            Mask::Tokenize { key } => Kind::Tokenize(Box::new(keys.siv(key))),
+            Mask::FormatPreserving { key } => Kind::FormatPreserving(FF1::new(&keys.derive(key, b"ff1"), 10).ok()),
+        };
+        Self { strategy: mask.strategy(), kind }
+    }
+
+    pub(crate) fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
+    /// Writes the mask of `value` (decoded bytes) to `out`. Nothing else is allocated, but for the numbers of FF1.
+    pub(crate) fn write(&self, value: &[u8], out: &mut Vec<u8>) {
+        match &self.kind {
+            Kind::Redact(with) => out.extend_from_slice(with.as_bytes()),
+            Kind::Partial { keep_first, keep_last, with } => partial(value, *keep_first, *keep_last, *with, out),
+            Kind::Hash(key) => {
+                let mac = finish(key.clone(), &[value]);
+                append(&data_encoding::HEXLOWER, &mac[..16], out);
+            }
+            Kind::Tokenize(key) => {
                 out.extend_from_slice(b"tok_");
-                out.extend_from_slice(data_encoding::BASE64URL_NOPAD.encode(&keys.seal(key, value)).as_bytes());
+                // The value is sealed behind the place of its token, and then written there.
+                let from = out.len();
+                out.extend_from_slice(&[0; TAG]);
+                out.extend_from_slice(value);
+                // AES-SIV refuses only more than 2^36 bytes or 126 headers.
+                let mut cipher = Aes256Siv::new((&**key).into());
+                match cipher.encrypt_inout_detached([TOKEN], (&mut out[from + TAG..]).into()) {
+                    Ok(tag) => out[from..from + TAG].copy_from_slice(&tag),
+                    Err(_) => {
+                        out.truncate(from);
+                        return out.extend_from_slice(REDACTED.as_bytes());
+                    }
+                }
+                spread(&data_encoding::BASE64URL_NOPAD, from, out);
             }
-            Self::FormatPreserving { key } => format_preserving(value, key, keys, out),
+            Kind::FormatPreserving(cipher) => format_preserving(value, cipher.as_ref(), out),
         }
     }
 }
 
+/// What a token's seal is bound to.
+const TOKEN: &[u8] = b"sluice token 1";
+
+/// The length of a seal before what it seals, in bytes.
+const TAG: usize = 16;
+
+/// Writes bytes in an encoding.
+fn append(encoding: &data_encoding::Encoding, bytes: &[u8], out: &mut Vec<u8>) {
+    let from = out.len();
+    out.resize(from + encoding.encode_len(bytes.len()), 0);
+    encoding.encode_mut(bytes, &mut out[from..]);
+}
+
+/// Writes what stands at the end of `out` from `from` on in an encoding, in place: a piece after the other from the end, each
+/// of whole groups of characters.
+fn spread(encoding: &data_encoding::Encoding, from: usize, out: &mut Vec<u8>) {
+    const PIECE: usize = 48;
+    let len = out.len() - from;
+    out.resize(from + encoding.encode_len(len), 0);
+    let mut piece = [0; PIECE];
+    for at in (0..len).step_by(PIECE).rev() {
+        let bytes = PIECE.min(len - at);
+        piece[..bytes].copy_from_slice(&out[from + at..from + at + bytes]);
+        let (to, chars) = (from + encoding.encode_len(at), encoding.encode_len(bytes));
+        encoding.encode_mut(&piece[..bytes], &mut out[to..to + chars]);
+    }
+}
+
 fn partial(value: &[u8], keep_first: usize, keep_last: usize, with: char, out: &mut Vec<u8>) {
-    let text = String::from_utf8_lossy(value);
-    let counted = text.chars().filter(|c| c.is_alphanumeric()).count();
+    let text = || {
+        value.utf8_chunks().flat_map(|chunk| {
+            let broken = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+            chunk.valid().chars().chain(broken)
+        })
+    };
+    let counted = text().filter(|c| c.is_alphanumeric()).count();
     // A value that the kept ends would show whole is hidden whole.
     let (first, last) = if keep_first + keep_last >= counted { (0, 0) } else { (keep_first, keep_last) };
     let mut seen = 0;
     let mut buffer = [0; 4];
-    for c in text.chars() {
+    for c in text() {
         let shown = if c.is_alphanumeric() {
             seen += 1;
             if seen <= first || seen > counted - last { c } else { with }
@@ -116,16 +209,11 @@ fn partial(value: &[u8], keep_first: usize, keep_last: usize, with: char, out: &
     }
 }
 
-fn format_preserving(value: &[u8], key: &str, keys: &Keyring, out: &mut Vec<u8>) {
+fn format_preserving(value: &[u8], cipher: Option<&FF1<aes::Aes256>>, out: &mut Vec<u8>) {
     let digits: Vec<u16> = value.iter().filter(|b| b.is_ascii_digit()).map(|b| u16::from(b - b'0')).collect();
-    let sealed = (digits.len() >= 6)
-        .then(|| {
-            use fpe::ff1::{FF1, FlexibleNumeralString};
-            let cipher = FF1::<aes::Aes256>::new(&keys.derive(key, b"ff1"), 10).ok()?;
-            let text = FlexibleNumeralString::from(digits);
-            cipher.encrypt(&[], &text).ok().map(Vec::<u16>::from)
-        })
-        .flatten();
+    let sealed = cipher
+        .filter(|_| digits.len() >= 6)
+        .and_then(|cipher| cipher.encrypt(&[], &FlexibleNumeralString::from(digits)).ok().map(Vec::<u16>::from));
     let Some(sealed) = sealed else {
         out.extend_from_slice(REDACTED.as_bytes());
         return;
@@ -182,31 +270,30 @@ impl Keyring {
         mac(&self.derive(name, b"hash"), &[value])
     }
 
-    fn siv(&self, name: &str) -> aes_siv::siv::Aes256Siv {
+    fn siv(&self, name: &str) -> [u8; 64] {
         let mut key = [0; 64];
         key[..32].copy_from_slice(&self.derive(name, b"siv-mac"));
         key[32..].copy_from_slice(&self.derive(name, b"siv-ctr"));
-        aes_siv::siv::Aes256Siv::new(&key.into())
-    }
-
-    fn seal(&self, name: &str, value: &[u8]) -> Vec<u8> {
-        // AES-SIV refuses only more than 2^36 bytes or 126 headers; a hash would still hide the value.
-        self.siv(name)
-            .encrypt([&b"sluice token 1"[..]], value)
-            .unwrap_or_else(|_| Sha256::digest(self.mac(name, value)).to_vec())
+        key
     }
 
     /// The value behind a token (`tok_…`) of the named key; None where the token is not of this key or was changed.
     #[must_use]
     pub fn reveal(&self, name: &str, token: &str) -> Option<Vec<u8>> {
         let sealed = data_encoding::BASE64URL_NOPAD.decode(token.strip_prefix("tok_")?.as_bytes()).ok()?;
-        self.siv(name).decrypt([&b"sluice token 1"[..]], &sealed).ok()
+        Aes256Siv::new(&self.siv(name).into()).decrypt([TOKEN], &sealed).ok()
     }
 }
 
 fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
+    finish(keyed(key), parts)
+}
+
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"))
+}
+
+fn finish(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
     for part in parts {
         mac.update(&(part.len() as u64).to_le_bytes());
         mac.update(part);
@@ -220,7 +307,7 @@ mod tests {
 
     fn masked(mask: &Mask, value: &str) -> String {
         let mut out = Vec::new();
-        mask.write(value.as_bytes(), &Keyring::for_tests(), &mut out);
+        Masker::new(mask, &Keyring::for_tests()).write(value.as_bytes(), &mut out);
         String::from_utf8(out).expect("UTF-8")
     }
 

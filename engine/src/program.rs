@@ -2,7 +2,7 @@
 
 use crate::filter::Vectors;
 use crate::filter::probe::Probes;
-use crate::mask::{Keyring, Mask};
+use crate::mask::{Keyring, Mask, Masker};
 use crate::pattern::{HoldBack, PatternError, PatternSpec};
 use crate::sink::ActionKind;
 use crate::stream::automaton::Automaton;
@@ -148,6 +148,10 @@ pub struct Program {
 pub(crate) struct Inner {
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) rules: Vec<RuleSpec>,
+    /// The masks of the rules that mask, ready with their keys.
+    pub(crate) masks: Vec<Option<Masker>>,
+    /// The place of each rule's name among all names, from 1.
+    pub(crate) ranks: Vec<u32>,
     pub(crate) keys: Keyring,
     pub(crate) vectors: Vectors,
     /// Specialisations that streams have asked for, by their rules.
@@ -284,8 +288,19 @@ impl ProgramBuilder {
     /// # Errors
     /// None today: patterns are checked when they are added. The signature leaves room for limits on the whole.
     pub fn build(self) -> Result<Program, BuildError> {
+        let mask = |rule: &RuleSpec| match &rule.action {
+            Action::Mask(mask) => Some(Masker::new(mask, &self.keys)),
+            Action::Alert | Action::Block => None,
+        };
+        let masks = self.rules.iter().map(mask).collect();
+        let mut names: Vec<&str> = self.rules.iter().map(|rule| &*rule.name).collect();
+        names.sort_unstable();
+        let rank = |rule: &RuleSpec| names.partition_point(|name| **name < *rule.name) as u32 + 1;
+        let ranks = self.rules.iter().map(rank).collect();
         Ok(Program {
             inner: Arc::new(Inner {
+                masks,
+                ranks,
                 patterns: self.patterns,
                 rules: self.rules,
                 keys: self.keys,

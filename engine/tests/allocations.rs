@@ -72,3 +72,36 @@ fn a_push_of_clean_bytes_allocates_nothing() {
         assert_eq!(out.0, chunk.len() * 52);
     }
 }
+
+#[test]
+fn a_masked_value_allocates_nothing() {
+    for mask in [
+        Mask::redact("#"),
+        Mask::Partial { keep_first: 1, keep_last: 4, with: '*' },
+        Mask::Hash { key: "k".into() },
+        Mask::Tokenize { key: "k".into() },
+    ] {
+        let mut builder = Program::builder();
+        let mail = builder.pattern(PatternSpec::regex("mail", r"\b[a-z]{1,20}@[a-z]{1,20}\.com\b")).expect("valid");
+        builder.rule(RuleSpec::new("mail", Action::Mask(mask.clone()), [mail]));
+        let program = builder.build().expect("valid");
+        for (format, text) in [
+            (Format::Raw, &b"from ann@example.com to bob@example.com, and on\n"[..]),
+            (Format::Json, &br#"{"from":"ann@example.com","to":["bob@example.com"]}"#[..]),
+        ] {
+            let chunk = Bytes::from(text.repeat(20));
+            let mut out = Length::default();
+            let mut stream = Stream::open(&program, StreamOptions::format(format), &Budget::unlimited());
+            for _ in 0..3 {
+                stream.push(chunk.clone(), &mut out).expect("nothing blocks");
+            }
+            let before = ALLOCATIONS.with(Cell::get);
+            for _ in 0..20 {
+                stream.push(chunk.clone(), &mut out).expect("nothing blocks");
+            }
+            let allocations = ALLOCATIONS.with(Cell::get) - before;
+            assert_eq!(allocations, 0, "{mask:?} {format:?}: {allocations} allocations for 800 masked values");
+            stream.finish(&mut out).expect("nothing blocks");
+        }
+    }
+}

@@ -308,8 +308,9 @@ impl Quanta {
         text.resize((text.len() + after.len()).next_multiple_of(3) - after.len(), b' ');
         text.extend(after);
         let encoding = if self.url { data_encoding::BASE64URL_NOPAD } else { data_encoding::BASE64_NOPAD };
-        let encoded = encoding.encode(&text).into_bytes();
-        if self.percent > 0 { super::percent::encode(&encoded, self.percent) } else { encoded }
+        let mut encoded = encoding.encode(&text).into_bytes();
+        super::percent::encode(&mut encoded, 0, self.percent);
+        encoded
     }
 }
 

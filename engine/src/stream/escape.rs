@@ -272,21 +272,23 @@ fn char(c: char, start: u64, end: u64, emit: &mut dyn FnMut(Decoded<'_>)) {
     emit(Decoded::Char(bytes, len, Wire::Span(start, end)));
 }
 
-/// Writes `text` so that it stands inside a JSON string, `times` levels deep.
-pub(crate) fn encode(text: &[u8], times: usize) -> Vec<u8> {
-    let mut text = text.to_vec();
-    for _ in 0..times {
-        let mut out = Vec::with_capacity(text.len());
-        for byte in text {
-            match byte {
-                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-                0..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-                _ => out.push(byte),
-            }
-        }
-        text = out;
-    }
-    text
+/// Writes what stands in `text` from `from` on so that it stands inside a JSON string, `times` levels deep.
+pub(crate) fn encode(text: &mut Vec<u8>, from: usize, times: usize) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let length = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    let write = |byte: u8, at: usize| match (byte, at) {
+        (_, 0) => b'\\',
+        (b'"' | b'\\', _) => byte,
+        (_, 1) => b'u',
+        (_, 2 | 3) => b'0',
+        (_, 4) => HEX[usize::from(byte >> 4)],
+        _ => HEX[usize::from(byte & 15)],
+    };
+    (0..times).for_each(|_| super::percent::expand(text, from, length, write));
 }
 
 #[cfg(test)]
@@ -332,7 +334,9 @@ mod tests {
     #[test]
     fn what_is_encoded_decodes_to_itself() {
         let text = "quote \" backslash \\ newline \n";
-        let once = String::from_utf8(encode(text.as_bytes(), 1)).expect("UTF-8");
+        let mut once = text.as_bytes().to_vec();
+        encode(&mut once, 0, 1);
+        let once = String::from_utf8(once).expect("UTF-8");
         assert_eq!(decode(&once, true).as_deref(), Ok(text));
     }
 }

@@ -18,29 +18,42 @@ pub(crate) fn find(run: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'%', run).find(|at| run[at + 1..].iter().take(2).all(digit))
 }
 
-/// Writes `text` so that percent-decoding it `times` times gives it back: unreserved characters as they are, all else as
-/// escapes.
-pub(crate) fn encode(text: &[u8], times: usize) -> Vec<u8> {
+/// Writes what stands in `text` from `from` on so that percent-decoding it `times` times gives it back: unreserved characters
+/// as they are, all else as escapes.
+pub(crate) fn encode(text: &mut Vec<u8>, from: usize, times: usize) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut text = text.to_vec();
     for time in 0..times {
-        let mut out = Vec::with_capacity(text.len());
-        for byte in text {
-            // What was encoded once holds nothing else that must be.
-            let stays = if time == 0 {
-                byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
-            } else {
-                byte != b'%'
-            };
-            if stays {
-                out.push(byte);
-            } else {
-                out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            }
-        }
-        text = out;
+        // What was encoded once holds nothing else that must be.
+        let stays = |byte: u8| match time {
+            0 => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'),
+            _ => byte != b'%',
+        };
+        expand(
+            text,
+            from,
+            |byte| if stays(byte) { 1 } else { 3 },
+            |byte, at| [b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]][at],
+        );
     }
-    text
+}
+
+/// Writes each byte of `text` from `from` on as so many bytes: itself where that is one, else what `write` gives for each of
+/// them. In place: from the end, where there is room.
+pub(crate) fn expand(text: &mut Vec<u8>, from: usize, length: impl Fn(u8) -> usize, write: impl Fn(u8, usize) -> u8) {
+    let mut read = text.len();
+    let mut end = from + text[from..].iter().map(|byte| length(*byte)).sum::<usize>();
+    text.resize(end, 0);
+    while read > from {
+        read -= 1;
+        let byte = text[read];
+        let len = length(byte);
+        end -= len;
+        if len == 1 {
+            text[end] = byte;
+        } else {
+            (0..len).for_each(|at| text[end + at] = write(byte, at));
+        }
+    }
 }
 
 /// The decoder: it keeps at most one unfinished escape.
@@ -253,11 +266,14 @@ mod tests {
     #[test]
     fn what_is_encoded_decodes_to_itself() {
         let text = "a-b_c.d~e [é]%+/";
-        let mut encoded = encode(text.as_bytes(), 2);
+        let mut encoded = text.as_bytes().to_vec();
+        encode(&mut encoded, 0, 2);
         for _ in 0..2 {
             encoded = decode(&String::from_utf8(encoded).expect("ASCII")).0.into_bytes();
         }
         assert_eq!(String::from_utf8(encoded).as_deref(), Ok(text));
-        assert_eq!(encode(b"[x]", 1), b"%5Bx%5D");
+        let mut mask = b"ab[x]".to_vec();
+        encode(&mut mask, 2, 1);
+        assert_eq!(mask, b"ab%5Bx%5D");
     }
 }

@@ -6,8 +6,10 @@ use crate::sink::{ActionKind, Decision, Sink};
 use crate::stream::base64::Quanta;
 use crate::stream::percent;
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::ops::Range;
 
 /// A rule's claim on a match.
 #[derive(Clone, Debug)]
@@ -19,10 +21,10 @@ pub(crate) struct Claim {
     pub(crate) kind: ActionKind,
     pub(crate) priority: u8,
     pub(crate) strategy: Strategy,
-    /// The rule's name settles ties.
-    pub(crate) name: std::sync::Arc<str>,
-    /// What stands in the place of the match; empty unless the rule masks.
-    pub(crate) replacement: Vec<u8>,
+    /// The place of the rule's name among all names settles ties.
+    pub(crate) rank: u32,
+    /// Where what stands in the place of the match is written in the output's texts; empty unless the rule masks.
+    pub(crate) replacement: Range<usize>,
     /// How often what stands in its place is percent-encoded.
     pub(crate) percent: usize,
     /// Where it stands in base64: the replacement is not yet encoded, and the match is that of whole quanta.
@@ -46,8 +48,10 @@ struct Scalar {
 pub(crate) struct Output {
     chunks: VecDeque<(u64, Bytes)>,
     claims: Vec<Claim>,
-    /// Where in them the claim of a rule on a value stands, so that many claims are told apart as fast as few.
-    known: HashMap<Twin, usize>,
+    /// Those that are being settled; empty between two calls.
+    ready: Vec<Claim>,
+    /// What stands in the places of the matches.
+    texts: Vec<u8>,
     scalars: VecDeque<Scalar>,
     /// All before this has left.
     cut: u64,
@@ -68,7 +72,7 @@ impl Claim {
 
     /// Memory beside the fixed size, in bytes.
     fn memory(&self) -> usize {
-        self.replacement.len() + self.quanta.as_ref().map_or(0, |quanta| size_of_val(quanta.as_ref()) + 4)
+        self.quanta.as_ref().map_or(0, |quanta| size_of_val(quanta.as_ref()) + 4)
     }
 
     /// Where the value begins in its first quantum of base64, and where it ends in its last one.
@@ -87,7 +91,8 @@ impl Output {
         Self {
             chunks: VecDeque::with_capacity(4),
             claims: Vec::new(),
-            known: HashMap::new(),
+            ready: Vec::new(),
+            texts: Vec::new(),
             scalars: VecDeque::new(),
             cut: 0,
             end: 0,
@@ -100,7 +105,7 @@ impl Output {
     pub(crate) fn poison(&mut self) {
         self.chunks.clear();
         self.claims.clear();
-        self.known.clear();
+        self.texts.clear();
         self.cut = self.end;
     }
 
@@ -116,7 +121,8 @@ impl Output {
 
     /// Memory of what is known of the bytes that wait.
     pub(crate) fn overhead(&self) -> usize {
-        self.claims.iter().map(|claim| size_of::<(Claim, Twin, usize)>() + claim.memory()).sum::<usize>()
+        self.claims.iter().map(|claim| size_of::<Claim>() + claim.memory()).sum::<usize>()
+            + self.texts.len()
             + self.scalars.len() * size_of::<Scalar>()
     }
 
@@ -129,18 +135,16 @@ impl Output {
     }
 
     pub(crate) fn claim(&mut self, claim: Claim) {
-        if claim.end <= claim.start {
-            return;
+        if claim.end > claim.start {
+            self.claims.push(claim);
         }
-        match self.known.get(&claim.twin()).copied() {
-            None => {
-                self.known.insert(claim.twin(), self.claims.len());
-                self.claims.push(claim);
-            }
-            // The longer run of base64 tells the alphabet; the other one began in the middle of it.
-            Some(at) if claim.run() < self.claims[at].run() => self.claims[at] = claim,
-            Some(_) => {}
-        }
+    }
+
+    /// Writes what stands in the place of a match: `write` appends it to all that is written, from the place that it is given.
+    pub(crate) fn write(&mut self, write: impl FnOnce(&mut Vec<u8>, usize)) -> Range<usize> {
+        let from = self.texts.len();
+        write(&mut self.texts, from);
+        from..self.texts.len()
     }
 
     pub(crate) fn open_scalar(&mut self, start: u64, depth: usize) {
@@ -166,18 +170,22 @@ impl Output {
         let mut safe = self.open_scalar_start().map_or(safe, |start| safe.min(start));
         if self.claims.iter().any(|claim| claim.start < safe) {
             self.claims.sort_by(|a, b| order(a).cmp(&order(b)));
+            // Lanes that read the same text say the same. The longer run of base64, which comes first, tells the alphabet;
+            // the other one began in the middle of it.
+            self.claims.dedup_by(|later, first| later.twin() == first.twin());
             let mut ready = self.claims.partition_point(|claim| claim.start < safe);
             // What begins in the last quantum of a value must be known before that is written.
             let waits = |claim: &Claim| claim.kind == ActionKind::Mask && claim.quanta.is_some() && claim.end > safe;
             if let Some(first) = self.claims[..ready].iter().position(waits) {
                 (ready, safe) = (first, self.claims[first].start);
             }
-            let claims: Vec<Claim> = self.claims.drain(..ready).collect();
-            self.known.clear();
-            self.known.extend(self.claims.iter().enumerate().map(|(at, claim)| (claim.twin(), at)));
-            for at in 0..claims.len() {
-                self.settle(at, &claims, sink)?;
-            }
+            let (mut claims, texts) = (std::mem::take(&mut self.ready), std::mem::take(&mut self.texts));
+            claims.extend(self.claims.drain(..ready));
+            let settled = (0..claims.len()).try_for_each(|at| self.settle(at, &claims, &texts, sink));
+            claims.clear();
+            (self.ready, self.texts) = (claims, texts);
+            self.forget_texts();
+            settled?;
         }
         while self.scalars.front().is_some_and(|scalar| scalar.end.is_some_and(|end| end <= safe)) {
             self.scalars.pop_front();
@@ -186,7 +194,25 @@ impl Output {
         Ok(())
     }
 
-    fn settle(&mut self, at: usize, all: &[Claim], sink: &mut impl Sink) -> Result<(), Decision> {
+    /// Keeps what is written for the claims that wait alone.
+    fn forget_texts(&mut self) {
+        let mut kept = 0;
+        // Several claims may share a text, and texts stand in the order in which they were written, not of the claims.
+        self.claims.sort_by_key(|claim| claim.replacement.start);
+        let mut last = (0..0, 0);
+        for claim in &mut self.claims {
+            let text = claim.replacement.clone();
+            if text != last.0 {
+                self.texts.copy_within(text.clone(), kept);
+                last = (text.clone(), kept);
+                kept += text.len();
+            }
+            claim.replacement = last.1..last.1 + text.len();
+        }
+        self.texts.truncate(kept);
+    }
+
+    fn settle(&mut self, at: usize, all: &[Claim], texts: &[u8], sink: &mut impl Sink) -> Result<(), Decision> {
         let claim = &all[at];
         let decision =
             Decision { rule: claim.rule, pattern: claim.pattern, span: claim.start..claim.end, action: claim.kind };
@@ -204,10 +230,10 @@ impl Output {
             ActionKind::Mask => {
                 let quanta = claim.quanta.as_ref().map(|quanta| (quanta.run, quanta.to));
                 if claim.start >= self.cut {
-                    self.mask(at, all, sink);
+                    self.mask(at, all, texts, sink);
                     self.quanta = quanta;
                 } else if claim.end > self.cut || self.is_beside(claim) {
-                    sink.masked(&self.rest(at, all));
+                    sink.masked(&self.rest(at, all, texts));
                     self.drop_until(claim.end);
                     self.quanta = quanta;
                 }
@@ -218,15 +244,15 @@ impl Output {
     }
 
     /// What stands in the place of a value, the first quantum of which may be gone.
-    fn written(&self, at: usize, all: &[Claim], mask: &[u8], lead: bool) -> Vec<u8> {
+    fn written<'a>(&self, at: usize, all: &[Claim], mask: &'a [u8], lead: bool) -> Cow<'a, [u8]> {
         let claim = &all[at];
-        let Some(quanta) = &claim.quanta else { return mask.to_vec() };
+        let Some(quanta) = &claim.quanta else { return mask.into() };
         let others = all[at + 1..].iter().chain(&self.claims).take_while(|other| other.start < claim.end);
         let others: Vec<&Quanta> = others
             .filter(|other| other.kind == ActionKind::Mask)
             .filter_map(|other| other.quanta.as_deref().filter(|other| other.run == quanta.run))
             .collect();
-        quanta.encode(mask, lead, |place| others.iter().any(|other| (other.from..other.to).contains(&place)))
+        quanta.encode(mask, lead, |place| others.iter().any(|other| (other.from..other.to).contains(&place))).into()
     }
 
     /// The value shares a quantum of base64 with the last one that was masked, and no byte.
@@ -236,21 +262,26 @@ impl Output {
     }
 
     /// What stands in the place of the rest of a value, where another mask was before it.
-    fn rest(&self, at: usize, all: &[Claim]) -> Vec<u8> {
+    fn rest<'a>(&self, at: usize, all: &[Claim], texts: &'a [u8]) -> Cow<'a, [u8]> {
         let claim = &all[at];
+        let replacement = &texts[claim.replacement.clone()];
         match &claim.quanta {
             // What stands after it left with the other one.
-            Some(quanta) if claim.end <= self.cut => quanta.encode(&claim.replacement, false, |_| true),
-            Some(_) if self.is_beside(claim) => self.written(at, all, &claim.replacement, false),
+            Some(quanta) if claim.end <= self.cut => quanta.encode(replacement, false, |_| true).into(),
+            Some(_) if self.is_beside(claim) => self.written(at, all, replacement, false),
             // Another mask won where both claim a byte; what it leaves of this one is redacted.
             Some(_) => self.written(at, all, REDACTED.as_bytes(), false),
-            None => percent::encode(REDACTED.as_bytes(), claim.percent),
+            None => {
+                let mut text = REDACTED.as_bytes().to_vec();
+                percent::encode(&mut text, 0, claim.percent);
+                text.into()
+            }
         }
     }
 
-    fn mask(&mut self, at: usize, all: &[Claim], sink: &mut impl Sink) {
+    fn mask(&mut self, at: usize, all: &[Claim], texts: &[u8], sink: &mut impl Sink) {
         let claim = &all[at];
-        let replacement = self.written(at, all, &claim.replacement, true);
+        let replacement = self.written(at, all, &texts[claim.replacement.clone()], true);
         // Numbers stand one after another: the last one that begins before the match, or none.
         let last = self.scalars.partition_point(|scalar| scalar.start <= claim.start).checked_sub(1);
         let number = last.and_then(|last| {
@@ -267,7 +298,9 @@ impl Output {
         let inside = |other: &&Claim| other.kind == ActionKind::Mask && other.start < end && other.end > start;
         let alone = all.iter().filter(inside).all(|other| (other.start, other.end) == (claim.start, claim.end));
         self.release(start, sink);
-        let mut text = super::escape::encode(b"\"", depth);
+        let mut quote = vec![b'"'];
+        super::escape::encode(&mut quote, 0, depth);
+        let mut text = quote.clone();
         if alone {
             self.copy(start, claim.start, &mut text);
             text.extend_from_slice(&replacement);
@@ -275,7 +308,7 @@ impl Output {
         } else {
             text.extend_from_slice(REDACTED.as_bytes());
         }
-        text.extend_from_slice(&super::escape::encode(b"\"", depth));
+        text.extend_from_slice(&quote);
         sink.masked(&text);
         self.drop_until(end);
     }
@@ -315,7 +348,7 @@ impl Output {
 }
 
 /// Leftmost start, in base64 that of the value; then block, mask, alert; then priority, the longer span, the stricter strategy, the name.
-fn order(claim: &Claim) -> impl Ord + '_ {
+fn order(claim: &Claim) -> impl Ord + use<> {
     (
         claim.start,
         claim.phases().0,
@@ -323,6 +356,9 @@ fn order(claim: &Claim) -> impl Ord + '_ {
         Reverse(claim.priority),
         Reverse(claim.end),
         Reverse(claim.strategy),
-        &claim.name,
+        claim.rank,
+        claim.rule.index(),
+        claim.phases().1,
+        claim.run(),
     )
 }

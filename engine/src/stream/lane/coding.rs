@@ -45,18 +45,13 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Writes a replacement; what stands in base64 is written when it is known what stands beside it.
-    pub(super) fn write(&self, mut replacement: Vec<u8>) -> Vec<u8> {
-        if self.quanta.is_some() {
-            return replacement;
+    /// Encodes a replacement, which stands in `out` from `from` on; what stands in base64 is encoded when it is known what
+    /// stands beside it.
+    pub(super) fn encode(&self, out: &mut Vec<u8>, from: usize) {
+        if self.quanta.is_none() {
+            percent::encode(out, from, self.percent);
+            escape::encode(out, from, self.depth);
         }
-        if self.percent > 0 {
-            replacement = percent::encode(&replacement, self.percent);
-        }
-        if self.depth > 0 {
-            replacement = escape::encode(&replacement, self.depth);
-        }
-        replacement
     }
 }
 

@@ -15,7 +15,7 @@ use super::plan::Plan;
 use super::resolve::{Claim, Output};
 use crate::filter::Starts;
 use crate::mask::{REDACTED, Strategy};
-use crate::program::{Action, Inner, PatternId};
+use crate::program::{Inner, PatternId};
 use coding::Written;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -606,16 +606,16 @@ impl Lane {
     ) {
         for rule in shared.plan.claims(pattern) {
             let spec = &shared.program.rules[rule.index()];
-            let mut replacement = Vec::new();
             let mut strategy = Strategy::Redact;
-            if let (Action::Mask(mask), false) = (&spec.action, more) {
-                match value {
-                    Some(value) => mask.write(value, &shared.program.keys, &mut replacement),
-                    None => replacement.extend_from_slice(REDACTED.as_bytes()),
-                }
+            let replacement = shared.output.write(|out, from| {
+                let (Some(mask), false) = (&shared.program.masks[rule.index()], more) else { return };
                 strategy = mask.strategy();
-                replacement = written.write(replacement);
-            }
+                match value {
+                    Some(value) => mask.write(value, out),
+                    None => out.extend_from_slice(REDACTED.as_bytes()),
+                }
+                written.encode(out, from);
+            });
             shared.output.claim(Claim {
                 start,
                 end,
@@ -624,7 +624,7 @@ impl Lane {
                 kind: spec.action.kind(),
                 priority: spec.priority,
                 strategy,
-                name: spec.name.as_str().into(),
+                rank: shared.program.ranks[rule.index()],
                 replacement,
                 percent: written.percent,
                 quanta: written.quanta.clone(),

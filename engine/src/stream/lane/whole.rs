@@ -58,6 +58,10 @@ impl Lane {
         self.threads.clear();
         self.waiting.clear();
         self.whole.clear();
+        let replacement = shared.output.write(|out, from| {
+            out.extend_from_slice(REDACTED.as_bytes());
+            escape::encode(out, from, self.depth);
+        });
         for rule in shared.plan.claims(whole.pattern) {
             let spec = &shared.program.rules[rule.index()];
             shared.output.claim(Claim {
@@ -68,8 +72,8 @@ impl Lane {
                 kind: spec.action.kind(),
                 priority: 100,
                 strategy: Strategy::Redact,
-                name: spec.name.as_str().into(),
-                replacement: escape::encode(REDACTED.as_bytes(), self.depth),
+                rank: shared.program.ranks[rule.index()],
+                replacement: replacement.clone(),
                 percent: 0,
                 quanta: None,
                 silent: false,
@@ -100,8 +104,8 @@ impl Lane {
             kind: ActionKind::Mask,
             priority: 100,
             strategy: Strategy::Redact,
-            name: "".into(),
-            replacement: Vec::new(),
+            rank: 0,
+            replacement: 0..0,
             percent: 0,
             quanta: None,
             silent: true,
