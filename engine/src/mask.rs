@@ -96,10 +96,10 @@ enum Kind {
         keep_last: usize,
         with: char,
     },
-    Hash(Hmac<Sha256>),
+    Hash(Box<Hmac<Sha256>>),
     Tokenize(Box<[u8; 64]>),
     /// None where the cipher can't be made, which a key of the right length rules out: then all is redacted.
-    FormatPreserving(Option<FF1<aes::Aes256>>),
+    FormatPreserving(Option<Box<FF1<aes::Aes256>>>),
 }
 
 impl std::fmt::Debug for Masker {
@@ -116,9 +116,11 @@ impl Masker {
             Mask::Partial { keep_first, keep_last, with } => {
                 Kind::Partial { keep_first: *keep_first, keep_last: *keep_last, with: *with }
             }
-            Mask::Hash { key } => Kind::Hash(keyed(&keys.derive(key, b"hash"))),
+            Mask::Hash { key } => Kind::Hash(Box::new(keyed(&keys.derive(key, b"hash")))),
             Mask::Tokenize { key } => Kind::Tokenize(Box::new(keys.siv(key))),
-            Mask::FormatPreserving { key } => Kind::FormatPreserving(FF1::new(&keys.derive(key, b"ff1"), 10).ok()),
+            Mask::FormatPreserving { key } => {
+                Kind::FormatPreserving(FF1::new(&keys.derive(key, b"ff1"), 10).ok().map(Box::new))
+            }
         };
         Self { strategy: mask.strategy(), kind }
     }
@@ -133,7 +135,7 @@ impl Masker {
             Kind::Redact(with) => out.extend_from_slice(with.as_bytes()),
             Kind::Partial { keep_first, keep_last, with } => partial(value, *keep_first, *keep_last, *with, out),
             Kind::Hash(key) => {
-                let mac = finish(key.clone(), &[value]);
+                let mac = finish(Hmac::clone(key), &[value]);
                 append(&data_encoding::HEXLOWER, &mac[..16], out);
             }
             Kind::Tokenize(key) => {
@@ -153,7 +155,7 @@ impl Masker {
                 }
                 spread(&data_encoding::BASE64URL_NOPAD, from, out);
             }
-            Kind::FormatPreserving(cipher) => format_preserving(value, cipher.as_ref(), out),
+            Kind::FormatPreserving(cipher) => format_preserving(value, cipher.as_deref(), out),
         }
     }
 }

@@ -61,7 +61,7 @@ struct Looked {
     window: usize,
     lead: Lead,
     after: Vec<u32>,
-    word: Vec<u8>,
+    word: Word,
     automaton: Arc<Automaton>,
 }
 
@@ -72,9 +72,44 @@ impl Looked {
             window: probe.window.len(),
             lead: probe.lead.clone(),
             after: probe.after.clone(),
-            word: probe.word.clone(),
+            word: Word::new(&probe.word),
             automaton: Arc::clone(automaton),
         }
+    }
+}
+
+/// The first bytes of a word, in any case.
+#[derive(Debug)]
+struct Word {
+    bytes: u128,
+    /// The bits that the word has.
+    mask: u128,
+}
+
+impl Word {
+    /// A letter of either case is the lower one.
+    const SMALL: u128 = u128::from_le_bytes([0x20; 16]);
+
+    fn new(word: &[u8]) -> Self {
+        let take = |byte: fn(&u8) -> u8| {
+            let mut bytes = [0; 16];
+            bytes.iter_mut().zip(word).for_each(|(to, from)| *to = byte(from));
+            u128::from_le_bytes(bytes)
+        };
+        Self { bytes: take(|byte| byte | 0x20), mask: take(|_| 0xff) }
+    }
+
+    /// False where the text doesn't begin with the word, as far as both go.
+    fn may_stand(&self, text: &[u8]) -> bool {
+        let there = match text.first_chunk() {
+            Some(bytes) => (u128::from_le_bytes(*bytes), u128::MAX),
+            None => {
+                let mut bytes = [0; 16];
+                bytes[..text.len()].copy_from_slice(text);
+                (u128::from_le_bytes(bytes), !(u128::MAX << (8 * text.len())))
+            }
+        };
+        ((there.0 | Self::SMALL) ^ self.bytes) & self.mask & there.1 == 0
     }
 }
 
@@ -165,8 +200,7 @@ impl Filter {
         if lead.max == lead.min {
             // Candidates that begin before this text are followed already.
             let Some(from) = anchor.checked_sub(lead.min) else { return };
-            let known = word.len().min(text.len() - from);
-            if text[from..from + known].eq_ignore_ascii_case(&word[..known]) && automaton.may_match(text, from) {
+            if word.may_stand(&text[from..]) && automaton.may_match(text, from) {
                 found.push(Starts { from: from as u32, to: from as u32, pattern: *pattern });
             }
             return;

@@ -169,7 +169,7 @@ impl Output {
     pub(crate) fn resolve(&mut self, safe: u64, sink: &mut impl Sink) -> Result<(), Decision> {
         let mut safe = self.open_scalar_start().map_or(safe, |start| safe.min(start));
         if self.claims.iter().any(|claim| claim.start < safe) {
-            self.claims.sort_by(|a, b| order(a).cmp(&order(b)));
+            self.claims.sort_by_key(order);
             // Lanes that read the same text say the same. The longer run of base64, which comes first, tells the alphabet;
             // the other one began in the middle of it.
             self.claims.dedup_by(|later, first| later.twin() == first.twin());
