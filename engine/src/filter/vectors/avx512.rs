@@ -1,6 +1,6 @@
 //! AVX-512: 64 places at a time, a table of 64 bytes in one instruction.
 
-use super::{DEPTH, Group, Groups, Kernel, Part, READY, STEP, Which, Wide};
+use super::{DEPTH, PAIRS, Group, Groups, Kernel, Part, READY, STEP, Which, Wide};
 use std::arch::x86_64::*;
 
 /// How far ahead text is fetched, in bytes.
@@ -33,7 +33,7 @@ struct Found {
 impl Avx512 {
     /// The views of a stretch at the first places of a step.
     #[inline(always)]
-    fn text(self, view: &[u8; READY], step: usize) -> [__m512i; DEPTH] {
+    fn text<const LOADED: usize>(self, view: &[u8; READY], step: usize) -> [__m512i; LOADED] {
         // SAFETY: a value of this type exists inside `with_avx512` alone, so the machine has AVX-512 F, BW and VBMI. Loads
         // are unaligned, 64 bytes at less than `STRETCH - STEP + DEPTH`, and READY is longer by a step.
         std::array::from_fn(|place| unsafe { _mm512_loadu_si512(view.as_ptr().add(step * STEP + place).cast()) })
@@ -41,7 +41,11 @@ impl Avx512 {
 
     /// The buckets that `PLACES` places leave, of two steps.
     #[inline(always)]
-    fn buckets<const PLACES: usize>(self, group: &Group, text: &[[__m512i; DEPTH]; 2]) -> [__m512i; 2] {
+    fn buckets<const PLACES: usize, const LOADED: usize>(
+        self,
+        group: &Group,
+        text: &[[__m512i; LOADED]; 2],
+    ) -> [__m512i; 2] {
         // SAFETY: as above; a table is 64 bytes.
         let table = |place: usize| unsafe { _mm512_loadu_si512(group.six[place].as_ptr().cast()) };
         // SAFETY: as above.
@@ -50,6 +54,8 @@ impl Avx512 {
         let mut buckets = [by(text[0][0], first), by(text[1][0], first)];
         for place in 1..PLACES {
             let table = table(place);
+            // A group is looked at no further than text is loaded for its kind.
+            let place = place.min(LOADED - 1);
             for (buckets, text) in buckets.iter_mut().zip(text) {
                 // SAFETY: as above.
                 *buckets = unsafe { _mm512_and_si512(*buckets, by(text[place], table)) };
@@ -59,23 +65,23 @@ impl Avx512 {
     }
 
     #[inline(always)]
-    fn group(self, group: &Group, text: &[[__m512i; DEPTH]; 2]) -> [__m512i; 2] {
+    fn group<const LOADED: usize>(self, group: &Group, text: &[[__m512i; LOADED]; 2]) -> [__m512i; 2] {
         match group.depth {
-            ..=2 => self.buckets::<2>(group, text),
-            3 => self.buckets::<3>(group, text),
-            4 => self.buckets::<4>(group, text),
-            5 => self.buckets::<5>(group, text),
-            6 => self.buckets::<6>(group, text),
-            7 => self.buckets::<7>(group, text),
-            8 => self.buckets::<8>(group, text),
-            _ => self.buckets::<DEPTH>(group, text),
+            ..=2 => self.buckets::<2, LOADED>(group, text),
+            3 => self.buckets::<3, LOADED>(group, text),
+            4 => self.buckets::<4, LOADED>(group, text),
+            5 => self.buckets::<5, LOADED>(group, text),
+            6 => self.buckets::<6, LOADED>(group, text),
+            7 => self.buckets::<7, LOADED>(group, text),
+            8 => self.buckets::<8, LOADED>(group, text),
+            _ => self.buckets::<DEPTH, LOADED>(group, text),
         }
     }
 
     /// Looks for some groups at two steps, from the group `first` on. The finds are put into `found`; their number is given
     /// back.
     #[inline(always)]
-    fn look_at(
+    fn look_at<const LOADED: usize>(
         self,
         groups: &[Group],
         first: usize,
@@ -83,7 +89,7 @@ impl Avx512 {
         step: usize,
         found: &mut [Found; 2 * TOGETHER],
     ) -> usize {
-        let text = [self.text(view, step), self.text(view, step + 1)];
+        let text = [self.text::<LOADED>(view, step), self.text::<LOADED>(view, step + 1)];
         let mut count = 0;
         for (at, group) in groups.iter().take(TOGETHER).enumerate() {
             let buckets = self.group(group, &text);
@@ -160,17 +166,22 @@ impl Wide for Avx512 {
         // A stretch has an even number of steps; what is told of one too many is not looked at.
         let mut step = 0;
         while step < steps {
-            for (groups, view, number) in [(bytes, &views.bytes, 0), (pairs, &views.pairs, bytes.len())] {
-                let mut at = 0;
-                while at < groups.len() {
-                    let count = self.look_at(&groups[at..], number + at, view, step, &mut views.found);
-                    for Found { which, places, group, step } in &views.found[..count] {
-                        if !tell(*group, *step, *places, which) {
-                            return false;
-                        }
+            let mut at = 0;
+            while at < groups.all.len() {
+                let Views { bytes: by_bytes, pairs: by_pairs, found } = &mut *views;
+                let count = match bytes.get(at..) {
+                    Some(groups) if !groups.is_empty() => {
+                        self.look_at::<DEPTH>(groups, at, by_bytes, step, found)
                     }
-                    at += TOGETHER;
+                    _ => self.look_at::<PAIRS>(&pairs[at - bytes.len()..], at, by_pairs, step, found),
+                };
+                for Found { which, places, group, step } in &views.found[..count] {
+                    if !tell(*group, *step, *places, which) {
+                        return false;
+                    }
                 }
+                let kind = if at < bytes.len() { bytes.len() } else { groups.all.len() };
+                at = kind.min(at + TOGETHER);
             }
             step += 2;
         }
