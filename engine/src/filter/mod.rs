@@ -14,7 +14,7 @@ mod windows;
 mod words;
 
 use crate::stream::automaton::Automaton;
-use probe::{Lead, Probe, Probes};
+use probe::{Lead, Probe, Probes, Run};
 use std::sync::Arc;
 use tails::Tails;
 pub use vectors::Vectors;
@@ -61,6 +61,7 @@ struct Looked {
     window: usize,
     lead: Lead,
     after: Vec<u32>,
+    run: Option<Run>,
     word: Word,
     automaton: Arc<Automaton>,
 }
@@ -72,6 +73,7 @@ impl Looked {
             window: probe.window.len(),
             lead: probe.lead.clone(),
             after: probe.after.clone(),
+            run: probe.run.clone(),
             word: Word::new(&probe.word),
             automaton: Arc::clone(automaton),
         }
@@ -192,7 +194,7 @@ impl Filter {
 
     /// Tries a probe that stands at a place, with what stands before it.
     fn confirm(&self, text: &[u8], probe: u32, at: usize, found: &mut Vec<Starts>) {
-        let Looked { pattern, window, lead, after, word, automaton } = &self.probes[probe as usize];
+        let Looked { pattern, window, lead, after, run, word, automaton } = &self.probes[probe as usize];
         if text.len() - at < *window {
             return;
         }
@@ -205,7 +207,10 @@ impl Filter {
             }
             return;
         }
-        if !after.is_empty() && !after.iter().any(|state| automaton.may_go_on(*state, &text[anchor + 1..])) {
+        let rest = &text[anchor + 1..];
+        if run.as_ref().is_some_and(|run| !run.may_stand(rest))
+            || (!after.is_empty() && !after.iter().any(|state| automaton.may_go_on(*state, rest)))
+        {
             return;
         }
         let near = &text[anchor.saturating_sub(lead.max)..anchor];

@@ -15,6 +15,7 @@ use crate::pattern::{Matcher, PatternSpec};
 use crate::stream::automaton::{Automaton, DEAD};
 use regex_syntax::hir::Hir;
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
+use std::collections::HashSet;
 
 /// The longest window, in bytes.
 pub(crate) const WINDOW: usize = 8;
@@ -49,8 +50,33 @@ pub(crate) struct Probe {
     pub(crate) lead: Lead,
     /// The states in which a match can be after the anchor, wherever it began; empty where they are many or not known.
     pub(crate) after: Vec<u32>,
+    /// What the bytes after the anchor must be before any automaton is asked.
+    pub(crate) run: Option<Run>,
     /// The word that the match begins with, in some case; empty where none is known.
     pub(crate) word: Vec<u8>,
+}
+
+/// The most bytes of a class that is as good as fixed.
+const FIXED: usize = 4;
+
+/// The most bytes of a run that are tried.
+const TRIED: usize = 64;
+
+/// A run of bytes of one set, and what must come right after it in every match.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Run {
+    /// Bytes before it that are all but fixed.
+    skip: usize,
+    set: ByteSet,
+    then: ByteSet,
+}
+
+impl Run {
+    /// False where no match goes on like this, as far as the text goes.
+    pub(crate) fn may_stand(&self, text: &[u8]) -> bool {
+        let end = text.iter().skip(self.skip).take(TRIED).find(|byte| !self.set.contains(**byte));
+        end.is_none_or(|byte| self.then.contains(*byte))
+    }
 }
 
 /// The most states after an anchor that are tried.
@@ -185,7 +211,7 @@ fn of_word(word: &[u8], spec: &PatternSpec) -> Probe {
     let mut before = ByteSet::default();
     classes[..from].iter().for_each(|class| before.add(class));
     let lead = Lead { anchor: 0, min: from, max: from, bytes: before };
-    Probe { before: None, window, beyond, lead, after: Vec::new(), word: word.to_vec() }
+    Probe { before: None, window, beyond, lead, after: Vec::new(), run: None, word: word.to_vec() }
 }
 
 /// The automaton as a graph over its classes of bytes.
@@ -273,6 +299,36 @@ impl<'a> Graph<'a> {
         classes
     }
 
+    /// The run that begins after these states: the bytes with which a match may go on from them, as long as it goes on with such;
+    /// None where a match can be over in it, or where nothing else ever comes.
+    fn run(&self, states: &[u32]) -> Option<Run> {
+        let (mut states, mut skip) = (states.to_vec(), 0);
+        let (mut next, mut set) = self.advance(&states);
+        while set.len() <= FIXED && skip < WINDOW && !states.iter().any(|state| self.ends(*state)) {
+            (states, skip) = (next, skip + 1);
+            (next, set) = self.advance(&states);
+        }
+        let mut then = ByteSet::default();
+        let mut known: HashSet<u32> = states.iter().copied().collect();
+        let mut work = states;
+        while let Some(state) = work.pop() {
+            if self.ends(state) || known.len() > MAX_STATES / 8 {
+                return None;
+            }
+            for (class, to) in self.steps(state) {
+                if to == DEAD || !self.automaton.live(to) {
+                    continue;
+                }
+                if !set.contains(self.bytes[class]) {
+                    then.add(&self.classes[class]);
+                } else if known.insert(to) {
+                    work.push(to);
+                }
+            }
+        }
+        (then.len() > 0).then_some(Run { skip, set, then })
+    }
+
     fn at_start(&self) -> Option<Probe> {
         let classes = self.ahead(self.starts.clone(), REACH);
         let (from, window, beyond) = rarest(&classes, None)?;
@@ -280,7 +336,7 @@ impl<'a> Graph<'a> {
         classes[..from].iter().for_each(|class| before.add(class));
         let behind = if from == 0 { self.behind() } else { Some(classes[from - 1]) };
         let lead = Lead { anchor: 0, min: from, max: from, bytes: before };
-        Some(Probe { before: behind, window, beyond, lead, after: Vec::new(), word: Vec::new() })
+        Some(Probe { before: behind, window, beyond, lead, after: Vec::new(), run: None, word: Vec::new() })
     }
 
     /// What may stand before a match, where that is not anything.
@@ -335,10 +391,11 @@ impl<'a> Graph<'a> {
         let anchor = classes.len();
         classes.push(self.classes[class]);
         let tried = if after.len() <= AFTER { after.clone() } else { Vec::new() };
+        let run = self.run(&after);
         classes.extend(self.ahead(after, 2 * WINDOW));
         let (from, window, beyond) = rarest(&classes, Some(anchor))?;
         let lead = Lead { anchor: anchor - from, min: region.min, max: region.max, bytes: region.bytes };
-        Some(Probe { before: None, window, beyond, lead, after: tried, word: Vec::new() })
+        Some(Probe { before: None, window, beyond, lead, after: tried, run, word: Vec::new() })
     }
 }
 

@@ -1,6 +1,6 @@
 //! AVX-512: 64 places at a time, a table of 64 bytes in one instruction.
 
-use super::{DEPTH, PAIRS, Group, Groups, Kernel, Part, READY, STEP, Which, Wide};
+use super::{DEPTH, Group, Groups, Kernel, PAIRS, Part, READY, STEP, Which, Wide};
 use std::arch::x86_64::*;
 
 /// How far ahead text is fetched, in bytes.
@@ -170,9 +170,7 @@ impl Wide for Avx512 {
             while at < groups.all.len() {
                 let Views { bytes: by_bytes, pairs: by_pairs, found } = &mut *views;
                 let count = match bytes.get(at..) {
-                    Some(groups) if !groups.is_empty() => {
-                        self.look_at::<DEPTH>(groups, at, by_bytes, step, found)
-                    }
+                    Some(groups) if !groups.is_empty() => self.look_at::<DEPTH>(groups, at, by_bytes, step, found),
                     _ => self.look_at::<PAIRS>(&pairs[at - bytes.len()..], at, by_pairs, step, found),
                 };
                 for Found { which, places, group, step } in &views.found[..count] {
