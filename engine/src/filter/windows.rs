@@ -31,14 +31,14 @@ struct Window {
 struct Members {
     windows: Vec<u32>,
     /// For each place and each byte in six bits: the windows that it may stand in there.
-    tables: Vec<[u16; 64]>,
+    tables: Box<[[u16; 64]; COMPARED]>,
     /// What the vectors tell of the first places is all that these tables can.
     told: bool,
 }
 
 impl Members {
     fn new(all: &[Window], windows: &[usize], depth: usize) -> Self {
-        let mut tables = vec![[0; 64]; COMPARED];
+        let mut tables = Box::new([[0; 64]; COMPARED]);
         for (bit, window) in windows.iter().enumerate() {
             for (place, table) in tables.iter_mut().enumerate() {
                 bits(six(Index::Bytes, &all[*window].classes, place)).for_each(|six| table[six] |= 1 << bit);
@@ -50,19 +50,24 @@ impl Members {
 
     /// The windows that may stand at a place, counted from the byte before the text, as bits.
     fn fit(&self, text: &[u8], at: usize) -> u64 {
-        let fits = |fits: u16, (table, byte): (&[u16; 64], &u8)| fits & table[usize::from(FOLD[usize::from(*byte)])];
-        let (near, far) = self.tables.split_at(DEPTH);
-        // What is looked at by vectors mostly fits: what comes after it tells more.
-        let after = text.get((at + DEPTH).saturating_sub(1)..).unwrap_or_default();
-        let windows = far.iter().zip(after).fold(u16::MAX, fits);
-        if windows == 0 || self.told {
-            return u64::from(windows) & ((1 << self.windows.len()) - 1);
-        }
-        let windows = match at.checked_sub(1) {
-            Some(at) => near.iter().zip(&text[at..]).fold(windows, fits),
-            None => near[1..].iter().zip(text).fold(fits(windows, (&near[0], &BEFORE)), fits),
+        let table = |place: usize, byte: u8| self.tables[place][usize::from(FOLD[usize::from(byte)])];
+        let all = (1 << self.windows.len()) - 1;
+        let whole = at.checked_sub(1).and_then(|at| text[at..].first_chunk::<COMPARED>());
+        let Some(bytes) = whole else {
+            // At the edges of the text: as far as it goes.
+            let byte = |place: usize| match (at + place).checked_sub(1) {
+                None => Some(BEFORE),
+                Some(at) => text.get(at).copied(),
+            };
+            let fits = (0..COMPARED).filter_map(|place| Some(table(place, byte(place)?)));
+            return fits.fold(all, |fits, table| fits & u64::from(table));
         };
-        u64::from(windows) & ((1 << self.windows.len()) - 1)
+        // What is looked at by vectors mostly fits: what comes after it tells more.
+        let far = (DEPTH..COMPARED).fold(u16::MAX, |fits, place| fits & table(place, bytes[place]));
+        if far == 0 || self.told {
+            return u64::from(far) & all;
+        }
+        u64::from((0..DEPTH).fold(far, |fits, place| fits & table(place, bytes[place]))) & all
     }
 }
 
