@@ -10,6 +10,8 @@ use std::cell::Cell;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// Bytes allocated and not given back.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -19,10 +21,12 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        let _ = LIVE.try_with(|live| live.set(live.get() + layout.size() as isize));
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        let _ = LIVE.try_with(|live| live.set(live.get() - layout.size() as isize));
         // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -103,5 +107,35 @@ fn a_masked_value_allocates_nothing() {
             assert_eq!(allocations, 0, "{mask:?} {format:?}: {allocations} allocations for 800 masked values");
             stream.finish(&mut out).expect("nothing blocks");
         }
+    }
+}
+
+#[test]
+fn a_stream_that_holds_nothing_is_small() {
+    let mut builder = Program::builder();
+    let mail = builder.pattern(PatternSpec::regex("mail", r"\b[a-z]{1,20}@[a-z]{1,20}\.com\b")).expect("valid");
+    builder.rule(RuleSpec::new("mail", Action::Mask(Mask::redact("#")), [mail]));
+    let program = builder.build().expect("valid");
+    // An event stream remembers the ends of the texts of its last events.
+    for (format, most, text) in [
+        (Format::Raw, 2 << 10, &b"nothing to see here, 12345; only words and 2 numbers\n"[..]),
+        (Format::Json, 2 << 10, &br#"{"plain":["words without a match","and more"],"n":12}"#[..]),
+        (Format::Sse, 6 << 10, &b"data: {\"plain\":[\"words without a match\",\"and more\"]}\n\n"[..]),
+    ] {
+        let chunk = Bytes::from(text.repeat(20));
+        let budget = Budget::unlimited();
+        let mut out = Length::default();
+        // What all streams share is made with the first one.
+        let open = |out: &mut Length| {
+            let mut stream = Stream::open(&program, StreamOptions::format(format), &budget);
+            stream.push(chunk.clone(), out).expect("clean");
+            stream
+        };
+        drop(open(&mut out));
+        let before = LIVE.with(Cell::get);
+        let stream = open(&mut out);
+        let heap = LIVE.with(Cell::get) - before;
+        let fixed = size_of_val(&stream) as isize + heap;
+        assert!(fixed <= most, "{format:?}: {fixed} bytes, {heap} of them allocated");
     }
 }
