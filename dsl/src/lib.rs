@@ -42,7 +42,7 @@ pub mod words;
 pub use codes::Code;
 pub use diagnostic::{Applicability, Diagnostic, Edit, Fix, Related, Severity, Source};
 pub use load::PackSource;
-pub use policy::{Hit, HitAction, Policy, RequestFacts, RuleInfo, SessionFacts, SessionPolicy, UserKind};
+pub use policy::{Hit, HitAction, Policy, Reading, RequestFacts, RuleInfo, SessionFacts, SessionPolicy, UserKind};
 
 use std::path::PathBuf;
 use std::sync::Arc;

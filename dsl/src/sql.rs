@@ -31,6 +31,36 @@ pub struct SqlFacts {
     pub statements: usize,
     /// Functions called or defined, by name; one with a schema stands by both `name` and `schema.name`.
     pub functions: Vec<String>,
+    /// Every constant and other text of the SQL as the server reads it: quotes and escapes are resolved. Names that stand
+    /// for something in the database are left out.
+    pub constants: Vec<String>,
+    /// What `COPY` moves, once for each way of moving it.
+    pub copies: Vec<CopyFacts>,
+    /// Parameters that are set, by lower-case name, and their new values as text; None for one that is reset.
+    pub settings: Vec<(String, Option<String>)>,
+}
+
+/// What a `COPY` does, and how the data is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopyFacts {
+    /// Into the database.
+    pub from: bool,
+    /// The columns that are named, in their order; empty: all, or those of a query.
+    pub columns: Vec<String>,
+    /// `text`, `csv`, `binary`, or what else the option `format` says.
+    pub format: String,
+    /// The option `delimiter`.
+    pub delimiter: Option<String>,
+    /// The option `null`.
+    pub null: Option<String>,
+    /// The option `quote`.
+    pub quote: Option<String>,
+    /// The option `escape`.
+    pub escape: Option<String>,
+    /// The option `encoding`.
+    pub encoding: Option<String>,
+    /// The first line names the columns.
+    pub header: bool,
 }
 
 /// Why a text has no facts. The message never holds the text.
@@ -128,6 +158,17 @@ impl Collector {
         }
         let mut runs = runs;
         match kind {
+            "VariableSetStmt" => setting(&mut self.out.settings, tree),
+            "CopyStmt" => {
+                let copy = copy(tree);
+                if !self.out.copies.contains(&copy) {
+                    self.out.copies.push(copy);
+                }
+            }
+            _ => {}
+        }
+        self.constants(tree);
+        match kind {
             "UpdateStmt" | "DeleteStmt" if runs => {
                 let open = !decides(tree.field("where_clause"));
                 self.changes = Some(self.changes.unwrap_or(false) || open);
@@ -171,6 +212,34 @@ impl Collector {
         }
     }
 
+    /// The texts of a node that are no names of something: constants, and what statements carry beside them.
+    fn constants(&mut self, tree: &Tree) {
+        let texts: &[&str] = match tree.kind() {
+            "AConst" => &["val"],
+            "DefElem" => &["arg"],
+            "CommentStmt" => &["comment"],
+            "SecLabelStmt" => &["label"],
+            "NotifyStmt" => &["payload"],
+            "CopyStmt" => &["filename"],
+            "CreatePublicationStmt" | "CreateSubscriptionStmt" | "AlterSubscriptionStmt" => &["conninfo"],
+            _ => return,
+        };
+        for field in texts {
+            let value = tree.field(field);
+            for text in
+                [value.text(), value.field("sval").text(), value.field("fval").text(), value.field("bsval").text()]
+            {
+                note(&mut self.out.constants, text);
+            }
+            if value.kind() == "Integer" {
+                note(&mut self.out.constants, &value.field("ival").int().to_string());
+            }
+            for item in value.items() {
+                note(&mut self.out.constants, item.field("sval").text());
+            }
+        }
+    }
+
     /// The query of a statement that runs or keeps one: its verb counts, though a subquery's doesn't.
     fn inner(&mut self, query: &Tree) {
         if query.kind() == "SelectStmt" {
@@ -178,6 +247,55 @@ impl Collector {
             self.open_select |= open_select(query);
         }
     }
+}
+
+fn setting(settings: &mut Vec<(String, Option<String>)>, tree: &Tree) {
+    let name = tree.field("name").text().to_ascii_lowercase();
+    // VariableSetKind: a value.
+    let value = (tree.field("kind").int() == 1).then(|| {
+        let values = tree.field("args").items().iter().map(|arg| {
+            let value = arg.field("val");
+            match value.kind() {
+                "Integer" => value.field("ival").int().to_string(),
+                _ => value.field("sval").text().to_owned(),
+            }
+        });
+        values.collect::<Vec<_>>().join(",")
+    });
+    let setting = (name, value);
+    if !settings.contains(&setting) {
+        settings.push(setting);
+    }
+}
+
+fn copy(tree: &Tree) -> CopyFacts {
+    let mut copy = CopyFacts {
+        from: tree.field("is_from").is_true(),
+        columns: names(tree.field("attlist")).into_iter().map(str::to_owned).collect(),
+        format: "text".to_owned(),
+        ..CopyFacts::default()
+    };
+    for option in tree.field("options").items() {
+        let value = option.field("arg");
+        let text = || Some(value.field("sval").text().to_owned());
+        match option.field("defname").text() {
+            "format" => copy.format = value.field("sval").text().to_ascii_lowercase(),
+            "delimiter" => copy.delimiter = text(),
+            "null" => copy.null = text(),
+            "quote" => copy.quote = text(),
+            "escape" => copy.escape = text(),
+            "encoding" => copy.encoding = text(),
+            "header" => {
+                let off = ["false", "off"].contains(&value.field("sval").text().to_ascii_lowercase().as_str())
+                    || value.field("boolval").kind() == "Boolean"
+                    || (value.kind() == "Integer" && value.field("ival").is_none())
+                    || (value.kind() == "Boolean" && !value.field("boolval").is_true());
+                copy.header = !off;
+            }
+            _ => {}
+        }
+    }
+    copy
 }
 
 fn note(list: &mut Vec<String>, name: &str) {

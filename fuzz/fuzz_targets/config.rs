@@ -67,6 +67,7 @@ fn guarded(config: &Config) {
                     assert!(http::HeaderName::try_from(name).is_ok() && http::HeaderValue::try_from(value).is_ok());
                 }
             }
+            UpstreamConfig::Postgres(upstream) => assert!(!upstream.host.is_empty() && !upstream.database.is_empty()),
         }
     }
 }

@@ -45,4 +45,10 @@ impl Gateway {
     pub fn audience(&self, connection: &str) -> String {
         format!("{}/mcp/{connection}", self.public_url())
     }
+
+    /// The audience a token must name to use `connection` by PostgreSQL's protocol: `PUBLIC/postgres/NAME`.
+    #[must_use]
+    pub fn postgres_audience(&self, connection: &str) -> String {
+        format!("{}/postgres/{connection}", self.public_url())
+    }
 }

@@ -16,6 +16,7 @@ use crate::{
         Authenticator,
         dev::{DevIssuer, DevIssuerError},
     },
+    listen::postgres::Front,
     private,
     session::Sessions,
 };
@@ -69,16 +70,21 @@ fn hint(source: &io::Error) -> &'static str {
     }
 }
 
-/// Runs a gateway until `shutdown`; `ready` learns the address when connections are accepted.
+/// Where a gateway listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// For HTTP.
+    pub http: SocketAddr,
+    /// For PostgreSQL's clients, where that is configured.
+    pub postgres: Option<SocketAddr>,
+}
+
+/// Runs a gateway until `shutdown`; `ready` learns the addresses when connections are accepted.
 ///
 /// # Errors
 ///
 /// [`ServeError`]; nothing was served unless the listener failed later.
-pub async fn run(
-    mut config: Config,
-    shutdown: CancellationToken,
-    ready: impl FnOnce(SocketAddr),
-) -> Result<(), ServeError> {
+pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl FnOnce(Bound)) -> Result<(), ServeError> {
     if config.dev.is_some() && !config.listen.ip().is_loopback() {
         return Err(ServeError::NotLoopback(config.listen));
     }
@@ -89,13 +95,32 @@ pub async fn run(
     let evidence = Evidence::open(&config.store)?;
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     config.listen = listener.local_addr().map_err(failed)?;
-    let bound = config.listen;
+    let front = match &config.postgres {
+        None => None,
+        Some(postgres) => {
+            let address = postgres.address;
+            let failed = |source| ServeError::Listen { address, source };
+            let front = Front::bind(postgres).await.map_err(failed)?;
+            Some((front.address().map_err(failed)?, front))
+        }
+    };
+    let bound = Bound { http: config.listen, postgres: front.as_ref().map(|(address, _)| *address) };
 
     let gateway = Arc::new(assemble(config, policy, evidence)?);
     let stopping = CancellationToken::new();
     ready(bound);
 
-    let serving = crate::listen::serve(listener, Arc::clone(&gateway), stopping.clone());
+    let http = crate::listen::serve(listener, Arc::clone(&gateway), stopping.clone());
+    let postgres = async {
+        if let Some((_, front)) = front {
+            front.serve(Arc::clone(&gateway), stopping.clone()).await;
+        }
+    };
+    // Boxed: the sessions of both are long futures.
+    let serving = Box::pin(async {
+        let (served, ()) = tokio::join!(http, postgres);
+        served
+    });
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
@@ -108,7 +133,7 @@ pub async fn run(
         }
     };
     stopping.cancel();
-    // The listener closes the sessions when it ends in time; what it left behind is closed here.
+    // Sessions end with their connections where those have an end; the others end here.
     let closed = gateway.sessions.drain("shutdown").await;
     tracing::info!(left_behind = closed, "stopped");
     served.map_err(failed)

@@ -1,14 +1,14 @@
-//! Connections out over TLS, and who is believed about the other side.
+//! TLS: connections out and who is believed about the other side, and the certificate that clients see.
 
 use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::aws_lc_rs::default_provider,
     pki_types::{
-        CertificateDer,
+        CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
     },
 };
@@ -50,12 +50,7 @@ impl Authorities {
     ///
     /// [`AuthoritiesError`]: one certificate that can't be used is enough, so that none is missed in silence.
     pub fn read(path: &Path) -> Result<Self, AuthoritiesError> {
-        let mut text = Vec::new();
-        let file = File::open(path).map_err(AuthoritiesError::Unreadable)?;
-        file.take(MAX_AUTHORITIES + 1).read_to_end(&mut text).map_err(AuthoritiesError::Unreadable)?;
-        if text.len() as u64 > MAX_AUTHORITIES {
-            return Err(AuthoritiesError::TooLong);
-        }
+        let text = read(path)?;
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&text) {
             let certificate = certificate.map_err(|_: pem::Error| AuthoritiesError::NotPem)?;
@@ -66,6 +61,98 @@ impl Authorities {
         }
         Ok(Self(Arc::new(roots)))
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, AuthoritiesError> {
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(AuthoritiesError::Unreadable)?;
+    file.take(MAX_AUTHORITIES + 1).read_to_end(&mut text).map_err(AuthoritiesError::Unreadable)?;
+    if text.len() as u64 > MAX_AUTHORITIES {
+        return Err(AuthoritiesError::TooLong);
+    }
+    Ok(text)
+}
+
+/// The certificate that clients see, with its key. `Debug` shows neither.
+#[derive(Clone)]
+pub struct ServerIdentity {
+    certificates: Vec<CertificateDer<'static>>,
+    key: Arc<PrivateKeyDer<'static>>,
+}
+
+impl std::fmt::Debug for ServerIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ServerIdentity(…)")
+    }
+}
+
+/// Why files give no identity of a server.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The certificates can't be used.
+    #[error("`certificate`: the file {0}")]
+    Certificate(AuthoritiesError),
+    /// The key can't be used.
+    #[error("`key`: the file {0}")]
+    Key(AuthoritiesError),
+    /// The file holds no private key.
+    #[error("`key`: the file has no private key: it needs a `-----BEGIN PRIVATE KEY-----`")]
+    NoKey,
+    /// Certificate and key don't fit.
+    #[error("`certificate` and `key` can't be used together: {0}")]
+    Unfit(rustls::Error),
+}
+
+impl ServerIdentity {
+    /// Reads a chain of certificates, the server's own first, and its private key, both in PEM.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError`]
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
+        let chain = read(certificate).map_err(IdentityError::Certificate)?;
+        let certificates = CertificateDer::pem_slice_iter(&chain).collect::<Result<Vec<_>, _>>();
+        let certificates = certificates.map_err(|_| IdentityError::Certificate(AuthoritiesError::NotPem))?;
+        if certificates.is_empty() {
+            return Err(IdentityError::Certificate(AuthoritiesError::Empty));
+        }
+        let key = read(key).map_err(IdentityError::Key)?;
+        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| IdentityError::NoKey)?;
+        let identity = Self { certificates, key: Arc::new(key) };
+        identity.server(&[]).map_err(IdentityError::Unfit)?;
+        Ok(identity)
+    }
+
+    /// How to take TLS connections; `protocols` are those of ALPN (RFC 7301) that are spoken.
+    ///
+    /// # Errors
+    ///
+    /// Certificate and key don't fit.
+    pub(crate) fn server(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(self.certificates.clone(), self.key.clone_key())?;
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+}
+
+/// How to connect over TLS to a server; who vouches for it is `authorities`, else the web's.
+///
+/// # Errors
+///
+/// TLS can't be set up, which is a mistake of the build.
+pub(crate) fn client(authorities: Option<&Authorities>) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let roots = match authorities {
+        Some(Authorities(roots)) => Arc::clone(roots),
+        None => Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
+    };
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 /// Connects over http or https; who vouches for the other side is `authorities`, else the web's.

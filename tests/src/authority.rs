@@ -7,7 +7,7 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -32,6 +32,16 @@ impl Authority {
     /// Its own certificate, as `ca_file` has it.
     pub fn pem(&self) -> String {
         self.certificate.pem()
+    }
+
+    /// A certificate for 127.0.0.1 and its key, in PEM.
+    pub fn issue(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        // Named like its authority it would pass for a certificate that signs itself.
+        params.distinguished_name.push(DnType::CommonName, "127.0.0.1");
+        let certificate = params.signed_by(&key, &self.certificate).unwrap();
+        (certificate.pem(), key.serialize_pem())
     }
 
     /// What a server on 127.0.0.1 shows.

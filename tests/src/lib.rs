@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod http;
 pub mod issuer;
 pub mod place;
+pub mod postgres;
 pub mod program;
 pub mod proxy;
 pub mod sluice;

@@ -26,6 +26,8 @@ pub enum Upstream {
     Private(String, PathBuf),
     /// A program that the gateway starts, with its arguments.
     Stdio(Vec<String>),
+    /// The lines of a connection as they stand in the configuration.
+    Lines(String),
 }
 
 /// Which rules are in force.
@@ -50,6 +52,8 @@ pub struct Setting {
     authority: Option<Authority>,
     /// Further lines of `[[issuer]]`.
     issuer: String,
+    /// Further tables of the configuration.
+    tables: String,
 }
 
 /// A gateway that runs.
@@ -107,6 +111,12 @@ impl Setting {
         self
     }
 
+    /// With these further tables in its configuration.
+    pub fn tables(mut self, tables: &str) -> Self {
+        self.tables.push_str(tables);
+        self
+    }
+
     /// Writes the configuration and starts the gateway.
     pub async fn start(self) -> Sluice {
         let folder = tempfile::tempdir().unwrap();
@@ -129,9 +139,11 @@ impl Setting {
                 Upstream::Http(url) => format!("url = {url:?}"),
                 Upstream::Private(url, file) => format!("url = {url:?}\nca_file = {file:?}"),
                 Upstream::Stdio(command) => format!("command = {}", json!(command)),
+                Upstream::Lines(lines) => lines.clone(),
             };
             config.push_str(&format!("\n[connection.{name}]\n{upstream}\n"));
         }
+        config.push_str(&self.tables);
         let file = PathBuf::from(write(&folder, "sluice.toml", &config));
         std::fs::create_dir(folder.path().join("store")).unwrap();
         Sluice::launch(folder, self.within, Some(file), Some(issuer)).await
@@ -148,6 +160,7 @@ impl Sluice {
             within: Vec::new(),
             authority: None,
             issuer: String::new(),
+            tables: String::new(),
         }
     }
 

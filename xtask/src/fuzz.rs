@@ -82,7 +82,7 @@ fn explore(target: &str, time: Duration) -> Outcome {
 fn fixtures(target: &str) -> &'static [&'static str] {
     match target {
         "rules" => &["examples/staff"],
-        "config" => &["examples/sqlite"],
+        "config" => &["examples/sqlite", "examples/postgres"],
         _ => &[],
     }
 }

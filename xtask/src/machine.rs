@@ -1,4 +1,4 @@
-//! What a machine needs: system packages for the build, and official MCP clients and servers for the tests.
+//! What a machine needs: system packages for the build; official MCP clients and servers, and PostgreSQL, for the tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,12 @@ const BUILD: &[Need] = &[
 const TESTS: &[Need] = &[
     Need { what: "npm", met: || have("npm"), packages: &["nodejs", "npm"] },
     Need { what: "Python with venv", met: python_with_venv, packages: &["python3", "python3-venv"] },
+    Need { what: "a PostgreSQL server", met: postgres, packages: &["postgresql"] },
 ];
 
-/// The Python environments of the tests: both generations of the SDK, which can't live in one.
-const PYTHONS: &[(&str, &str)] = &[("mcp1", "requirements-mcp1.txt"), ("mcp2", "requirements-mcp2.txt")];
+/// The Python environments of the tests: both generations of the SDK, which can't live in one, and a client of PostgreSQL.
+const PYTHONS: &[(&str, &str)] =
+    &[("mcp1", "requirements-mcp1.txt"), ("mcp2", "requirements-mcp2.txt"), ("postgres", "requirements-postgres.txt")];
 
 /// Installs what `cargo build` needs.
 pub(crate) fn for_build() -> Outcome {
@@ -80,6 +82,13 @@ fn libclang() -> bool {
             let name = name.to_string_lossy();
             name.starts_with("libclang.so") || name.starts_with("libclang-")
         })
+    })
+}
+
+/// The tests start clusters of their own; one that the package starts is not touched.
+fn postgres() -> bool {
+    fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().any(|version| {
+        ["initdb", "postgres", "psql"].iter().all(|program| version.path().join("bin").join(program).is_file())
     })
 }
 

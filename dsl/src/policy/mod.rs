@@ -2,8 +2,10 @@
 
 pub(crate) mod condition;
 mod facts;
+mod reading;
 
 pub use facts::{RequestFacts, SessionFacts, UserKind};
+pub use reading::Reading;
 
 use crate::sql::SqlFacts;
 use condition::{Cond, Facts, Truth, View, glob, select};
@@ -252,6 +254,7 @@ pub struct SessionPolicy {
 }
 
 /// The SQL of a request: none, or texts, each parsed or not.
+#[derive(Debug)]
 struct Sql {
     texts: Vec<Result<SqlFacts, ()>>,
 }
@@ -270,13 +273,16 @@ impl SessionPolicy {
     /// a match of what speaks of `sql.*`.
     #[must_use]
     pub fn decide(&self, request: &RequestFacts) -> Vec<Hit> {
+        self.decide_read(request, &self.sql(request))
+    }
+
+    fn decide_read(&self, request: &RequestFacts, sql: &Sql) -> Vec<Hit> {
         let now = request.now.clone().unwrap_or_else(jiff::ZonedDateTime::now);
-        let sql = self.sql(request);
         let mut hits: Vec<(u8, u8, Hit)> = Vec::new();
         for (index, rule) in self.rules.iter().filter(|(_, rule)| rule.request) {
             let Effect::Facts(action) = &rule.effect else { continue };
             let info = &self.policy.inner.infos[*index];
-            if let Some(view) = self.first(rule, request, &sql, &now) {
+            if let Some(view) = self.first(rule, request, sql, &now) {
                 let mut reasons = Vec::new();
                 rule.holds.reasons(Facts { session: &self.session, request: Some(view) }, &mut reasons);
                 reasons.dedup();
@@ -292,13 +298,35 @@ impl SessionPolicy {
     /// The rules of the engine for the bytes of the request.
     #[must_use]
     pub fn request_rules(&self, request: &RequestFacts) -> RuleSet {
-        self.engine_rules(request, |rule| rule.request)
+        self.engine_rules(request, &self.sql(request), |rule| rule.request)
     }
 
     /// The rules of the engine for the bytes of the response to this request.
     #[must_use]
     pub fn response_rules(&self, request: &RequestFacts) -> RuleSet {
-        self.engine_rules(request, |rule| rule.response)
+        self.engine_rules(request, &self.sql(request), |rule| rule.response)
+    }
+
+    /// Every rule of the engine that holds for the response to some request of this session.
+    #[must_use]
+    pub fn every_response_rule(&self) -> RuleSet {
+        self.every_rule(|rule| rule.response)
+    }
+
+    /// Every rule of the engine that holds for some request of this session.
+    #[must_use]
+    pub fn every_request_rule(&self) -> RuleSet {
+        self.every_rule(|rule| rule.request)
+    }
+
+    fn every_rule(&self, way: fn(&Lowered) -> bool) -> RuleSet {
+        let rules = self.rules.iter().filter(|(_, rule)| way(rule));
+        rules
+            .filter_map(|(_, rule)| match rule.effect {
+                Effect::Engine(id) => Some(id),
+                Effect::Facts(_) => None,
+            })
+            .collect()
     }
 
     /// The policy.
@@ -307,13 +335,12 @@ impl SessionPolicy {
         &self.policy
     }
 
-    fn engine_rules(&self, request: &RequestFacts, way: fn(&Lowered) -> bool) -> RuleSet {
+    fn engine_rules(&self, request: &RequestFacts, sql: &Sql, way: fn(&Lowered) -> bool) -> RuleSet {
         let now = request.now.clone().unwrap_or_else(jiff::ZonedDateTime::now);
-        let sql = self.sql(request);
         let rules = self.rules.iter().filter(|(_, rule)| way(rule));
         rules
             .filter_map(|(_, rule)| match rule.effect {
-                Effect::Engine(id) => self.first(rule, request, &sql, &now).map(|_| id),
+                Effect::Engine(id) => self.first(rule, request, sql, &now).map(|_| id),
                 Effect::Facts(_) => None,
             })
             .collect()

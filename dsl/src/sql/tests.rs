@@ -231,3 +231,50 @@ fn many_threads_parse_at_once() {
         }
     });
 }
+
+#[test]
+fn constants_are_told_as_the_server_reads_them() {
+    let facts = facts(r#"SELECT E'bob\x40example.com', U&'a\0040b', 'it''s', $$d$$, 4111111111111111, 7 AS "bob@x.y""#)
+        .unwrap();
+    assert_eq!(facts.constants, ["bob@example.com", "a@b", "it's", "d", "4111111111111111", "7"]);
+}
+
+#[test]
+fn what_copy_moves_and_how_is_told() {
+    let copy = |sql: &str| facts(sql).unwrap().copies.remove(0);
+    let plain = CopyFacts { format: "text".into(), ..CopyFacts::default() };
+    assert_eq!(copy("COPY t TO STDOUT"), plain);
+    assert_eq!(copy("COPY t FROM STDIN"), CopyFacts { from: true, ..plain.clone() });
+    let columns = vec!["id".to_owned(), "E mail".to_owned()];
+    assert_eq!(copy(r#"COPY t (id, "E mail") TO STDOUT"#), CopyFacts { columns, ..plain.clone() });
+    let csv = CopyFacts {
+        format: "csv".into(),
+        delimiter: Some(";".into()),
+        quote: Some("'".into()),
+        escape: Some("\\".into()),
+        null: Some("-".into()),
+        header: true,
+        ..plain.clone()
+    };
+    assert_eq!(
+        copy(r"COPY (SELECT 1) TO STDOUT (FORMAT CSV, HEADER, DELIMITER ';', QUOTE '''', ESCAPE '\', NULL '-')"),
+        csv
+    );
+    assert!(copy("COPY t TO STDOUT CSV HEADER").header);
+    assert!(!copy("COPY t TO STDOUT (FORMAT csv, HEADER false)").header);
+    assert!(!copy("COPY t TO STDOUT (FORMAT csv, HEADER 0)").header);
+    assert_eq!(copy("COPY BINARY t TO STDOUT").format, "binary");
+}
+
+#[test]
+fn settings_are_told_by_name_and_value_wherever_they_stand() {
+    let settings = |sql: &str| -> Vec<String> {
+        let settings = facts(sql).unwrap().settings.into_iter();
+        settings.map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or("(reset)"))).collect()
+    };
+    assert_eq!(settings("SET Client_Encoding TO 'SJIS'"), ["client_encoding=SJIS"]);
+    assert_eq!(settings("SET NAMES 'latin1'"), ["client_encoding=latin1"]);
+    assert_eq!(settings("SET standard_conforming_strings = off"), ["standard_conforming_strings=off"]);
+    assert_eq!(settings("RESET work_mem"), ["work_mem=(reset)"]);
+    assert_eq!(settings("ALTER ROLE bob SET a.b = 1"), ["a.b=1"]);
+}

@@ -290,6 +290,16 @@ impl Inspector {
         self.with_joins(|joins, shared| joins.close(wire, shared));
     }
 
+    /// The text ends, and what is read next has nothing to do with it but for the word that stands before it.
+    pub(crate) fn apart(&mut self, wire: u64, word: Option<&str>) {
+        self.close(wire, true);
+        self.views[0].forget();
+        if let Some(word) = word.filter(|_| self.plan.near) {
+            self.structure(word.as_bytes(), wire);
+            self.structure(b" ", wire);
+        }
+    }
+
     /// Nothing follows: matches that wait for their context are settled without it.
     pub(crate) fn finish(&mut self) {
         self.close(self.read, true);

@@ -249,6 +249,24 @@ impl Stream {
         Ok(())
     }
 
+    /// Ends the text of a [`Format::Raw`] stream and begins another one, as the next value of a row does: no value reaches from
+    /// the one into the other, and all of the one that ended is emitted. Only `column`, the name of the new text's column,
+    /// stands before it as context.
+    ///
+    /// # Errors
+    /// A [`Stop`], as for [`Stream::push`].
+    pub fn next_text(&mut self, column: Option<&str>, sink: &mut impl Sink) -> Result<(), Stop> {
+        if let Some(stop) = &self.stopped {
+            return Err(stop.clone());
+        }
+        let end = self.inspector.output.end();
+        self.inspector.apart(end, column);
+        let selected = column.map(|column| self.inspector.plan.paths.columns(column)).unwrap_or_default();
+        self.settle(Ok(()), sink)?;
+        self.inspector.open(end, false, &selected);
+        Ok(())
+    }
+
     /// True where an event that has ended is held back, because a value at the end of one of its texts may go on in an event
     /// that has not come. Call [`Stream::decide`] when it has waited long enough.
     #[must_use]

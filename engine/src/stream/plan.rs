@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     claims: Vec<Vec<RuleId>>,
     /// The text before a candidate that is kept: the largest `near` window, or what tells an escape, in bytes.
     pub(crate) window: u64,
+    /// Some pattern asks for a word near it.
+    pub(crate) near: bool,
     /// The longest match of a pattern that is searched for, in bytes.
     pub(crate) longest: usize,
     pub(crate) paths: Arc<PathSet>,
@@ -75,6 +77,7 @@ impl Plan {
         let (classes, behind) = classes(program, &others);
         let (first, spawns) = spawns(program, &others, &behind);
         let windows = active.iter().map(|pattern| program.patterns[*pattern].hold.window as u64);
+        let near = windows.clone().any(|window| window > 0);
         let window = windows.fold(ESCAPE, u64::max);
         let searched = active.iter().map(|pattern| &program.patterns[*pattern]).filter(|p| p.automaton.is_some());
         let longest = searched.map(|pattern| pattern.hold.longest).max().unwrap_or(0);
@@ -86,7 +89,7 @@ impl Plan {
                 Matcher::Regex(_) | Matcher::Words { .. } => None,
             }
         })));
-        Self { classes, filter, first, spawns, claims, window, longest, paths, base64: None }
+        Self { classes, filter, first, spawns, claims, window, near, longest, paths, base64: None }
     }
 
     /// The class of the byte before a candidate.

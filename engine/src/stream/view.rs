@@ -106,6 +106,12 @@ impl View {
         }
     }
 
+    /// What was read has nothing to do with what follows. Nothing of it may be undecided.
+    pub(crate) fn forget(&mut self) {
+        self.lane.forget();
+        self.clear();
+    }
+
     /// Forgets what is encoded.
     pub(crate) fn clear(&mut self) {
         (self.percent, self.base64) = (None, None);

@@ -42,7 +42,13 @@ pub(super) async fn serve(file: Option<&Path>, listen: Option<SocketAddr>) -> Ou
             std::process::exit(130);
         }
     });
-    let served = crate::serve::run(config, shutdown, |address| println!("listening on http://{address}")).await;
+    let served = crate::serve::run(config, shutdown, |bound| {
+        println!("listening on http://{}", bound.http);
+        if let Some(postgres) = bound.postgres {
+            println!("listening on postgres://{postgres}");
+        }
+    })
+    .await;
     signals.abort();
     match served {
         Ok(()) => Outcome::Clean,

@@ -135,8 +135,10 @@ pub(crate) fn print_record(stored: &StoredRecord) {
             println!("{:36}{}", "", shown(body));
         }
         Event::Response { exchange, status, body, part, decisions, outcome, reason, .. } => {
+            // Protocols other than HTTP have none.
+            let status = if *status == 0 { String::new() } else { format!(" status {status},") };
             println!(
-                "response #{exchange} part {part}, status {status}, {outcome:?} {}",
+                "response #{exchange} part {part},{status} {outcome:?} {}",
                 shown(reason.as_deref().unwrap_or(""))
             );
             for decision in decisions {

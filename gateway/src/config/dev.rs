@@ -38,6 +38,7 @@ impl Config {
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             mask_keys: BTreeMap::new(),
+            postgres: None,
             dev: Some(DevMode { data: data.to_owned() }),
         })
     }

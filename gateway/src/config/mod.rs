@@ -4,14 +4,16 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 use url::Url;
 
-use crate::tls::Authorities;
+use crate::tls::{Authorities, ServerIdentity};
 
 mod dev;
+mod postgres;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -45,8 +47,21 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Keys for hash, token and format-preserving masks, by name.
     pub mask_keys: BTreeMap<String, MaskKey>,
+    /// Where clients of PostgreSQL connect.
+    pub postgres: Option<PostgresListen>,
     /// Set when no file was given: loopback only, with its own issuer and the bundled demo server.
     pub dev: Option<DevMode>,
+}
+
+/// The listener for PostgreSQL's own clients. The database that a client names is the name of a connection.
+#[derive(Debug, Clone)]
+pub struct PostgresListen {
+    /// The address to listen on; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// The certificate that clients see. None only where `plaintext` is set.
+    pub identity: Option<ServerIdentity>,
+    /// Clients may connect without TLS; only on loopback, since their tokens pass in clear text.
+    pub plaintext: bool,
 }
 
 /// Development mode: what the embedded default adds.
@@ -143,6 +158,39 @@ pub enum UpstreamConfig {
         /// Who vouches for the server, in place of the web's certificate authorities.
         authorities: Option<Authorities>,
     },
+    /// A PostgreSQL server.
+    Postgres(Arc<PostgresUpstream>),
+}
+
+/// A PostgreSQL server, and who the gateway is there. `Debug` doesn't show the password.
+#[derive(Clone)]
+pub struct PostgresUpstream {
+    /// The server's name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The database there.
+    pub database: String,
+    /// The user there.
+    pub user: String,
+    /// The user's password; empty where the server asks for none.
+    pub password: String,
+    /// The connection is encrypted and the server's certificate is checked.
+    pub tls: bool,
+    /// Who vouches for the server, in place of the web's certificate authorities.
+    pub authorities: Option<Authorities>,
+}
+
+impl std::fmt::Debug for PostgresUpstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresUpstream")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("database", &self.database)
+            .field("user", &self.user)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for UpstreamConfig {
@@ -157,6 +205,7 @@ impl std::fmt::Debug for UpstreamConfig {
             Self::Http { url, headers, .. } => {
                 f.debug_struct("Http").field("host", &url.host_str()).field("headers", &headers.keys()).finish()
             }
+            Self::Postgres(upstream) => upstream.fmt(f),
         }
     }
 }

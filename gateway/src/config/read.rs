@@ -115,11 +115,11 @@ pub fn parse(
     Err(ConfigErrors { file: file.to_owned(), unreadable: false, problems })
 }
 
-type Value<'i> = Spanned<DeValue<'i>>;
+pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     text: &'a str,
-    base: &'a Path,
+    pub(super) base: &'a Path,
     environment: &'a dyn Fn(&str) -> Option<String>,
     problems: Vec<Problem>,
 }
@@ -134,12 +134,26 @@ const ROOT: &[&str] = &[
     "mask_keys",
     "allowed_origins",
     "allowed_hosts",
+    "postgres",
 ];
 const RULES: &[&str] = &["files", "trusted_keys"];
 const ISSUER: &[&str] =
     &["url", "audience", "audiences", "clients", "jwks_url", "ca_file", "groups_claim", "algorithms", "clock_skew"];
-const CONNECTION: &[&str] =
-    &["command", "env", "cwd", "url", "headers", "ca_file", "require_purpose", "groups", "idle"];
+const CONNECTION: &[&str] = &[
+    "command",
+    "env",
+    "cwd",
+    "url",
+    "headers",
+    "postgres",
+    "user",
+    "password",
+    "tls",
+    "ca_file",
+    "require_purpose",
+    "groups",
+    "idle",
+];
 
 impl Reader<'_> {
     fn config(&mut self, root: &DeTable<'_>) -> Option<Config> {
@@ -172,6 +186,7 @@ impl Reader<'_> {
         let issuers = self.issuers(root);
         let connections = self.connections(root);
         let mask_keys = self.mask_keys(root);
+        let postgres = self.postgres_listen(root);
         let allowed_origins = self.list_of(root, "allowed_origins").into_iter().map(|(text, _)| text).collect();
         let allowed_hosts = self.list_of(root, "allowed_hosts").into_iter().map(|(text, _)| text).collect();
         Some(Config {
@@ -185,6 +200,7 @@ impl Reader<'_> {
             allowed_origins,
             allowed_hosts,
             mask_keys,
+            postgres,
             dev: None,
         })
     }
@@ -304,16 +320,11 @@ impl Reader<'_> {
     }
 
     fn upstream(&mut self, table: &DeTable<'_>, span: Range<usize>) -> Option<UpstreamConfig> {
-        let foreign = |reader: &mut Self, names: &[&str], with: &str| {
-            for name in names {
-                if let Some((key, _)) = table.get_key_value(*name) {
-                    reader.problem(key.span(), format!("`{name}` does not go with `{with}`"));
-                }
-            }
-        };
-        match (table.contains_key("command"), table.contains_key("url")) {
-            (true, false) => {
-                foreign(self, &["headers", "ca_file"], "command");
+        let kinds = ["command", "url", "postgres"];
+        let named: Vec<&str> = kinds.into_iter().filter(|kind| table.contains_key(*kind)).collect();
+        match named.as_slice() {
+            ["command"] => {
+                self.foreign(table, &["headers", "ca_file", "user", "password", "tls"], "command");
                 let command: Vec<String> = self.list_of(table, "command").into_iter().map(|(text, _)| text).collect();
                 if command.first().is_none_or(String::is_empty) {
                     self.problem(span, "`command` is the program and its arguments: [\"program\", \"argument\"]");
@@ -323,8 +334,12 @@ impl Reader<'_> {
                 let cwd = self.text_of(table, "cwd").map(|(text, _)| self.base.join(text));
                 Some(UpstreamConfig::Stdio { command, env, cwd })
             }
-            (false, true) => {
-                foreign(self, &["env", "cwd"], "url");
+            ["postgres"] => {
+                self.foreign(table, &["env", "cwd", "headers"], "postgres");
+                self.postgres_upstream(table)
+            }
+            ["url"] => {
+                self.foreign(table, &["env", "cwd", "user", "password", "tls"], "url");
                 let headers = self.secrets_of(table, "headers");
                 let span = table.get("headers").map_or(span, Spanned::span);
                 for (name, value) in &headers {
@@ -337,19 +352,31 @@ impl Reader<'_> {
                 let authorities = self.authorities(table);
                 Some(UpstreamConfig::Http { url: self.url_of(table, "url")?, headers, authorities })
             }
-            (true, true) => {
-                self.problem(span, "a connection has either `command` (stdio) or `url` (HTTP), not both");
+            [] => {
+                self.problem(span, "a connection needs `command` (stdio), `url` (HTTP) or `postgres`");
                 None
             }
-            (false, false) => {
-                self.problem(span, "a connection needs `command` (stdio) or `url` (HTTP)");
+            [..] => {
+                self.problem(
+                    span,
+                    "a connection has one of `command` (stdio), `url` (HTTP) and `postgres`, not several",
+                );
                 None
             }
         }
     }
 
+    /// Keys that go with another kind of connection.
+    fn foreign(&mut self, table: &DeTable<'_>, names: &[&str], with: &str) {
+        for name in names {
+            if let Some((key, _)) = table.get_key_value(*name) {
+                self.problem(key.span(), format!("`{name}` does not go with `{with}`"));
+            }
+        }
+    }
+
     /// The certificates of `ca_file`.
-    fn authorities(&mut self, table: &DeTable<'_>) -> Option<Authorities> {
+    pub(super) fn authorities(&mut self, table: &DeTable<'_>) -> Option<Authorities> {
         let (file, span) = self.text_of(table, "ca_file")?;
         if let Some((url, _)) = self.text_of(table, "url")
             && !url.starts_with("https:")
@@ -412,7 +439,7 @@ impl Reader<'_> {
         texts
     }
 
-    fn secret(&mut self, text: &str, span: Range<usize>) -> Option<String> {
+    pub(super) fn secret(&mut self, text: &str, span: Range<usize>) -> Option<String> {
         if let Some(path) = text.strip_prefix("file:") {
             return match read_secret(&self.base.join(path)) {
                 Ok(content) => Some(content.trim_end_matches(['\r', '\n']).to_owned()),
@@ -443,7 +470,7 @@ impl Reader<'_> {
         Some(out)
     }
 
-    fn known(&mut self, table: &DeTable<'_>, names: &[&str], place: &str) {
+    pub(super) fn known(&mut self, table: &DeTable<'_>, names: &[&str], place: &str) {
         for key in table.keys() {
             let name: &str = key.get_ref();
             if names.contains(&name) {
@@ -462,7 +489,7 @@ impl Reader<'_> {
         }
     }
 
-    fn table<'v, 'i>(&mut self, value: &'v Value<'i>, name: &str) -> Option<&'v DeTable<'i>> {
+    pub(super) fn table<'v, 'i>(&mut self, value: &'v Value<'i>, name: &str) -> Option<&'v DeTable<'i>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
             self.wrong_type(value, name, "a table");
@@ -470,7 +497,7 @@ impl Reader<'_> {
         table
     }
 
-    fn text_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<(String, Range<usize>)> {
+    pub(super) fn text_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<(String, Range<usize>)> {
         let value = table.get(name)?;
         let text = value.get_ref().as_str().map(str::to_owned);
         if text.is_none() {
@@ -479,7 +506,7 @@ impl Reader<'_> {
         text.map(|text| (text, value.span()))
     }
 
-    fn bool_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<bool> {
+    pub(super) fn bool_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<bool> {
         let value = table.get(name)?;
         let found = value.get_ref().as_bool();
         if found.is_none() {
@@ -531,7 +558,7 @@ impl Reader<'_> {
         self.problem(value.span(), format!("`{name}` is {wanted}, not {found}"));
     }
 
-    fn problem(&mut self, span: Range<usize>, message: impl Into<String>) {
+    pub(super) fn problem(&mut self, span: Range<usize>, message: impl Into<String>) {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         self.problems.push(Problem {

@@ -100,7 +100,7 @@ fn what_would_weaken_the_gateway_is_refused() {
         ("${MASK_KEY}", "hunter2", "a key is not written here"),
         ("${MASK_KEY}", "${CRM_TOKEN}", "not 32 bytes"),
         ("connection.files", "connection.'a/b'", "a connection's name"),
-        ("url = \"https://crm", "command = [\"x\"]\nurl = \"https://crm", "not both"),
+        ("url = \"https://crm", "command = [\"x\"]\nurl = \"https://crm", "not several"),
         ("[\"files-mcp\", \"--root\", \"/srv\"]", "[]", "the program and its arguments"),
     ] {
         let found = messages(&GOOD.replace(from, to)).join("\n");

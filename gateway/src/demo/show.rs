@@ -56,9 +56,9 @@ async fn show(data: PathBuf) -> Result<(), Failure> {
     config.listen.set_port(0);
     let (shutdown, (ready, bound)) = (CancellationToken::new(), tokio::sync::oneshot::channel());
     let stop = shutdown.clone().drop_guard();
-    let gateway = tokio::spawn(crate::serve::run(config, shutdown, move |address| {
+    let gateway = tokio::spawn(crate::serve::run(config, shutdown, move |bound| {
         // Nobody waits any more when the demo has failed already.
-        let _ = ready.send(address);
+        let _ = ready.send(bound.http);
     }));
     let Ok(address) = bound.await else {
         gateway.await??;

@@ -109,7 +109,7 @@ pub enum Event {
     Response {
         /// The exchange it answers.
         exchange: u64,
-        /// The HTTP status.
+        /// The HTTP status; 0 where the protocol has none.
         status: u16,
         /// Exactly the bytes the user saw.
         body: String,

@@ -4,6 +4,7 @@ mod bridge;
 mod inspect;
 mod open;
 mod patience;
+pub(crate) mod postgres;
 mod record;
 mod reply;
 mod request;

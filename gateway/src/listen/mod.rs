@@ -1,7 +1,9 @@
 //! The front: who may speak to the gateway at all, and the routes.
 
 mod guard;
+pub mod postgres;
 
+use crate::config::{ConnectionConfig, UpstreamConfig};
 use crate::exchange::{self, Caller, Shared, Table};
 use crate::gateway::Gateway;
 use crate::identity::dev::DevIssuer;
@@ -45,7 +47,6 @@ pub async fn serve(listener: TcpListener, state: Arc<Gateway>, shutdown: Cancell
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
     sweeper.abort();
-    shared.gateway.sessions.drain("shutdown").await;
     served
 }
 
@@ -59,7 +60,8 @@ async fn sweep(shared: Arc<Shared>) {
 
 async fn metadata(State(shared): State<Arc<Shared>>, Path(connection): Path<String>) -> Response {
     let gateway = &shared.gateway;
-    if !gateway.config.connections.contains_key(&connection) {
+    let found = gateway.config.connections.get(&connection);
+    if !found.is_some_and(|config| !matches!(config.upstream, UpstreamConfig::Postgres(_))) {
         return StatusCode::NOT_FOUND.into_response();
     }
     Json(resource::metadata(&gateway.audience(&connection), gateway.authenticator.issuers())).into_response()
@@ -83,7 +85,8 @@ async fn connection(
             return challenged(StatusCode::UNAUTHORIZED, resource::challenge(&gateway.public_url(), &connection));
         }
     };
-    let Some(config) = gateway.config.connections.get(&connection).cloned() else {
+    let speaks_mcp = |config: &&ConnectionConfig| !matches!(config.upstream, UpstreamConfig::Postgres(_));
+    let Some(config) = gateway.config.connections.get(&connection).filter(speaks_mcp).cloned() else {
         return refused(StatusCode::NOT_FOUND, code::FORBIDDEN, "there is no such connection");
     };
     if !config.admits(&identity.groups) {

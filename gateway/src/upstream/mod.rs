@@ -1,4 +1,5 @@
 //! The systems behind the gateway: servers that speak Streamable HTTP, and child processes that speak over stdio.
 
 pub(crate) mod http;
+pub(crate) mod postgres;
 pub(crate) mod stdio;

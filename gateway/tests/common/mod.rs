@@ -99,6 +99,7 @@ impl Place {
                 allowed_origins: Vec::new(),
                 allowed_hosts: Vec::new(),
                 mask_keys: BTreeMap::new(),
+                postgres: None,
                 dev: None,
             },
             authenticator: Authenticator::new(&[issuer]),

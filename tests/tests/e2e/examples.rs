@@ -20,7 +20,7 @@ fn every_example_has_its_test() {
         .map(|folder| folder.file_name().unwrap().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    assert_eq!(names, ["sqlite", "staff"]);
+    assert_eq!(names, ["postgres", "sqlite", "staff"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

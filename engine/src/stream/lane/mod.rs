@@ -699,6 +699,12 @@ impl Lane {
         self.whole.extend(selected.iter().map(|pattern| Whole { pattern: *pattern, start }));
     }
 
+    /// What was read is no context for what follows. Nothing of it may be undecided.
+    pub(crate) fn forget(&mut self) {
+        self.saved.clear();
+        self.section = None;
+    }
+
     /// The text ends: what matches at its end matches. Contexts may still come after it, unless this is the `last` of it.
     pub(crate) fn close(&mut self, last: bool, shared: &mut Shared<'_>) {
         self.spawning.clear();

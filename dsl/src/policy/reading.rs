@@ -1,0 +1,67 @@
+//! A request whose SQL is read once, for all that is asked about it.
+
+use super::{Hit, Lowered, RequestFacts, SessionPolicy, Sql};
+use crate::sql::SqlFacts;
+use sluice_engine::{Matcher, RuleSet};
+use std::sync::Arc;
+
+/// A request of a session with the facts of its SQL. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    policy: SessionPolicy,
+    request: Arc<RequestFacts>,
+    sql: Arc<Sql>,
+}
+
+impl SessionPolicy {
+    /// Reads the SQL of a request, once. Answers of the reading are those of the methods of the same name here.
+    #[must_use]
+    pub fn read(&self, mut request: RequestFacts) -> Reading {
+        let sql = Arc::new(self.sql(&request));
+        // All that is asked of the text is known.
+        request.sql = None;
+        Reading { policy: self.clone(), request: Arc::new(request), sql }
+    }
+}
+
+impl SessionPolicy {
+    /// Whether a rule claims values on their way out by the name of their column.
+    #[must_use]
+    pub fn claims_columns(&self) -> bool {
+        let searched = self.policy().searched();
+        let mut patterns = self.rules.iter().filter(|(_, rule)| rule.response).flat_map(|(at, _)| &searched[*at].0);
+        patterns.any(|pattern| matches!(pattern.matcher, Matcher::Column(_)))
+    }
+}
+
+impl Reading {
+    /// The facts of each text of SQL; None for one that can't be parsed.
+    pub fn sql(&self) -> impl Iterator<Item = Option<&SqlFacts>> {
+        self.sql.texts.iter().map(|text| text.as_ref().ok())
+    }
+
+    /// The rules on requests that hold because of the facts alone, the strictest first.
+    #[must_use]
+    pub fn decide(&self) -> Vec<Hit> {
+        self.policy.decide_read(&self.request, &self.sql)
+    }
+
+    /// The rules of the engine for the bytes of the request.
+    #[must_use]
+    pub fn request_rules(&self) -> RuleSet {
+        self.policy.engine_rules(&self.request, &self.sql, |rule| rule.request)
+    }
+
+    /// The rules of the engine for what the response holds in this column, or outside of all columns.
+    #[must_use]
+    pub fn response_rules(&self, column: Option<&str>) -> RuleSet {
+        let way = |rule: &Lowered| rule.response;
+        match column {
+            None => self.policy.engine_rules(&self.request, &self.sql, way),
+            Some(column) => {
+                let request = RequestFacts { column: Some(column.to_owned()), ..(*self.request).clone() };
+                self.policy.engine_rules(&request, &self.sql, way)
+            }
+        }
+    }
+}

@@ -1,0 +1,618 @@
+//! A session of PostgreSQL: bytes of both sides through the conversation, records before commands, and its end.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::Recorder;
+use crate::config::PostgresUpstream;
+use crate::evidence::{Event, EvidenceError, Record, RequestOutcome, ResponseOutcome};
+use crate::gateway::Gateway;
+use crate::protocol::postgres::frame::{FrameError, Frames, message};
+use crate::protocol::postgres::report::Report;
+use crate::protocol::postgres::startup::CancelKey;
+use crate::protocol::postgres::{Conversation, Note, Opened, Out, judge_setting};
+use crate::session::Session;
+use crate::upstream::postgres::{Connected, Socket, cancel};
+
+/// What is read at once, in bytes: little while a session is idle, more while it fills what was offered.
+const READ: std::ops::RangeInclusive<usize> = 4 * 1024..=64 * 1024;
+/// What is gathered for one write, in bytes.
+const GATHER: usize = 64 * 1024;
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// How long what is under way may take to end when the session has to.
+const DRAIN: Duration = Duration::from_secs(8);
+/// How often a session that has to end is asked whether it can.
+const DRAINING: Duration = Duration::from_millis(20);
+
+/// The keys that cancel, by the number that stands for the process. Clones share one table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cancels {
+    table: Arc<Mutex<HashMap<u32, Target>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Target {
+    key: CancelKey,
+    upstream: Arc<PostgresUpstream>,
+    upstream_key: CancelKey,
+    session: Arc<Session>,
+}
+
+/// A key that cancels, until it is dropped.
+pub(crate) struct Registered {
+    cancels: Cancels,
+    key: CancelKey,
+}
+
+impl Registered {
+    pub(crate) fn key(&self) -> &CancelKey {
+        &self.key
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        lock(&self.cancels.table).remove(&self.key.process);
+    }
+}
+
+impl Cancels {
+    /// A key for a session, which nobody can guess: its process is as random as its secret.
+    pub(crate) fn register(
+        &self,
+        session: &Arc<Session>,
+        upstream: &Arc<PostgresUpstream>,
+        upstream_key: CancelKey,
+        long: bool,
+    ) -> Registered {
+        let secret = rand::random::<[u8; 32]>();
+        let secret = Bytes::copy_from_slice(&secret[..if long { 32 } else { 4 }]);
+        let mut table = lock(&self.table);
+        let process = loop {
+            // Positive, since clients take it for a signed number.
+            let process = rand::random::<u32>() >> 1;
+            if process != 0 && !table.contains_key(&process) {
+                break process;
+            }
+        };
+        let key = CancelKey { process, secret };
+        let (upstream, session) = (Arc::clone(upstream), Arc::clone(session));
+        table.insert(process, Target { key: key.clone(), upstream, upstream_key, session });
+        Registered { cancels: self.clone(), key }
+    }
+
+    /// Cancels what the session of this key runs; whoever asks learns nothing.
+    pub(crate) async fn cancel(&self, gateway: &Gateway, key: &CancelKey) {
+        let found = lock(&self.table).get(&key.process).cloned();
+        let Some(target) = found.filter(|target| verify_slices_are_equal(&target.key.secret, &key.secret).is_ok())
+        else {
+            tracing::info!("a request to cancel with an unknown key");
+            return;
+        };
+        let event = Event::Request {
+            exchange: 0,
+            method: "cancel".to_owned(),
+            name: None,
+            body: String::new(),
+            purpose: target.session.purpose.as_ref().map(ToString::to_string),
+            outcome: RequestOutcome::Forwarded,
+            hits: Vec::new(),
+        };
+        if let Err(error) = gateway.evidence.append(Record::now(target.session.id.clone(), event)).await {
+            tracing::error!(%error, "a request to cancel is not recorded and does not pass");
+            return;
+        }
+        if let Err(error) = cancel(&target.upstream, &target.upstream_key).await {
+            tracing::warn!(session = %target.session.id, %error, "a request to cancel did not arrive");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic leaves no half-made change behind that matters: its session is over.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The settings that a client begins its session with, as they may go on. Each is judged as the `SET` that it stands for, and
+/// those that could matter are recorded.
+pub(crate) async fn record_settings(
+    gateway: &Gateway,
+    session: &Session,
+    settings: &[(String, String)],
+) -> Result<Vec<(String, String)>, Report> {
+    let opened = Opened {
+        policy: session.policy.clone(),
+        budget: gateway.budget.clone(),
+        purpose: session.purpose.as_ref().map(ToString::to_string),
+        processes: (0, 0),
+    };
+    let mut passed = Vec::new();
+    for (name, value) in settings {
+        let (event, refusal) = judge_setting(&opened, name, value);
+        if let Some(event) = event {
+            gateway
+                .evidence
+                .append(Record::now(session.id.clone(), event))
+                .await
+                .map_err(|error| unrecorded(&error))?;
+        }
+        if let Some(report) = refusal {
+            return Err(Report { severity: "FATAL", ..report });
+        }
+        // The gateway says this one itself.
+        if !name.eq_ignore_ascii_case("client_encoding") {
+            passed.push((name.clone(), value.clone()));
+        }
+    }
+    Ok(passed)
+}
+
+fn unrecorded(error: &EvidenceError) -> Report {
+    tracing::error!(%error, "a command is not recorded and does not pass");
+    Report::fatal("58030", "the command can't be recorded, so it is refused")
+}
+
+/// A session that is open on both sides.
+pub(crate) struct Relay {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) shutdown: CancellationToken,
+    /// How long it may be without traffic.
+    pub(crate) idle: Duration,
+    pub(crate) upstream: Arc<PostgresUpstream>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) conversation: Conversation,
+    pub(crate) key: Registered,
+    /// What the client hears before anything of the server.
+    pub(crate) hello: Vec<Bytes>,
+    pub(crate) client: Box<dyn Socket>,
+    pub(crate) client_frames: Frames,
+    pub(crate) connected: Connected,
+}
+
+/// How a session ended.
+enum End {
+    /// The client said goodbye.
+    Over,
+    /// The client went away without a word.
+    ClientGone,
+    /// The server went away.
+    ServerGone,
+    /// For this reason, which the client is told.
+    Told(&'static str, Report),
+}
+
+impl End {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Over => "the client ended it",
+            Self::ClientGone => "the client went away",
+            Self::ServerGone => "the upstream went away",
+            Self::Told(reason, _) => reason,
+        }
+    }
+}
+
+impl From<FrameError> for End {
+    fn from(error: FrameError) -> Self {
+        Self::Told("a message could not be read", Report::fatal("08P01", error.to_string()))
+    }
+}
+
+impl From<Report> for End {
+    fn from(report: Report) -> Self {
+        Self::Told("it could not go on", report)
+    }
+}
+
+/// What both directions of a session share.
+struct Middle {
+    gateway: Arc<Gateway>,
+    session: Arc<Session>,
+    conversation: Mutex<Conversation>,
+    /// The server has answered something that the client may wait for.
+    answered: Notify,
+    /// The client may have an answer of the gateway's own.
+    own: Notify,
+    /// Part of a message may have left to the client and the rest not.
+    cut: AtomicBool,
+}
+
+impl Relay {
+    /// Serves the session to its end.
+    pub(crate) async fn run(self) {
+        let Self {
+            gateway,
+            shutdown,
+            idle,
+            upstream,
+            session,
+            conversation,
+            key,
+            hello,
+            client,
+            client_frames,
+            connected,
+        } = self;
+        let Connected { socket, frames, said, key: upstream_key } = connected;
+        let (mut client_read, mut client_write) = tokio::io::split(client);
+        let (mut server_read, mut server_write) = tokio::io::split(socket);
+        let middle = Middle {
+            gateway,
+            session,
+            conversation: Mutex::new(conversation),
+            answered: Notify::new(),
+            own: Notify::new(),
+            cut: AtomicBool::new(false),
+        };
+        let mut records = Records { middle: &middle, open: HashMap::new(), closing: JoinSet::new() };
+        let begun = begin(&middle, hello, &said, key.key(), &mut client_write, &mut records).await;
+        let end = match begun {
+            Err(end) => end,
+            Ok(()) => {
+                let commands = client_to_server(&middle, &mut client_read, client_frames, &mut server_write);
+                let answers = server_to_client(&middle, &mut server_read, frames, &mut client_write, &mut records);
+                tokio::select! {
+                    end = commands => end,
+                    end = answers => end,
+                    end = watch(&middle, &shutdown, idle) => end,
+                }
+            }
+        };
+        drop(key);
+        if let End::Told(_, report) = &end
+            && !middle.cut.load(Ordering::Acquire)
+        {
+            let _ = timeout(GOODBYE, client_write.write_all(&report.to_message())).await;
+        }
+        if let End::ServerGone = &end
+            && !middle.cut.load(Ordering::Acquire)
+        {
+            let report = Report::fatal("08006", "the server behind this connection went away");
+            let _ = timeout(GOODBYE, client_write.write_all(&report.to_message())).await;
+        }
+        let _ = timeout(GOODBYE, client_write.shutdown()).await;
+        if !matches!(end, End::ServerGone) {
+            // What still runs on the server is for nobody.
+            if !lock(&middle.conversation).is_idle()
+                && !matches!(end, End::Over)
+                && let Err(error) = cancel(&upstream, &upstream_key).await
+            {
+                tracing::debug!(%error, "what a session ran could not be cancelled");
+            }
+            let _ = timeout(GOODBYE, async {
+                server_write.write_all(&message(b'X', b"")).await?;
+                server_write.shutdown().await
+            })
+            .await;
+        }
+        records.finish(end.reason()).await;
+        if let Err(error) = middle.gateway.sessions.close(&middle.session.id, end.reason()).await {
+            tracing::error!(session = %middle.session.id, %error, "the end of a session is not recorded");
+        }
+    }
+}
+
+/// What the client hears first: that it is let in, the server's parameters, its key, and that it may go on.
+async fn begin(
+    middle: &Middle,
+    hello: Vec<Bytes>,
+    said: &[crate::protocol::postgres::frame::Message],
+    key: &CancelKey,
+    client: &mut WriteHalf<Box<dyn Socket>>,
+    records: &mut Records<'_>,
+) -> Result<(), End> {
+    let mut out = Out { client: hello, notes: Vec::new() };
+    {
+        let mut conversation = lock(&middle.conversation);
+        for message in said {
+            if message.tag() == b'Z' {
+                out.client.push(key.message());
+            }
+            conversation.server(message, &mut out)?;
+        }
+    }
+    give(middle, out, client, records).await
+}
+
+/// Ends the session where it must not go on: its token's time is over, it is idle, the gateway stops.
+async fn watch(middle: &Middle, shutdown: &CancellationToken, idle: Duration) -> End {
+    let left = middle.session.identity.expires.duration_since(jiff::Timestamp::now());
+    let expired = tokio::time::sleep(Duration::try_from(left).unwrap_or_default());
+    let used = async {
+        // An answer that takes long is no idleness.
+        let mut ticks = tokio::time::interval((idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(10)));
+        loop {
+            ticks.tick().await;
+            if !lock(&middle.conversation).is_idle() {
+                middle.session.touch();
+            }
+        }
+    };
+    let (reason, report) = tokio::select! {
+        () = middle.session.closed.cancelled() => {
+            return End::Told("closed", Report::fatal("57P05", "the session was closed by the gateway"));
+        }
+        () = shutdown.cancelled() => ("shutdown", Report::fatal("57P01", "the gateway is shutting down")),
+        () = expired => {
+            let report = Report::fatal("28000", "the token has expired").hint("Connect again with a new one.");
+            ("the token expired", report)
+        }
+        () = used => pending().await,
+    };
+    // What is under way may end; nothing new begins, since the client is told before it could be answered.
+    let idle = async {
+        while !lock(&middle.conversation).is_idle() {
+            tokio::time::sleep(DRAINING).await;
+        }
+    };
+    let _ = timeout(DRAIN, idle).await;
+    End::Told(reason, report)
+}
+
+/// The way there.
+async fn client_to_server(
+    middle: &Middle,
+    client: &mut ReadHalf<Box<dyn Socket>>,
+    mut frames: Frames,
+    server: &mut WriteHalf<Box<dyn Socket>>,
+) -> End {
+    match commands(middle, client, &mut frames, server).await {
+        Ok(end) | Err(end) => end,
+    }
+}
+
+async fn commands(
+    middle: &Middle,
+    client: &mut ReadHalf<Box<dyn Socket>>,
+    frames: &mut Frames,
+    server: &mut WriteHalf<Box<dyn Socket>>,
+) -> Result<End, End> {
+    let mut room = *READ.start();
+    loop {
+        let (mut events, mut upstream, mut size) = (Vec::new(), Vec::new(), 0);
+        let mut is_over = false;
+        while let Some(message) = frames.next_message()? {
+            loop {
+                let sent = {
+                    let mut conversation = lock(&middle.conversation);
+                    let sent = conversation.client(&message);
+                    is_over = conversation.is_over();
+                    sent
+                };
+                match sent {
+                    Ok(Some(sent)) => {
+                        size += sent.upstream.iter().map(Bytes::len).sum::<usize>();
+                        gather(&mut events, sent.records);
+                        upstream.extend(sent.upstream);
+                        break;
+                    }
+                    Ok(None) => {
+                        send(middle, std::mem::take(&mut events), std::mem::take(&mut upstream), server).await?;
+                        middle.answered.notified().await;
+                    }
+                    Err(report) => {
+                        send(middle, events, upstream, server).await?;
+                        return Err(report.into());
+                    }
+                }
+            }
+            if size > GATHER {
+                send(middle, std::mem::take(&mut events), std::mem::take(&mut upstream), server).await?;
+                size = 0;
+            }
+        }
+        send(middle, events, upstream, server).await?;
+        if is_over {
+            return Ok(End::Over);
+        }
+        match fill(client, frames, &mut room).await {
+            Ok(0) | Err(_) => return Ok(End::ClientGone),
+            Ok(_) => middle.session.touch(),
+        }
+    }
+}
+
+/// Adds events; what goes into the same COPY stands in one.
+fn gather(events: &mut Vec<Event>, more: Vec<Event>) {
+    for event in more {
+        if let (
+            Some(Event::Request {
+                exchange: known,
+                method: before,
+                body: text,
+                hits: known_hits,
+                outcome: known_outcome,
+                ..
+            }),
+            Event::Request { exchange, method, body, hits, outcome, .. },
+        ) = (events.last_mut(), &event)
+            && before == "copy_data"
+            && method == "copy_data"
+            && known == exchange
+            && known_outcome == outcome
+            && known_hits == hits
+        {
+            text.push_str(body);
+            continue;
+        }
+        events.push(event);
+    }
+}
+
+/// Records, and only then sends on.
+async fn send(
+    middle: &Middle,
+    events: Vec<Event>,
+    upstream: Vec<Bytes>,
+    server: &mut WriteHalf<Box<dyn Socket>>,
+) -> Result<(), End> {
+    if !events.is_empty() {
+        let records = events.into_iter().map(|event| Record::now(middle.session.id.clone(), event));
+        // Together, so that the store makes them durable together.
+        let stored = join_all(records.map(|record| middle.gateway.evidence.append(record))).await;
+        if let Some(Err(error)) = stored.into_iter().find(Result::is_err) {
+            return Err(unrecorded(&error).into());
+        }
+        middle.own.notify_one();
+    }
+    write(server, &upstream).await.map_err(|_| End::ServerGone)
+}
+
+/// The way back.
+async fn server_to_client(
+    middle: &Middle,
+    server: &mut ReadHalf<Box<dyn Socket>>,
+    mut frames: Frames,
+    client: &mut WriteHalf<Box<dyn Socket>>,
+    records: &mut Records<'_>,
+) -> End {
+    match answers(middle, server, &mut frames, client, records).await {
+        Ok(end) | Err(end) => end,
+    }
+}
+
+async fn answers(
+    middle: &Middle,
+    server: &mut ReadHalf<Box<dyn Socket>>,
+    frames: &mut Frames,
+    client: &mut WriteHalf<Box<dyn Socket>>,
+    records: &mut Records<'_>,
+) -> Result<End, End> {
+    let mut room = *READ.start();
+    loop {
+        let mut out = Out::default();
+        let went_on = {
+            let mut conversation = lock(&middle.conversation);
+            let went_on = hear(&mut conversation, frames, &mut out);
+            conversation.settle(&mut out);
+            went_on
+        };
+        give(middle, out, client, records).await?;
+        middle.answered.notify_one();
+        went_on?;
+        let read = tokio::select! {
+            read = fill(server, frames, &mut room) => read,
+            () = middle.own.notified() => continue,
+        };
+        match read {
+            Ok(0) | Err(_) => return Ok(End::ServerGone),
+            Ok(_) => middle.session.touch(),
+        }
+    }
+}
+
+fn hear(conversation: &mut Conversation, frames: &mut Frames, out: &mut Out) -> Result<(), End> {
+    while let Some(message) = frames.next_message()? {
+        conversation.server(&message, out)?;
+    }
+    Ok(())
+}
+
+/// Records what the user sees, and shows it.
+async fn give(
+    middle: &Middle,
+    out: Out,
+    client: &mut WriteHalf<Box<dyn Socket>>,
+    records: &mut Records<'_>,
+) -> Result<(), End> {
+    records.keep(out.notes).await.map_err(|error| unrecorded(&error))?;
+    if out.client.is_empty() {
+        return Ok(());
+    }
+    middle.cut.store(true, Ordering::Release);
+    write(client, &out.client).await.map_err(|_| End::ClientGone)?;
+    middle.cut.store(false, Ordering::Release);
+    Ok(())
+}
+
+/// Reads as much as was offered last time, and more where that was too little.
+async fn fill(from: &mut ReadHalf<Box<dyn Socket>>, frames: &mut Frames, room: &mut usize) -> io::Result<usize> {
+    let buffer = frames.buffer();
+    buffer.reserve(*room);
+    let offered = buffer.capacity() - buffer.len();
+    let read = from.read_buf(buffer).await?;
+    *room = if read == offered { (*room * 2).min(*READ.end()) } else { (*room).min(read * 2).max(*READ.start()) };
+    Ok(read)
+}
+
+/// Writes pieces, small ones together.
+async fn write(to: &mut WriteHalf<Box<dyn Socket>>, pieces: &[Bytes]) -> io::Result<()> {
+    let mut gathered = Vec::new();
+    for piece in pieces {
+        if gathered.is_empty() && piece.len() >= GATHER {
+            to.write_all(piece).await?;
+            continue;
+        }
+        gathered.extend_from_slice(piece);
+        if gathered.len() >= GATHER {
+            to.write_all(&gathered).await?;
+            gathered.clear();
+        }
+    }
+    to.write_all(&gathered).await?;
+    to.flush().await
+}
+
+/// The records of answers that are under way.
+struct Records<'a> {
+    middle: &'a Middle,
+    open: HashMap<u64, Recorder>,
+    /// Last parts that are being stored.
+    closing: JoinSet<()>,
+}
+
+impl Records<'_> {
+    async fn keep(&mut self, notes: Vec<Note>) -> Result<(), EvidenceError> {
+        while self.closing.try_join_next().is_some() {}
+        for note in notes {
+            match note {
+                Note::Seen(exchange, text) => self.of(exchange).seen(&text).await?,
+                Note::Decided(exchange, decisions) => self.of(exchange).decided(&decisions),
+                Note::Done(exchange, outcome, reason) => {
+                    self.of(exchange);
+                    if let Some(recorder) = self.open.remove(&exchange) {
+                        self.closing.spawn(close(recorder, outcome, reason));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&mut self, exchange: u64) -> &mut Recorder {
+        let Middle { gateway, session, .. } = self.middle;
+        self.open.entry(exchange).or_insert_with(|| {
+            let policy = session.policy.policy().clone();
+            Recorder::new(gateway.evidence.clone(), session.id.clone(), exchange, policy)
+        })
+    }
+
+    /// The session is over: what was under way is on record as far as it went.
+    async fn finish(mut self, reason: &str) {
+        for (_, recorder) in self.open.drain() {
+            self.closing.spawn(close(recorder, ResponseOutcome::Cancelled, Some(reason.to_owned())));
+        }
+        while self.closing.join_next().await.is_some() {}
+    }
+}
+
+async fn close(recorder: Recorder, outcome: ResponseOutcome, reason: Option<String>) {
+    if let Err(error) = recorder.close(outcome, reason).await {
+        // The store is closed by its failure: no command passes any more.
+        tracing::error!(%error, "the end of an answer is not on record");
+    }
+}

@@ -1,0 +1,704 @@
+//! The conversation, played from both sides: what goes where, in which order, for every cut of the bytes.
+
+use super::*;
+use crate::evidence::RequestOutcome;
+use crate::protocol::postgres::frame::{Frames, message};
+use sluice_dsl::{CompileOptions, SessionFacts, compile_source};
+use std::sync::LazyLock;
+
+const RULES: &str = r#"language 1
+pack t "1.0.0" { owner "t" reviewed 2026-01-01 }
+pattern email = /\b[a-z]{1,20}@[a-z]{1,20}\.org\b/
+pattern secret = /\bSECRET-[0-9]{4}\b/
+scope db { protocol == postgres }
+rule no_drop { meta { id "T-1" severity high } on request in db when sql.verb == drop then block "Nothing is dropped." }
+rule mask_email { meta { severity low } on response in db match email then mask redact(with: "[email]") }
+rule no_secret { meta { severity low } on both match secret then block "Secrets stay." }
+rule mask_pan { meta { severity low } on response in db when sql.tables has "cards" match column ["pan"] then mask redact(with: "[pan]") }
+"#;
+
+static POLICY: LazyLock<SessionPolicy> = LazyLock::new(|| {
+    let compiled = compile_source("t.rules", RULES, &CompileOptions::for_tests());
+    let policy = compiled.policy.clone().unwrap_or_else(|| panic!("{}", compiled.render(false)));
+    policy.specialise(&SessionFacts { protocol: "postgres".into(), target: "crm".into(), ..SessionFacts::default() })
+});
+
+/// A session in which both sides say what the test has them say.
+struct Play {
+    conversation: Conversation,
+    upstream: Vec<u8>,
+    client: Vec<u8>,
+    records: Vec<Event>,
+    notes: Vec<Note>,
+}
+
+impl Play {
+    fn new() -> Self {
+        let opened = Opened { policy: POLICY.clone(), budget: Budget::unlimited(), purpose: None, processes: (11, 77) };
+        let mut play = Self {
+            conversation: Conversation::new(opened),
+            upstream: Vec::new(),
+            client: Vec::new(),
+            records: Vec::new(),
+            notes: Vec::new(),
+        };
+        play.server(&ready(b'I'));
+        play.client.clear();
+        play
+    }
+
+    /// The client sends these messages; false where one of them has to wait.
+    fn client(&mut self, bytes: &[u8]) -> bool {
+        self.try_client(bytes).unwrap_or_else(|report| panic!("{report:?}"))
+    }
+
+    fn try_client(&mut self, bytes: &[u8]) -> Result<bool, Report> {
+        let mut frames = Frames::default();
+        frames.push(bytes);
+        while let Some(message) = frames.next_message().unwrap() {
+            let Some(sent) = self.conversation.client(&message)? else { return Ok(false) };
+            self.records.extend(sent.records);
+            sent.upstream.iter().for_each(|bytes| self.upstream.extend_from_slice(bytes));
+        }
+        assert_eq!(frames.held(), 0);
+        let mut out = Out::default();
+        self.conversation.settle(&mut out);
+        self.take(out);
+        Ok(true)
+    }
+
+    fn server(&mut self, bytes: &[u8]) {
+        self.try_server(bytes).unwrap_or_else(|report| panic!("{report:?}"));
+    }
+
+    fn try_server(&mut self, bytes: &[u8]) -> Result<(), Report> {
+        let mut frames = Frames::default();
+        frames.push(bytes);
+        while let Some(message) = frames.next_message().unwrap() {
+            let mut out = Out::default();
+            let heard = self.conversation.server(&message, &mut out);
+            self.take(out);
+            heard?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, out: Out) {
+        out.client.iter().for_each(|bytes| self.client.extend_from_slice(bytes));
+        self.notes.extend(out.notes);
+    }
+
+    /// The types of the messages that went to the server since this was last asked.
+    fn sent(&mut self) -> String {
+        tags(&std::mem::take(&mut self.upstream))
+    }
+
+    /// The types of the messages that the client got since this was last asked.
+    fn got(&mut self) -> String {
+        tags(&std::mem::take(&mut self.client))
+    }
+
+    fn outcomes(&self) -> Vec<RequestOutcome> {
+        let outcome = |event: &Event| match event {
+            Event::Request { outcome, .. } => *outcome,
+            other => panic!("{other:?}"),
+        };
+        self.records.iter().map(outcome).collect()
+    }
+}
+
+fn tags(bytes: &[u8]) -> String {
+    let mut frames = Frames::default();
+    frames.push(bytes);
+    let mut tags = String::new();
+    while let Some(message) = frames.next_message().unwrap() {
+        tags.push(char::from(message.tag()));
+    }
+    assert_eq!(frames.held(), 0, "whole messages");
+    tags
+}
+
+fn has(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+fn all(messages: &[Bytes]) -> Vec<u8> {
+    messages.concat()
+}
+
+// What a client says.
+
+fn query(sql: &str) -> Bytes {
+    message(b'Q', format!("{sql}\0").as_bytes())
+}
+fn parse(name: &str, sql: &str) -> Bytes {
+    message(b'P', format!("{name}\0{sql}\0\0\0").as_bytes())
+}
+fn bind(portal: &str, statement: &str, parameters: &[&str]) -> Bytes {
+    let mut body = format!("{portal}\0{statement}\0\0\0").into_bytes();
+    body.extend((parameters.len() as i16).to_be_bytes());
+    for parameter in parameters {
+        body.extend((parameter.len() as i32).to_be_bytes());
+        body.extend(parameter.as_bytes());
+    }
+    body.extend([0, 0]);
+    message(b'B', &body)
+}
+fn describe(what: char, name: &str) -> Bytes {
+    message(b'D', format!("{what}{name}\0").as_bytes())
+}
+fn execute(portal: &str) -> Bytes {
+    message(b'E', format!("{portal}\0\0\0\0\0").as_bytes())
+}
+fn sync() -> Bytes {
+    message(b'S', b"")
+}
+
+// What a server says.
+
+fn columns(names: &[&str]) -> Bytes {
+    let mut body = (names.len() as i16).to_be_bytes().to_vec();
+    for name in names {
+        body.extend(name.as_bytes());
+        // No table, text of any length, in the text format.
+        body.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 25, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+        let at = body.len() - 18;
+        body.insert(at, 0);
+    }
+    message(b'T', &body)
+}
+fn row(values: &[Option<&str>]) -> Bytes {
+    let mut body = (values.len() as i16).to_be_bytes().to_vec();
+    for value in values {
+        match value {
+            Some(value) => {
+                body.extend((value.len() as i32).to_be_bytes());
+                body.extend(value.as_bytes());
+            }
+            None => body.extend((-1_i32).to_be_bytes()),
+        }
+    }
+    message(b'D', &body)
+}
+fn complete(tag: &str) -> Bytes {
+    message(b'C', format!("{tag}\0").as_bytes())
+}
+fn error(state: &str, text: &str) -> Bytes {
+    message(
+        b'E',
+        format!("SERROR\0VERROR\0C{state}\0M{text}\0DKey (email)=(bob@example.org) already exists.\0\0").as_bytes(),
+    )
+}
+const PARSED: &[u8] = b"1\0\0\0\x04";
+const BOUND: &[u8] = b"2\0\0\0\x04";
+const NO_DATA: &[u8] = b"n\0\0\0\x04";
+
+#[test]
+fn what_no_rule_touches_leaves_as_the_bytes_that_came() {
+    let mut play = Play::new();
+    let asked = query("SELECT id, note FROM t");
+    assert!(play.client(&asked));
+    assert_eq!(play.upstream, asked);
+    let answer = all(&[
+        columns(&["id", "note"]),
+        row(&[Some("1"), None]),
+        row(&[Some("2"), Some("x")]),
+        complete("SELECT 2"),
+        ready(b'I'),
+    ]);
+    play.server(&answer);
+    assert_eq!(play.client, answer);
+    assert!(play.conversation.is_idle());
+    let seen: Vec<u8> =
+        play.notes.iter().flat_map(|note| if let Note::Seen(1, text) = note { text.clone() } else { vec![] }).collect();
+    assert_eq!(String::from_utf8(seen).unwrap(), "id\tnote\n1\t\\N\n2\tx\nSELECT 2\n");
+    assert!(matches!(play.notes.last(), Some(Note::Done(1, ResponseOutcome::Complete, None))));
+}
+
+#[test]
+fn rows_are_masked_with_their_lengths_and_a_column_only_where_its_rule_holds() {
+    let mut play = Play::new();
+    for (sql, pan) in [("SELECT email, pan FROM cards", "[pan]"), ("SELECT email, pan FROM t", "4711")] {
+        play.client(&query(sql));
+        play.client.clear();
+        play.server(&all(&[columns(&["email", "pan"]), row(&[Some("to bob@example.org!"), Some("4711")])]));
+        assert_eq!(play.client, all(&[columns(&["email", "pan"]), row(&[Some("to [email]!"), Some(pan)])]));
+        play.server(&all(&[complete("SELECT 1"), ready(b'I')]));
+    }
+}
+
+#[test]
+fn a_refused_query_never_goes_on_and_the_session_does() {
+    let mut play = Play::new();
+    play.client(&query("BEGIN"));
+    play.server(&all(&[complete("BEGIN"), ready(b'T')]));
+    play.sent();
+    play.got();
+    play.client(&query("SELECT 1; DROP TABLE t"));
+    assert!(has(&play.client, "42501") && has(&play.client, "no_drop") && has(&play.client, "T-1"));
+    assert!(play.client.ends_with(&ready(b'T')), "the transaction is as it was");
+    assert_eq!((play.sent(), play.got()), (String::new(), "EZ".to_owned()));
+    assert_eq!(play.outcomes(), [RequestOutcome::Forwarded, RequestOutcome::Refused]);
+    play.client(&query("SELEC 1"));
+    assert!(has(&play.client, "42601"));
+    assert_eq!((play.sent(), play.got()), (String::new(), "EZ".to_owned()));
+}
+
+#[test]
+fn a_refusal_waits_for_the_answers_before_it() {
+    let mut play = Play::new();
+    play.client(&all(&[query("SELECT 1"), query("DROP TABLE t"), query("SELECT 2")]));
+    assert_eq!((play.sent(), play.got()), ("QQ".to_owned(), String::new()));
+    play.server(&all(&[complete("SELECT 1"), ready(b'I')]));
+    assert_eq!(play.got(), "CZEZ");
+    play.server(&all(&[complete("SELECT 2"), ready(b'I')]));
+    assert_eq!(play.got(), "CZ");
+}
+
+#[test]
+fn a_refused_parse_is_answered_by_an_error_and_what_follows_is_passed_over_up_to_sync() {
+    let mut play = Play::new();
+    play.client(&all(&[parse("", "DROP TABLE t"), bind("", "", &[]), describe('P', ""), execute(""), sync()]));
+    assert_eq!((play.sent(), play.got()), ("S".to_owned(), "E".to_owned()));
+    play.server(&ready(b'I'));
+    assert_eq!(play.got(), "Z");
+    assert!(play.conversation.is_idle());
+}
+
+#[test]
+fn a_refusal_in_a_batch_undoes_what_the_batch_has_done() {
+    let mut play = Play::new();
+    let insert = [parse("", "INSERT INTO t VALUES (1)"), bind("", "", &[]), execute("")];
+    play.client(&all(&insert));
+    play.client(&all(&[parse("", "DROP TABLE t"), bind("", "", &[]), execute(""), sync()]));
+    let upstream = play.upstream.clone();
+    assert!(has(&upstream, POISON) && !has(&upstream, "DROP"));
+    assert_eq!(play.sent(), "PBDEPS", "the describe is the gateway's, the last parse fails");
+    play.server(&[PARSED, BOUND, NO_DATA, &complete("INSERT 0 1"), &error("42601", "syntax error")].concat());
+    assert!(has(&play.client, "no_drop") && !has(&play.client, "syntax error"));
+    assert_eq!(play.got(), "12CE");
+    play.server(&ready(b'I'));
+    assert_eq!(play.got(), "Z");
+}
+
+#[test]
+fn rows_of_a_portal_that_the_client_did_not_describe_are_described_for_the_gateway() {
+    let mut play = Play::new();
+    play.client(&all(&[parse("s", "SELECT email FROM t"), describe('S', "s"), sync()]));
+    play.server(&[PARSED, &message(b't', &[0, 0]), &columns(&["email"]), &ready(b'I')].concat());
+    play.sent();
+    play.got();
+    play.client(&all(&[bind("", "s", &[]), execute(""), sync()]));
+    assert_eq!(play.sent(), "BDES");
+    play.server(
+        &[BOUND, &columns(&["email"]), &row(&[Some("bob@example.org")]), &complete("SELECT 1"), &ready(b'I')].concat(),
+    );
+    assert!(has(&play.client, "[email]") && !has(&play.client, "bob@"));
+    assert_eq!(play.got(), "2DCZ");
+    // One that the client does describe is described once.
+    play.client(&all(&[bind("", "s", &[]), describe('P', ""), execute(""), sync()]));
+    assert_eq!(play.sent(), "BDES");
+    play.server(&[BOUND, &columns(&["email"]), &complete("SELECT 0"), &ready(b'I')].concat());
+    assert_eq!(play.got(), "2TCZ");
+}
+
+#[test]
+fn an_error_ends_a_batch_and_its_detail_is_masked() {
+    let mut play = Play::new();
+    play.client(&all(&[
+        parse("", "INSERT INTO t VALUES ($1)"),
+        bind("", "", &["x"]),
+        execute(""),
+        execute(""),
+        sync(),
+    ]));
+    play.server(&[PARSED, BOUND, NO_DATA, &error("XX000", "no")].concat());
+    assert!(!has(&play.client, "bob@"));
+    assert_eq!(play.got(), "12E");
+    play.server(&ready(b'I'));
+    assert_eq!(play.got(), "Z");
+    assert!(play.conversation.is_idle());
+    let cancelled =
+        play.notes.iter().filter(|note| matches!(note, Note::Done(_, ResponseOutcome::Cancelled, _))).count();
+    assert_eq!(cancelled, 1, "the second execute was passed over");
+}
+
+#[test]
+fn after_an_error_everything_up_to_sync_is_passed_over() {
+    let mut play = Play::new();
+    play.client(&parse("", "SELECT nothing"));
+    play.server(&error("42703", "no such column"));
+    play.sent();
+    play.got();
+    play.client(&all(&[bind("", "", &[]), query("SELECT 1"), parse("", "DROP TABLE t")]));
+    assert_eq!((play.sent(), play.got()), (String::new(), String::new()));
+    play.client(&sync());
+    play.server(&ready(b'I'));
+    assert_eq!((play.sent(), play.got()), ("S".to_owned(), "Z".to_owned()));
+}
+
+#[test]
+fn parameters_are_inspected_and_a_hidden_constant_is_found() {
+    let mut play = Play::new();
+    play.client(&all(&[parse("", "SELECT $1"), bind("", "", &["SECRET-1234"]), execute(""), sync()]));
+    assert_eq!(play.sent(), "PS");
+    play.server(&[PARSED, &ready(b'I')].concat());
+    assert_eq!(play.got(), "1EZ");
+    let stored = format!("{:?}", play.records);
+    assert!(!stored.contains("SECRET-1234"), "what led to a match is not stored");
+    play.client(&query(r"SELECT U&'SECRET-\00312\0033' || '4'"));
+    assert_eq!(play.got(), "", "half of it is no secret");
+    play.server(&all(&[complete("SELECT 1"), ready(b'I')]));
+    play.got();
+    play.client(&query(r"SELECT E'SECRET-\x31234'"));
+    assert_eq!(play.got(), "EZ");
+}
+
+#[test]
+fn a_blocked_row_ends_the_result_and_the_client_can_go_on() {
+    let mut play = Play::new();
+    play.client(&query("SELECT note FROM t; SELECT 2"));
+    play.server(&all(&[columns(&["note"]), row(&[Some("fine")]), row(&[Some("SECRET-1234")]), row(&[Some("later")])]));
+    assert!(has(&play.client, "no_secret") && !has(&play.client, "1234") && !has(&play.client, "later"));
+    assert_eq!(play.got(), "TDE");
+    play.server(&all(&[complete("SELECT 3"), columns(&["x"]), row(&[Some("2")]), complete("SELECT 1"), ready(b'I')]));
+    assert_eq!(play.got(), "Z");
+    play.client(&query("SELECT 1"));
+    play.server(&all(&[columns(&["x"]), row(&[Some("1")]), complete("SELECT 1"), ready(b'I')]));
+    assert_eq!(play.got(), "TDCZ");
+}
+
+#[test]
+fn what_copies_out_is_masked_line_by_line() {
+    let mut play = Play::new();
+    play.client(&query("COPY t (id, email) TO STDOUT"));
+    let response = message(b'H', &[0, 0, 2, 0, 0, 0, 0]);
+    let (clean, dirty) = (message(b'd', b"1\t\\N\n"), message(b'd', b"2\tbob@example.org\n"));
+    let rest = [message(b'c', b""), complete("COPY 2"), ready(b'I')];
+    play.server(&all(&[response.clone(), clean.clone(), dirty]));
+    play.server(&all(&rest));
+    assert_eq!(play.client, [response, clean, message(b'd', b"2\t[email]\n"), all(&rest).into()].concat());
+    play.got();
+    play.client(&query("COPY t TO STDOUT"));
+    assert_eq!(play.got(), "EZ", "a rule masks columns by name, and none is named");
+    play.client(&query("COPY t (id) TO STDOUT (FORMAT binary)"));
+    assert_eq!(play.got(), "EZ");
+}
+
+#[test]
+fn what_copies_in_is_refused_as_a_whole() {
+    let mut play = Play::new();
+    play.client(&query("COPY t FROM STDIN"));
+    play.server(&message(b'G', &[0, 0, 1, 0, 0]));
+    play.client(&all(&[
+        message(b'd', b"fine\n"),
+        message(b'd', b"SECRET-1"),
+        message(b'd', b"23\\064\nmore\n"),
+        message(b'c', b""),
+    ]));
+    assert_eq!(play.sent(), "Qdf");
+    play.server(&all(&[error("57014", "COPY from stdin failed"), ready(b'I')]));
+    assert!(has(&play.client, "no_secret"));
+    assert_eq!(play.got(), "GEZ");
+    play.client(&query("COPY t FROM STDIN"));
+    play.server(&message(b'G', &[0, 0, 1, 0, 0]));
+    play.client(&all(&[message(b'd', b"fine\n"), message(b'd', b"SECRET-12 is none\n"), message(b'c', b"")]));
+    assert_eq!(play.sent(), "Qddc");
+    play.server(&all(&[complete("COPY 2"), ready(b'I')]));
+    assert_eq!(play.got(), "GCZ");
+}
+
+#[test]
+fn copy_in_a_batch_is_waited_for_and_a_sync_in_the_data_is_dropped_as_the_server_drops_it() {
+    let mut play = Play::new();
+    assert!(play.client(&all(&[parse("", "COPY t FROM STDIN"), bind("", "", &[]), describe('P', ""), execute("")])));
+    assert!(!play.client(&sync()), "the client waits until the server takes data");
+    assert_eq!(play.sent(), "PBDEH");
+    play.server(&[PARSED, BOUND, NO_DATA, &message(b'G', &[0, 0, 1, 0, 0])].concat());
+    assert!(play.client(&all(&[sync(), message(b'd', b"x\n"), message(b'c', b""), sync()])));
+    assert_eq!(play.sent(), "dcS");
+    play.server(&all(&[complete("COPY 1"), ready(b'I')]));
+    assert_eq!(play.got(), "12nGCZ");
+    assert!(play.conversation.is_idle());
+}
+
+#[test]
+fn what_would_change_how_sql_is_read_is_refused_or_ends_the_session() {
+    let mut play = Play::new();
+    for sql in ["SET client_encoding TO 'SJIS'", "SET NAMES 'latin1'", "SET standard_conforming_strings = off"] {
+        play.client(&query(sql));
+        assert_eq!(play.got(), "EZ", "{sql}");
+    }
+    play.client(&query("SET client_encoding TO 'utf-8'"));
+    assert_eq!(play.sent(), "Q");
+    assert!(!play.client(&query(r"SELECT '\'")), "it may be read otherwise by then");
+    play.server(&all(&[complete("SET"), ready(b'I')]));
+    assert!(play.client(&query(r"SELECT '\'")));
+    let parameter = message(b'S', b"standard_conforming_strings\0off\0");
+    assert_eq!(play.try_server(&parameter).unwrap_err().severity, "FATAL");
+    let mut play = Play::new();
+    play.client(&all(&[parse("", "SELECT f()"), bind("", "", &[]), execute(""), parse("", r"SELECT '\'")]));
+    assert!(has(&play.upstream, POISON), "in one batch there is no moment to find out");
+}
+
+#[test]
+fn names_stand_for_what_the_server_takes_them_for() {
+    let mut play = Play::new();
+    // The second parse fails, so the name stands for the first: the column rule of its table holds.
+    play.client(&all(&[parse("s", "SELECT pan FROM cards"), sync(), parse("s", "SELECT pan FROM t"), sync()]));
+    play.server(&[PARSED, &ready(b'I'), &error("42P05", "exists"), &ready(b'I')].concat());
+    play.client(&all(&[bind("", "s", &[]), execute(""), sync()]));
+    play.got();
+    play.server(&[BOUND, &columns(&["pan"]), &row(&[Some("4711")]), &complete("SELECT 1"), &ready(b'I')].concat());
+    assert!(has(&play.client, "[pan]") && !has(&play.client, "4711"));
+    // What SQL has prepared is read under every rule.
+    let mut play = Play::new();
+    play.client(&query("PREPARE s AS SELECT pan FROM cards"));
+    play.server(&all(&[complete("PREPARE"), ready(b'I')]));
+    play.client(&all(&[bind("", "s", &[]), execute(""), sync()]));
+    play.got();
+    play.server(&[BOUND, &columns(&["pan"]), &row(&[Some("4711")]), &complete("SELECT 1"), &ready(b'I')].concat());
+    assert!(has(&play.client, "[pan]"));
+    // So is what a cursor gives, whatever the statement that fetches is called.
+    let mut play = Play::new();
+    play.client(&query("DECLARE c CURSOR WITH HOLD FOR SELECT pan FROM cards"));
+    play.server(&all(&[complete("DECLARE CURSOR"), ready(b'I')]));
+    for fetch in [&[query("FETCH c")][..], &[parse("", "FETCH c"), bind("", "", &[]), execute(""), sync()]] {
+        play.client(&all(fetch));
+        play.got();
+        if fetch.len() > 1 {
+            play.server(&[PARSED, BOUND].concat());
+        }
+        play.server(&all(&[columns(&["pan"]), row(&[Some("4711")]), complete("FETCH 1"), ready(b'I')]));
+        assert!(has(&play.client, "[pan]") && !has(&play.client, "4711"));
+    }
+}
+
+#[test]
+fn messages_that_answer_nothing_are_masked_and_come_at_any_time() {
+    let mut play = Play::new();
+    play.client(&query("SELECT 1"));
+    let own = message(b'A', b"\0\0\0\x0bnews\0bob@example.org\0");
+    play.server(&all(&[
+        columns(&["x"]),
+        own,
+        row(&[Some("1")]),
+        message(b'S', b"application_name\0bob@example.org\0"),
+    ]));
+    assert!(!has(&play.client, "bob@") && has(&play.client, "\0\0\0\x4dnews\0[email]\0"));
+    assert_eq!(play.got(), "TADS");
+    play.server(&all(&[complete("SELECT 1"), ready(b'I')]));
+    play.server(&message(b'A', b"\0\0\0\x01news\0SECRET-1234\0"));
+    assert_eq!(play.got(), "CZ", "what a rule blocks does not arrive");
+    play.server(&message(b'N', b"SNOTICE\0VNOTICE\0C00000\0Mhello bob@example.org\0\0"));
+    assert!(has(&play.client, "hello [email]"));
+}
+
+#[test]
+fn what_fits_no_command_ends_the_session() {
+    let unasked: [&[u8]; 9] = [
+        PARSED,
+        BOUND,
+        NO_DATA,
+        &row(&[Some("bob@example.org")]),
+        &complete("SELECT 1"),
+        &ready(b'I'),
+        &message(b'G', &[0, 0, 0]),
+        &message(b'W', &[0, 0, 0]),
+        &message(b'R', &[0, 0, 0, 0]),
+    ];
+    for bytes in unasked {
+        let mut play = Play::new();
+        assert_eq!(play.try_server(bytes).unwrap_err().severity, "FATAL");
+        assert_eq!(play.got(), "");
+    }
+    let mut play = Play::new();
+    play.client(&query("SELECT 1"));
+    play.server(&columns(&["a"]));
+    assert!(play.try_server(&row(&[Some("x"), Some("y")])).is_err(), "more values than columns");
+    for bytes in [&b"Q\0\0\0\x05x"[..], b"B\0\0\0\x06\0\0", b"y\0\0\0\x04", b"D\0\0\0\x06X\0", b"p\0\0\0\x05\0"] {
+        assert_eq!(Play::new().try_client(bytes).unwrap_err().severity, "FATAL");
+    }
+    let mut play = Play::new();
+    play.client(&message(b'F', &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0]));
+    assert_eq!((play.sent(), play.got()), (String::new(), "EZ".to_owned()));
+}
+
+/// A session with everything in it: the client's bytes and the server's, step by step.
+fn script() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let rows = [columns(&["email", "n"]), row(&[Some("bob@example.org"), Some("1")]), row(&[None, Some("2")])];
+    vec![
+        (query("SELECT email, n FROM t").to_vec(), all(&[&rows[..], &[complete("SELECT 2"), ready(b'I')]].concat())),
+        (query("DROP TABLE t").to_vec(), vec![]),
+        (
+            all(&[parse("s", "SELECT email, n FROM cards WHERE x = $1"), bind("p", "s", &["y"]), execute("p"), sync()]),
+            [PARSED, BOUND, &all(&rows), &complete("SELECT 2"), &ready(b'T')].concat(),
+        ),
+        (query("COPY t (email) TO STDOUT (FORMAT csv)").to_vec(), {
+            let lines = [message(b'd', b"bob@example.org\n"), message(b'd', b"\"a \"\"bob@example.org\"\"\"\n")];
+            all(&[
+                &[message(b'H', &[0, 0, 1, 0, 0])],
+                &lines[..],
+                &[message(b'c', b""), complete("COPY 2"), ready(b'E')],
+            ]
+            .concat())
+        }),
+        (query("SELECT 1").to_vec(), [error("23505", "duplicate").to_vec(), ready(b'I').to_vec()].concat()),
+    ]
+}
+
+/// Plays the script with both sides cut into pieces of this many bytes.
+fn played(piece: usize) -> (Vec<u8>, Vec<u8>, String) {
+    let mut play = Play::new();
+    let (mut from_client, mut from_server) = (Frames::default(), Frames::default());
+    for (client, server) in script() {
+        for piece in client.chunks(piece) {
+            from_client.push(piece);
+            while let Some(message) = from_client.next_message().unwrap() {
+                play.client(message.raw());
+            }
+        }
+        for piece in server.chunks(piece) {
+            from_server.push(piece);
+            while let Some(message) = from_server.next_message().unwrap() {
+                play.server(message.raw());
+            }
+        }
+    }
+    (play.upstream, play.client, format!("{:?}", play.records))
+}
+
+#[test]
+fn every_cut_of_both_sides_gives_the_same() {
+    let whole = played(usize::MAX);
+    assert!(!has(&whole.1, "bob@") && has(&whole.1, "[email]"));
+    assert!(!has(&whole.0, "DROP"));
+    for piece in (1..64).chain([100, 200]) {
+        assert_eq!(played(piece), whole, "pieces of {piece} bytes");
+    }
+}
+
+#[test]
+fn clean_rows_are_slices_of_what_came_in() {
+    let mut play = Play::new();
+    play.client(&query("SELECT a FROM t"));
+    play.server(&columns(&["a"]));
+    let mut frames = Frames::default();
+    frames.push(&row(&[Some("nothing here")]));
+    let message = frames.next_message().unwrap().unwrap();
+    let mut out = Out::default();
+    play.conversation.server(&message, &mut out).unwrap();
+    assert_eq!(out.client[0].as_ptr(), message.raw().as_ptr());
+}
+
+/// What both sides may say, in any order.
+fn pool() -> (Vec<Bytes>, Vec<Bytes>) {
+    let client = vec![
+        query("SELECT email FROM t"),
+        query("DROP TABLE t"),
+        query("COPY t FROM STDIN"),
+        query("COPY t (email) TO STDOUT"),
+        query("PREPARE s AS SELECT 1"),
+        query(r"SELECT E'a\\b'"),
+        parse("", "SELECT email FROM t"),
+        parse("s", "SELECT pan FROM cards"),
+        parse("", "DROP TABLE t"),
+        parse("", "COPY t FROM STDIN"),
+        bind("", "", &["bob@example.org"]),
+        bind("p", "s", &[]),
+        describe('P', ""),
+        describe('S', "s"),
+        execute(""),
+        execute("p"),
+        message(b'C', b"Ss\0"),
+        message(b'H', b""),
+        message(b'd', b"SECRET-"),
+        message(b'd', b"1234 and more\n"),
+        message(b'c', b""),
+        message(b'f', b"no\0"),
+        sync(),
+        sync(),
+    ];
+    let server = vec![
+        Bytes::from_static(PARSED),
+        Bytes::from_static(BOUND),
+        Bytes::from_static(NO_DATA),
+        message(b'3', b""),
+        message(b't', &[0, 0]),
+        columns(&["email"]),
+        columns(&["pan"]),
+        row(&[Some("bob@example.org")]),
+        row(&[Some("SECRET-1234")]),
+        row(&[None]),
+        complete("SELECT 1"),
+        message(b's', b""),
+        message(b'G', &[0, 0, 1, 0, 0]),
+        message(b'H', &[0, 0, 1, 0, 0]),
+        message(b'd', b"bob@example.org\n"),
+        message(b'c', b""),
+        error("22000", "for bob@example.org"),
+        message(b'N', b"SNOTICE\0Mbob@example.org\0\0"),
+        message(b'A', b"\0\0\0\x0bnews\0bob@example.org\0"),
+        message(b'S', b"application_name\0bob@example.org\0"),
+        ready(b'I'),
+        ready(b'T'),
+    ];
+    (client, server)
+}
+
+/// What leaves on either side, and whether the session came to an end.
+fn improvised(turns: &[(bool, Vec<u8>)], piece: usize) -> (Vec<u8>, Vec<u8>, bool) {
+    let mut play = Play::new();
+    play.upstream.clear();
+    let (mut from_client, mut from_server) = (Frames::default(), Frames::default());
+    for (is_client, bytes) in turns {
+        for bytes in bytes.chunks(piece) {
+            let frames = if *is_client { &mut from_client } else { &mut from_server };
+            frames.push(bytes);
+            loop {
+                let went_on = match frames.next_message() {
+                    Ok(None) => break,
+                    Ok(Some(message)) if *is_client => play.try_client(message.raw()).unwrap_or(false),
+                    Ok(Some(message)) => play.try_server(message.raw()).is_ok(),
+                    Err(_) => false,
+                };
+                if !went_on {
+                    return (play.upstream, play.client, true);
+                }
+            }
+        }
+    }
+    (play.upstream, play.client, false)
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
+    #[test]
+    fn whatever_both_sides_say_no_value_passes_and_no_cut_shows(
+        said in proptest::collection::vec((proptest::bool::ANY, 0usize..1000), 1..24),
+        spoilt in proptest::option::weighted(0.3, (0usize..24, 0usize..64, proptest::num::u8::ANY)),
+    ) {
+        let (client, server) = pool();
+        let pick = |(is_client, at): &(bool, usize)| {
+            let pool = if *is_client { &client } else { &server };
+            (*is_client, pool[at % pool.len()].to_vec())
+        };
+        let mut turns: Vec<(bool, Vec<u8>)> = said.iter().map(pick).collect();
+        if let Some((turn, at, byte)) = spoilt {
+            let count = turns.len();
+            let bytes = &mut turns[turn % count].1;
+            let length = bytes.len();
+            bytes[at % length] = byte;
+        }
+        let whole = improvised(&turns, usize::MAX);
+        for piece in [1, 5] {
+            proptest::prop_assert_eq!(&improvised(&turns, piece), &whole);
+        }
+        tags(&whole.0);
+        tags(&whole.1);
+        if spoilt.is_none() {
+            proptest::prop_assert!(!has(&whole.1, "bob@example.org"));
+            proptest::prop_assert!(!has(&whole.1, "SECRET-1234") && !has(&whole.0, "SECRET-1234"));
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The rows of a result: each is inspected value by value, and leaves as it came where nothing changed.
+
+use super::frame::{MAX_MESSAGE, Message, put};
+use super::read::{Malformed, Reader};
+use super::texts::Texts;
+use super::value::{Column, Field, inspect, shown};
+use bytes::{Bytes, BytesMut};
+use sluice_dsl::Reading;
+use sluice_engine::{Budget, Decision, Program, RuleSet, Stop};
+use thiserror::Error;
+
+/// Decisions that wait to be told at once.
+const MANY: usize = 256;
+/// The longest row that masks may make of one, in bytes.
+const MAX_MASKED: usize = 4 * MAX_MESSAGE;
+
+/// A column as a RowDescription tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Described {
+    pub(super) name: String,
+    pub(super) oid: u32,
+    pub(super) binary: bool,
+}
+
+/// The columns of a RowDescription.
+pub(super) fn described(body: Bytes) -> Result<Vec<Described>, Malformed> {
+    let mut body = Reader(body);
+    let count = body.count()?;
+    let mut columns = Vec::new();
+    for _ in 0..count {
+        let name = String::from_utf8_lossy(&body.text()?).into_owned();
+        // The table and the column there.
+        body.oid()?;
+        body.short()?;
+        let oid = body.oid()?;
+        // The size of the type and its modifier.
+        body.short()?;
+        body.int()?;
+        columns.push(Described { name, oid, binary: format(body.short()?)? });
+    }
+    body.end()?;
+    Ok(columns)
+}
+
+/// A RowDescription with other names for its columns.
+pub(super) fn renamed(description: &Message, names: &[Bytes]) -> Result<Bytes, Malformed> {
+    let mut body = Reader(description.body());
+    let count = body.count()?;
+    let mut rest = BytesMut::new();
+    for name in names.iter().take(count) {
+        body.text()?;
+        rest.extend(name.iter().filter(|byte| **byte != 0));
+        rest.extend_from_slice(&[0]);
+        rest.extend_from_slice(&body.take(18)?);
+    }
+    let mut renamed = BytesMut::new();
+    put(&mut renamed, b'T', |out| {
+        out.extend_from_slice(&description.body()[..2]);
+        out.extend_from_slice(&rest);
+    });
+    Ok(renamed.freeze())
+}
+
+/// A format code: 0 text, 1 binary.
+pub(super) fn format(code: i16) -> Result<bool, Malformed> {
+    match code {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed),
+    }
+}
+
+/// Why a row does not pass.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum RowError {
+    #[error("a row that is not as it was described")]
+    Malformed,
+    #[error("a row that masks make longer than {MAX_MASKED} bytes")]
+    TooLong,
+    #[error(transparent)]
+    Stop(#[from] Stop),
+}
+
+impl From<Malformed> for RowError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// Which rules hold for a result.
+#[derive(Clone, Debug)]
+pub(super) enum Rules {
+    /// Those of the command that it answers.
+    Of(Reading),
+    /// These, whatever the command.
+    All(RuleSet),
+}
+
+impl Rules {
+    pub(super) fn of(&self, column: Option<&str>) -> RuleSet {
+        match self {
+            Self::Of(reading) => reading.response_rules(column),
+            Self::All(rules) => rules.clone(),
+        }
+    }
+}
+
+/// A result that is being read.
+#[derive(Debug)]
+pub(super) struct Rows {
+    /// Each with the texts that it is inspected by.
+    columns: Vec<(Column, usize)>,
+    /// One for each set of rules.
+    texts: Vec<(RuleSet, Texts)>,
+}
+
+impl Rows {
+    pub(super) fn new(described: &[Described], rules: &Rules, program: &Program, budget: &Budget) -> Self {
+        let mut texts: Vec<(RuleSet, Texts)> = Vec::new();
+        let mut columns = Vec::with_capacity(described.len());
+        for column in described {
+            let set = rules.of(Some(&column.name));
+            let at = texts.iter().position(|(known, _)| *known == set).unwrap_or_else(|| {
+                texts.push((set.clone(), Texts::new(program, set, budget)));
+                texts.len() - 1
+            });
+            let selected = texts[at].1.selects(&column.name);
+            let Described { name, oid, binary } = column.clone();
+            columns.push((Column { name: Some(name), oid, binary, selected }, at));
+        }
+        Self { columns, texts }
+    }
+
+    /// No rule holds for any column.
+    pub(super) fn is_idle(&self) -> bool {
+        self.texts.iter().all(|(_, texts)| texts.is_idle())
+    }
+
+    /// The columns have no names that are known.
+    pub(super) fn forget_names(&mut self) {
+        self.columns.iter_mut().for_each(|(column, _)| (column.name, column.selected) = (None, false));
+    }
+
+    /// A value of the column of this place; `header` where it is the column's name.
+    pub(super) fn value(&mut self, at: usize, header: bool, value: &Bytes) -> Result<Field, Stop> {
+        let (column, texts) = &self.columns[at];
+        let texts = &mut self.texts[*texts].1;
+        if header {
+            return texts.text(value, None).map(Field::from);
+        }
+        inspect(column, value, texts)
+    }
+
+    /// Many decisions wait to be told.
+    pub(super) fn has_much_to_tell(&self) -> bool {
+        self.texts.iter().any(|(_, texts)| texts.decisions.len() > MANY)
+    }
+
+    /// What was decided since this was last asked.
+    pub(super) fn decisions(&mut self) -> Vec<Decision> {
+        self.texts.iter_mut().flat_map(|(_, texts)| std::mem::take(&mut texts.decisions)).collect()
+    }
+
+    /// A DataRow as it may leave; `seen` gets its line for the record.
+    ///
+    /// # Errors
+    /// [`RowError`]: nothing of the row leaves.
+    pub(super) fn row(&mut self, message: &Message, seen: &mut Vec<u8>) -> Result<Bytes, RowError> {
+        let mut body = Reader(message.body());
+        if body.count()? != self.columns.len() {
+            return Err(RowError::Malformed);
+        }
+        let total = body.0.len();
+        // What has been written of a row that changes, and up to where the original is in it.
+        let mut out: Option<BytesMut> = None;
+        let mut kept = 0;
+        let original = body.0.clone();
+        let line = seen.len();
+        for (index, (column, texts)) in self.columns.iter().enumerate() {
+            let start = total - body.0.len();
+            let value = body.value()?;
+            let end = total - body.0.len();
+            let field = match &value {
+                Some(value) => inspect(column, value, &mut self.texts[*texts].1)?,
+                None => Field::Same,
+            };
+            if index > 0 {
+                seen.push(b'\t');
+            }
+            match (&field, &value) {
+                (Field::Same, Some(value)) => show(column, value, seen),
+                (Field::New(value), _) => show(column, value, seen),
+                (Field::Same, None) | (Field::Null, _) => seen.extend_from_slice(b"\\N"),
+            }
+            if field == Field::Same {
+                continue;
+            }
+            let out = out.get_or_insert_with(|| BytesMut::with_capacity(total));
+            out.extend_from_slice(&original[kept..start]);
+            if out.len() > MAX_MASKED {
+                return Err(RowError::TooLong);
+            }
+            kept = end;
+            match field {
+                Field::New(value) => put_field(out, Some(&value)),
+                Field::Null | Field::Same => put_field(out, None),
+            }
+        }
+        if !body.is_empty() {
+            seen.truncate(line);
+            return Err(RowError::Malformed);
+        }
+        seen.push(b'\n');
+        Ok(match out {
+            None => message.raw().clone(),
+            Some(values) => {
+                let mut row = BytesMut::with_capacity(values.len() + (total - kept) + 7);
+                put(&mut row, message.tag(), |row| {
+                    row.extend_from_slice(&message.body()[..2]);
+                    row.extend_from_slice(&values);
+                    row.extend_from_slice(&original[kept..]);
+                });
+                row.freeze()
+            }
+        })
+    }
+}
+
+/// A value for the record, on one line and between tabs.
+fn show(column: &Column, value: &[u8], seen: &mut Vec<u8>) {
+    for byte in shown(column, value).bytes() {
+        match byte {
+            b'\n' => seen.extend_from_slice(b"\\n"),
+            b'\t' => seen.extend_from_slice(b"\\t"),
+            b'\r' => seen.extend_from_slice(b"\\r"),
+            b'\\' => seen.extend_from_slice(b"\\\\"),
+            byte => seen.push(byte),
+        }
+    }
+}
+
+pub(super) fn put_field(out: &mut BytesMut, value: Option<&[u8]>) {
+    match value {
+        None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+        Some(value) => {
+            let length = i32::try_from(value.len()).expect("values come from messages below the cap");
+            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(value);
+        }
+    }
+}

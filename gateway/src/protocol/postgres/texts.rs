@@ -1,0 +1,112 @@
+//! Texts under one set of rules: each is inspected by itself, and comes back as it was or masked.
+
+use bytes::Bytes;
+use sluice_engine::{Budget, Decision, Format, Program, RuleSet, Sink, Stop, Stream, StreamOptions};
+
+/// What became of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It passes as it is.
+    Same,
+    /// This stands in its place.
+    Changed(Vec<u8>),
+}
+
+/// Inspects one text after the other.
+#[derive(Debug)]
+pub(super) struct Texts {
+    program: Program,
+    rules: RuleSet,
+    budget: Budget,
+    /// Open between texts. None where no rule is in force.
+    stream: Option<Stream>,
+    /// What was decided since it was taken.
+    pub(super) decisions: Vec<Decision>,
+}
+
+impl Texts {
+    pub(super) fn new(program: &Program, rules: RuleSet, budget: &Budget) -> Self {
+        let options = StreamOptions::raw().rules(rules.clone());
+        let stream = (!rules.is_empty()).then(|| Stream::open(program, options, budget));
+        Self { program: program.clone(), rules, budget: budget.clone(), stream, decisions: Vec::new() }
+    }
+
+    /// No rule is in force: every text passes.
+    pub(super) fn is_idle(&self) -> bool {
+        self.stream.is_none()
+    }
+
+    /// Inspects a text as it stands, the value of this column where it is one.
+    ///
+    /// # Errors
+    /// A rule blocks, or the budget is used up: nothing passes any more.
+    pub(super) fn text(&mut self, bytes: &Bytes, column: Option<&str>) -> Result<Seen, Stop> {
+        let Some(stream) = &mut self.stream else { return Ok(Seen::Same) };
+        if bytes.is_empty() {
+            return Ok(Seen::Same);
+        }
+        let mut out = Out { source: bytes, clean: 0, changed: None, decisions: &mut self.decisions };
+        if column.is_some() {
+            stream.next_text(column, &mut out)?;
+        }
+        stream.push(bytes.clone(), &mut out)?;
+        stream.next_text(None, &mut out)?;
+        Ok(out.changed.map_or(Seen::Same, Seen::Changed))
+    }
+
+    /// Inspects a JSON text: its strings are read without their escapes, and what is masked stays JSON.
+    ///
+    /// # Errors
+    /// As for [`Texts::text`], and [`Stop::Undecodable`] for what is no JSON; other texts can follow that.
+    pub(super) fn json(&mut self, bytes: &Bytes) -> Result<Seen, Stop> {
+        if self.is_idle() {
+            return Ok(Seen::Same);
+        }
+        let options = StreamOptions::format(Format::Json).rules(self.rules.clone());
+        let mut stream = Stream::open(&self.program, options, &self.budget);
+        let mut out = Out { source: bytes, clean: 0, changed: None, decisions: &mut self.decisions };
+        stream.push(bytes.clone(), &mut out)?;
+        stream.finish(&mut out)?;
+        Ok(out.changed.map_or(Seen::Same, Seen::Changed))
+    }
+
+    /// Whether a rule claims every value of a column of this name.
+    pub(super) fn selects(&self, column: &str) -> bool {
+        if self.is_idle() {
+            return false;
+        }
+        let options =
+            StreamOptions { column: Some(column.to_owned()), ..StreamOptions::raw().rules(self.rules.clone()) };
+        let mut stream = Stream::open(&self.program, options, &self.budget);
+        let (source, mut decisions) = (Bytes::from_static(b"\x01"), Vec::new());
+        let mut out = Out { source: &source, clean: 0, changed: None, decisions: &mut decisions };
+        let passed = stream.push(source.clone(), &mut out).and_then(|()| stream.finish(&mut out));
+        // No pattern is about a single control character: what claims it claims the column.
+        passed.is_err() || !decisions.is_empty()
+    }
+}
+
+/// Gathers what leaves, and copies nothing before something is masked.
+struct Out<'a> {
+    source: &'a [u8],
+    clean: usize,
+    changed: Option<Vec<u8>>,
+    decisions: &'a mut Vec<Decision>,
+}
+
+impl Sink for Out<'_> {
+    fn clean(&mut self, bytes: Bytes) {
+        match &mut self.changed {
+            Some(changed) => changed.extend_from_slice(&bytes),
+            None => self.clean += bytes.len(),
+        }
+    }
+    fn masked(&mut self, replacement: &[u8]) {
+        // Nothing was masked before: what left is the beginning of the text.
+        let before = &self.source[..self.clean];
+        self.changed.get_or_insert_with(|| before.to_vec()).extend_from_slice(replacement);
+    }
+    fn decision(&mut self, decision: &Decision) {
+        self.decisions.push(decision.clone());
+    }
+}

@@ -1,0 +1,8 @@
+//! PostgreSQL end to end: the real server, real clients, the gateway as users run it between them.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod drivers;
+mod endings;
+mod psql;
+mod scene;
+mod wire;
