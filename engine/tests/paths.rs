@@ -159,6 +159,46 @@ fn a_match_is_found_at_every_place_of_equal_chunks() {
     }
 }
 
+/// Patterns that share buckets of windows, with a match of each.
+const TOGETHER: &[(&str, &str)] = &[
+    (r"(?:\([2-9][0-9]{2}\) ?|\b[2-9][0-9]{2}[.-])[2-9][0-9]{2}[.-][0-9]{4}\b", "(335) 978-6878"),
+    (r"\b[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}\b", "123-45-6789"),
+    (r"\b(?:4[0-9]{3}|5[1-5][0-9]{2})[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}\b", "4111 1111 1111 1111"),
+    (r"\b3[47][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{5}\b", "3782 822463 10005"),
+    (r"\b[0-9A-F]{2}(?:[:-][0-9A-F]{2}){5}\b", "0A:1B:2C:3D:4E:5F"),
+    (r"\b0[1-9](?:[ .][0-9]{2}){4}\b", "01 23 45 67 89"),
+    (r"\b[13][a-km-zA-HJ-NP-Z1-9]{25,34}\b", "1BoatSLRHtKNngkdXEeobR76b53LETtpyT"),
+    (r"\b(?:[0-9a-f]{1,4}:){1,6}(?::[0-9a-f]{1,4}){1,6}\b", "2001:db8::ec35:1f5"),
+    (r"\b[a-z0-9._%+-]{1,32}@[a-z0-9.-]{1,63}\.[a-z]{2,8}\b", "ann.lee@mail.example.com"),
+    (r#"\b[a-z][a-z0-9+.-]{1,15}://[^ :/@"\r\n]{1,64}:[^ /@"\r\n]{1,64}@"#, "https://ann:secret@"),
+    (r"\bgh[pousr]_[A-Za-z0-9]{12}\b", "ghp_0a1B2c3D4e5F"),
+];
+
+#[test]
+fn matches_of_patterns_that_are_looked_for_together_are_found_wherever_a_chunk_ends() {
+    for vectors in Vectors::available() {
+        let mut builder = Program::builder();
+        builder.vectors(*vectors);
+        for (at, (source, _)) in TOGETHER.iter().enumerate() {
+            let pattern = builder.pattern(PatternSpec::regex(format!("p{at}"), *source)).expect("valid");
+            builder.rule(RuleSpec::new(format!("r{at}"), Action::Alert, [pattern]));
+        }
+        let program = builder.build().expect("valid");
+        for (at, (source, value)) in TOGETHER.iter().enumerate() {
+            let text = format!("~ see <{value}> and on ~");
+            let span = 7..7 + value.len() as u64;
+            for cut in 0..=text.len() {
+                let (head, tail) = text.as_bytes().split_at(cut);
+                let found = run(&program, [head, tail])
+                    .1
+                    .into_iter()
+                    .any(|decision| decision.pattern.index() == at && decision.span == span);
+                assert!(found, "{vectors:?}: {source} is missed where a chunk ends after {cut} bytes");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_this_machine_cannot_run_is_told() {
     let missing: Vec<_> =

@@ -21,6 +21,8 @@ pub(crate) struct Windows {
 struct Window {
     /// What may stand where it is looked for, and after it.
     classes: Vec<ByteSet>,
+    /// How many of these are of the window: no more may be asked for where a text ends.
+    looked: usize,
     probe: u32,
     /// Where in the window of the probe these classes begin, counted from the byte before it.
     from: usize,
@@ -44,7 +46,7 @@ impl Members {
                 bits(six(Index::Bytes, &all[*window].classes, place)).for_each(|six| table[six] |= 1 << bit);
             }
         }
-        let told = windows.len() == 1 && all[windows[0]].classes.len().min(DEPTH) <= depth;
+        let told = windows.len() == 1 && all[windows[0]].looked <= depth;
         Self { windows: windows.iter().map(|window| *window as u32).collect(), tables, told }
     }
 
@@ -75,10 +77,10 @@ impl Windows {
     /// Takes a window, what must stand before it, if that matters, and what comes after it. The rarest part is looked for.
     pub(crate) fn add(&mut self, probe: u32, before: Option<&ByteSet>, window: &[ByteSet], beyond: &[ByteSet]) {
         let (from, mut classes, _) = rarest(before, window);
-        let looked = from + classes.len();
-        let after = window.iter().skip(looked.saturating_sub(1)).chain(beyond);
-        classes.extend(after.take(COMPARED - classes.len()));
-        self.windows.push(Window { classes, probe, from });
+        let looked = classes.len();
+        let after = window.iter().skip((from + looked).saturating_sub(1)).chain(beyond);
+        classes.extend(after.take(COMPARED - looked));
+        self.windows.push(Window { classes, looked, probe, from });
     }
 
     /// The groups, once all windows are in.
@@ -86,7 +88,7 @@ impl Windows {
         if self.windows.is_empty() {
             return Vec::new();
         }
-        let looked = |window: &Window| window.classes.iter().take(DEPTH).copied().collect();
+        let looked = |window: &Window| window.classes[..window.looked].to_vec();
         let classes: Vec<Vec<ByteSet>> = self.windows.iter().map(looked).collect();
         let (groups, _) = gather(Index::Bytes, &classes);
         let mut made = Vec::with_capacity(groups.len());
