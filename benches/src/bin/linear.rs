@@ -100,7 +100,7 @@ fn run(options: &Options) -> Result<(), String> {
         let (first, last) = (figures[0], figures[figures.len() - 1]);
         let time = last.nanoseconds / first.nanoseconds;
         // Where next to nothing is counted, one candidate more is no growth.
-        let work = (last.work + 0.001) / (first.work + 0.001);
+        let work = (last.work + 0.05) / (first.work + 0.05);
         let times: String = figures.iter().map(|of| format!(" {} |", report::figure(of.nanoseconds))).collect();
         let chunk = if case.chunk == usize::MAX { "all".into() } else { report::bytes(case.chunk) };
         println!("| {} | {chunk} |{times} {time:.2}x | {:.3} | {work:.2}x |", case.name, last.work);
