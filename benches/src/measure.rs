@@ -79,7 +79,8 @@ pub fn rounds(
 }
 
 /// Processor time of this thread in seconds: the work of neighbours on the machine is not in it.
-fn processor_time() -> f64 {
+#[must_use]
+pub fn processor_time() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

@@ -715,3 +715,20 @@ fn a_mask_is_escaped_for_where_its_value_stands_wherever_its_context_comes() {
         }
     }
 }
+
+#[test]
+fn law_6_nothing_leaves_of_a_number_that_ends_in_what_is_no_json() {
+    let programs = on_every_path(|builder| {
+        let code = builder.pattern(PatternSpec::regex("code", r"\b[0-9]{4}\b")).expect("valid");
+        builder.rule(RuleSpec::new("code", Action::Mask(Mask::redact("#")), [code]));
+    });
+    let text = b"[12,31.2222x]";
+    for program in &programs {
+        for at in 0..=text.len() {
+            let (before, after) = text.split_at(at);
+            let (out, decisions, stop) = run(program, &StreamOptions::format(Format::Json), &[before, after]);
+            assert_eq!((&out[..], decisions.len()), (&b"[12,"[..], 0), "cut at {at}");
+            assert!(matches!(stop, Some(Stop::Undecodable { at: 11, .. })), "cut at {at}: {stop:?}");
+        }
+    }
+}

@@ -9,7 +9,8 @@ use sluice_engine::{
 };
 use std::sync::LazyLock;
 
-static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
+/// With a path, so that every value of a document is followed, and a pattern without a prefilter.
+static FOLLOWED: LazyLock<Program> = LazyLock::new(|| {
     let mut builder = Program::builder();
     let mut add = |spec: PatternSpec| builder.pattern(spec).expect("valid");
     let mail = add(PatternSpec::regex("mail", r"\b[a-z.]{1,6}@[a-z]{1,4}\.com\b"));
@@ -31,9 +32,32 @@ static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
     builder.build().expect("valid")
 });
 
-fn run<'a>(format: Format, chunks: impl Iterator<Item = &'a [u8]>) -> (Collected, Option<Stop>) {
+/// Every pattern has a prefilter and none is a path, so that values in which nothing can begin are passed over.
+static SKIMMED: LazyLock<Program> = LazyLock::new(|| {
+    let mut builder = Program::builder();
+    let mut patterns = Vec::new();
+    let mut rule = |spec: PatternSpec, action: Action| {
+        let name = spec.name.clone();
+        let pattern = builder.pattern(spec).expect("valid");
+        builder.rule(RuleSpec::new(name, action, [pattern]));
+        patterns.push(pattern);
+    };
+    let partial = Mask::Partial { keep_first: 0, keep_last: 2, with: '*' };
+    rule(PatternSpec::regex("mail", r"\b[a-z.]{1,6}@[a-z]{1,4}\.com\b"), Action::Mask(Mask::redact("[m]")));
+    rule(PatternSpec::regex("digits", r"\b[0-9]{4}-[0-9]{4}\b").validate(Validator::Luhn), Action::Mask(partial));
+    rule(PatternSpec::regex("near", "#[0-9]{3}").near(["id"], 5), Action::Mask(Mask::Hash { key: "k".into() }));
+    rule(PatternSpec::regex("capped", r"--[\s\S]+?--").max(9), Action::Mask(Mask::redact("\"c\"")));
+    let words = Matcher::Words { words: vec!["secret".into(), "geheim".into()], nocase: true };
+    rule(PatternSpec::new("words", words), Action::Mask(Mask::redact("[w]")));
+    rule(PatternSpec::regex("stop", "BLOCK"), Action::Block);
+    let program = builder.build().expect("valid");
+    assert!(patterns.iter().all(|pattern| program.prefilter(*pattern)), "a pattern without a prefilter ends skimming");
+    program
+});
+
+fn run<'a>(program: &Program, format: Format, chunks: impl Iterator<Item = &'a [u8]>) -> (Collected, Option<Stop>) {
     let mut out = Collected::default();
-    let mut stream = Stream::open(&PROGRAM, StreamOptions::format(format), &Budget::unlimited());
+    let mut stream = Stream::open(program, StreamOptions::format(format), &Budget::unlimited());
     for chunk in chunks {
         if let Err(stop) = stream.push(Bytes::copy_from_slice(chunk), &mut out) {
             return (out, Some(stop));
@@ -44,10 +68,11 @@ fn run<'a>(format: Format, chunks: impl Iterator<Item = &'a [u8]>) -> (Collected
 }
 
 fuzz_target!(|input: (u8, Vec<u8>, Vec<u8>)| {
-    let (format, cuts, text) = input;
-    let format = [Format::Raw, Format::Json, Format::Sse][usize::from(format % 3)];
-    let whole = run(format, std::iter::once(text.as_slice()));
-    let bytewise = run(format, text.chunks(1));
+    let (kind, cuts, text) = input;
+    let format = [Format::Raw, Format::Json, Format::Sse][usize::from(kind % 3)];
+    let program = if kind / 3 % 2 == 0 { &*FOLLOWED } else { &*SKIMMED };
+    let whole = run(program, format, std::iter::once(text.as_slice()));
+    let bytewise = run(program, format, text.chunks(1));
     assert_eq!(whole, bytewise, "byte by byte");
     let mut rest = text.as_slice();
     let mut pieces = Vec::new();
@@ -57,7 +82,7 @@ fuzz_target!(|input: (u8, Vec<u8>, Vec<u8>)| {
         rest = tail;
     }
     pieces.push(rest);
-    assert_eq!(whole, run(format, pieces.into_iter()), "cut as told");
+    assert_eq!(whole, run(program, format, pieces.into_iter()), "cut as told");
     if format == Format::Json && whole.1.is_none() {
         for document in serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>() {
             if document.is_err() {

@@ -199,8 +199,14 @@ impl Base64 {
 
     /// Memory, in bytes.
     pub(crate) fn overhead(&self) -> usize {
-        let runs = [&self.standard, &self.url].map(|run| run.lane.overhead() + 5 * run.decoded.text().len());
+        let runs = [&self.standard, &self.url].map(|run| run.lane.overhead() + run.decoded.memory());
         size_of::<Self>() + runs.iter().sum::<usize>()
+    }
+
+    /// Frees what the text, which is over, has taken to be decoded.
+    pub(crate) fn shrink(&mut self) {
+        self.standard.decoded.shrink();
+        self.url.decoded.shrink();
     }
 }
 

@@ -6,10 +6,13 @@ use crate::filter::vectors::{Kernel, STEP, Vectors, Wide};
 /// Bytes that are copied in one go, whether all of them are needed or not.
 const WIDTH: usize = 16;
 
+/// What is kept of the memory between texts, in bytes of text.
+const KEPT: usize = 256;
+
 /// Decoded text, with the places of its bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scratch {
-    /// As long as it ever was; the text is its beginning.
+    /// As long as it was since it was last freed; the text is its beginning.
     text: Vec<u8>,
     /// The place of each byte, counted from `base`.
     starts: Vec<u32>,
@@ -25,6 +28,18 @@ impl Scratch {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Frees the memory, unless it is little.
+    pub(crate) fn shrink(&mut self) {
+        if self.text.len() > KEPT {
+            *self = Self::default();
+        }
+    }
+
+    /// Memory beside the fixed size, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.text.capacity() + self.starts.capacity() * size_of::<u32>()
     }
 
     /// The text so far.

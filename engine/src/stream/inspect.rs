@@ -87,7 +87,17 @@ impl Inspector {
 
     /// Memory beside the bytes held, in bytes.
     pub(crate) fn overhead(&self) -> usize {
-        self.views.iter().map(View::overhead).sum::<usize>() + self.output.overhead() + self.joins.overhead()
+        let scratch: usize = self.scratch.iter().map(Scratch::memory).sum();
+        let views: usize = self.views.iter().map(View::overhead).sum();
+        scratch + views + self.output.overhead() + self.joins.overhead()
+    }
+
+    /// Frees what the texts that are over have taken to be decoded.
+    pub(crate) fn shrink(&mut self) {
+        if !self.open {
+            self.scratch.iter_mut().for_each(Scratch::shrink);
+            self.views[0].shrink();
+        }
     }
 
     /// What candidates have cost so far.
@@ -401,7 +411,9 @@ impl Inspector {
                             self.views[0].lane.open_whole(wire.end(at), &selected);
                         }
                         Kind::ScalarStart => {
-                            self.output.open_scalar(place, self.views[0].lane.depth);
+                            if !self.views[0].lane.is_dropping() {
+                                self.output.open_scalar(place, self.views[0].lane.depth);
+                            }
                             if !selected.is_empty() {
                                 self.scan_part(run, wire, &mut begin, at);
                                 self.views[0].lane.open_whole(place, &selected);
@@ -424,7 +436,7 @@ impl Inspector {
     }
 
     fn close_selected(&mut self) {
-        self.with(|lane, shared| lane.close_whole(shared));
+        self.with(|lane, shared| lane.close_nested(shared));
     }
 
     fn scan_part(&mut self, run: &[u8], wire: Wire<'_>, begin: &mut usize, end: usize) {

@@ -225,6 +225,9 @@ impl Joins {
                 if slot.carried.is_none() {
                     slot.seams.seams.clear();
                 }
+                // A candidate may go on for as long as texts come: what has left is asked for no more.
+                let released = slot.seams.released;
+                slot.seams.seams.retain(|(_, right)| *right > released);
                 slot.seams.seams.push((slot.end, wire));
                 let mut lane = match slot.carried.take() {
                     Some(mut lane) => {

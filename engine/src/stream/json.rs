@@ -38,7 +38,8 @@ pub(crate) struct Step {
 pub(crate) struct Wrong {
     /// What was expected in its place.
     pub(crate) reason: &'static str,
-    /// A number or literal ended before it, as it should.
+    /// A number or literal ended before it, as it should. Where the byte can't stand after one, what that holds was judged by
+    /// what should have followed, and nothing of it leaves.
     pub(crate) scalar_ended: bool,
 }
 
@@ -248,7 +249,8 @@ impl Json {
     /// Where the byte can't stand here.
     #[inline]
     pub(crate) fn step(&mut self, byte: u8) -> Result<Step, Wrong> {
-        let wrong = |scalar_ended| move |reason| Wrong { reason, scalar_ended };
+        let ends = matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
+        let wrong = |scalar_ended: bool| move |reason| Wrong { reason, scalar_ended: scalar_ended && ends };
         let scalar_ended = match self.state {
             State::Number(number) => {
                 if let Some(next) = number.next(byte) {

@@ -326,6 +326,7 @@ impl Stream {
             safe = safe.min(self.inspector.read - lines.pending() as u64);
         }
         let resolved = self.inspector.output.resolve(safe, sink).map_err(Stop::Blocked);
+        self.inspector.shrink();
         self.most_held = self.most_held.max(self.inspector.output.held());
         let held = self.inspector.output.held() + self.inspector.overhead();
         let result = resolved.and(read).and_then(|()| {

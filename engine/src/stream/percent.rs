@@ -237,7 +237,7 @@ impl Percent {
 
     /// Memory beside the fixed size, in bytes.
     pub(crate) fn overhead(&self) -> usize {
-        size_of::<Self>() + self.view.overhead()
+        size_of::<Self>() + self.view.overhead() + self.scratch.memory()
     }
 }
 

@@ -157,6 +157,11 @@ impl Output {
         }
     }
 
+    /// Numbers after this place on the wire stand in a value that is replaced whole.
+    pub(crate) fn forget_scalars(&mut self, wire: u64) {
+        self.scalars.truncate(self.scalars.partition_point(|scalar| scalar.start <= wire));
+    }
+
     /// The length of the number that goes on, in bytes.
     pub(crate) fn open_scalar_start(&self) -> Option<u64> {
         self.scalars.back().filter(|scalar| scalar.end.is_none()).map(|scalar| scalar.start)

@@ -133,6 +133,13 @@ impl View {
         self.lane.close(true, shared);
     }
 
+    /// Frees what the text, which is over, has taken to be decoded.
+    pub(crate) fn shrink(&mut self) {
+        if let Some(base64) = &mut self.base64 {
+            base64.shrink();
+        }
+    }
+
     /// What is still needed of the block is kept.
     pub(crate) fn leave(&mut self, shared: &Shared<'_>) {
         self.lane.leave(shared);

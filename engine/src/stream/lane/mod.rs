@@ -62,6 +62,8 @@ struct Found {
 struct Whole {
     pattern: PatternId,
     start: Mark,
+    /// It stands in a document inside of the text; otherwise it is the text.
+    nested: bool,
 }
 
 /// The bytes before a candidate that tell whether it begins inside an escape.
@@ -696,7 +698,7 @@ impl Lane {
         self.before = None;
         self.end = wire;
         let start = Mark { text: self.pos, wire };
-        self.whole.extend(selected.iter().map(|pattern| Whole { pattern: *pattern, start }));
+        self.whole.extend(selected.iter().map(|pattern| Whole { pattern: *pattern, start, nested: false }));
     }
 
     /// What was read is no context for what follows. Nothing of it may be undecided.

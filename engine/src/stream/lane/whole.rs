@@ -10,8 +10,12 @@ use crate::stream::resolve::Claim;
 impl Lane {
     /// A value that is selected begins inside this text.
     pub(crate) fn open_whole(&mut self, wire: u64, selected: &[PatternId]) {
+        // What stands around it is being dropped, and it with that.
+        if self.dropping.is_some() {
+            return;
+        }
         let start = Mark { text: self.pos, wire };
-        self.whole.extend(selected.iter().map(|pattern| Whole { pattern: *pattern, start }));
+        self.whole.extend(selected.iter().map(|pattern| Whole { pattern: *pattern, start, nested: true }));
     }
 
     /// A selected value is open.
@@ -19,14 +23,27 @@ impl Lane {
         !self.whole.is_empty()
     }
 
-    /// The selected values that are open end here.
+    /// The selected values that are open end here, and the text with them.
     pub(crate) fn close_whole(&mut self, shared: &mut Shared<'_>) {
-        self.dropping = None;
-        if self.whole.is_empty() {
+        self.close_wholes(0, shared);
+    }
+
+    /// The selected values of a document inside of the text end here. Where the text is selected itself, it goes on; and
+    /// where it is being dropped, it is so to its end.
+    pub(crate) fn close_nested(&mut self, shared: &mut Shared<'_>) {
+        self.close_wholes(self.whole.iter().take_while(|whole| !whole.nested).count(), shared);
+    }
+
+    /// The selected values that are open end here, but for so many that were opened first.
+    fn close_wholes(&mut self, but: usize, shared: &mut Shared<'_>) {
+        if but == 0 {
+            self.dropping = None;
+        }
+        if self.whole.len() == but {
             return;
         }
         self.with_text(shared, |lane, text, shared| {
-            for whole in std::mem::take(&mut lane.whole) {
+            for whole in lane.whole.split_off(but) {
                 let value = text.slice(whole.start.text, lane.pos);
                 let validators = &shared.program.patterns[whole.pattern.index()].spec.validators;
                 if validators.iter().all(|validator| validator.accepts(&value)) {
@@ -39,36 +56,35 @@ impl Lane {
 
     /// A selected value over its cap can't be masked as its rule says: it is redacted, and what follows of it is dropped.
     pub(super) fn check_length(&mut self, wire: Wire<'_>, run: usize, shared: &mut Shared<'_>) {
-        let over = |whole: &&Whole| {
-            self.pos - whole.start.text > shared.program.patterns[whole.pattern.index()].hold.longest as u64
-        };
-        let Some(whole) = self
-            .whole
-            .iter()
-            .filter(over)
-            .min_by_key(|whole| shared.program.patterns[whole.pattern.index()].hold.longest)
-            .copied()
-        else {
+        let last =
+            |whole: &Whole| whole.start.text + shared.program.patterns[whole.pattern.index()].hold.longest as u64;
+        let Some(whole) = self.whole.iter().copied().min_by_key(last).filter(|whole| last(whole) < self.pos) else {
             return;
         };
-        let cap = shared.program.patterns[whole.pattern.index()].hold.longest as u64;
         // The byte that went over, wherever the run was cut.
-        let at = (whole.start.text + cap) as usize - (self.pos as usize - run);
+        let at = last(&whole) as usize - (self.pos as usize - run);
         let first_end = wire.end(at);
         self.threads.clear();
         self.waiting.clear();
+        // What goes over inside of a text that is selected takes the whole of that with it.
+        let around: Vec<Whole> = self.whole.iter().take_while(|outer| whole.nested && !outer.nested).copied().collect();
+        let start = around.first().map_or(whole.start, |outer| outer.start);
         self.whole.clear();
+        shared.output.forget_scalars(start.wire);
         let replacement = shared.output.write(|out, from| {
             out.extend_from_slice(REDACTED.as_bytes());
             escape::encode(out, from, self.depth);
         });
-        for rule in shared.plan.claims(whole.pattern) {
+        let patterns = around.iter().map(|outer| outer.pattern).chain([whole.pattern]);
+        for (pattern, rule) in
+            patterns.flat_map(|pattern| shared.plan.claims(pattern).iter().map(move |rule| (pattern, rule)))
+        {
             let spec = &shared.program.rules[rule.index()];
             shared.output.claim(Claim {
-                start: whole.start.wire,
+                start: start.wire,
                 end: first_end,
                 rule: *rule,
-                pattern: whole.pattern,
+                pattern,
                 kind: spec.action.kind(),
                 priority: 100,
                 strategy: Strategy::Redact,
@@ -79,7 +95,11 @@ impl Lane {
                 silent: false,
             });
         }
-        self.whole.push(Whole { pattern: whole.pattern, start: Mark { text: self.pos, wire: self.end } });
+        self.whole.push(Whole {
+            pattern: whole.pattern,
+            start: Mark { text: self.pos, wire: self.end },
+            nested: whole.nested && around.is_empty(),
+        });
         self.dropping = Some(first_end);
         self.drop_to(self.end, shared);
         self.saved.clear();
