@@ -300,8 +300,11 @@ impl Output {
             self.drop_until(claim.end);
             return;
         };
-        let inside = |other: &&Claim| other.kind == ActionKind::Mask && other.start < end && other.end > start;
-        let alone = all.iter().filter(inside).all(|other| (other.start, other.end) == (claim.start, claim.end));
+        // Claims stand in the order of their starts, and none reaches into a number from before it.
+        let before = all[..at].iter().rev().take_while(|other| other.start >= start);
+        let inside = before.chain(all[at..].iter().take_while(|other| other.start < end));
+        let mut masks = inside.filter(|other| other.kind == ActionKind::Mask);
+        let alone = masks.all(|other| (other.start, other.end) == (claim.start, claim.end));
         self.release(start, sink);
         let mut quote = vec![b'"'];
         super::escape::encode(&mut quote, 0, depth);
