@@ -67,6 +67,12 @@ fn guarded(config: &Config) {
                     assert!(http::HeaderName::try_from(name).is_ok() && http::HeaderValue::try_from(value).is_ok());
                 }
             }
+            UpstreamConfig::Tcp { address } => {
+                assert!(address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()));
+            }
         }
+    }
+    if let Some(tunnel) = &config.tunnel {
+        assert!(tunnel.limits.streams > 0 && (tunnel.certificate.is_some() || tunnel.listen.ip().is_loopback()));
     }
 }

@@ -1,6 +1,12 @@
 //! Assembles a gateway from its configuration and runs it: the way of the data in one function.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use sluice_dsl::{CompileOptions, Policy};
@@ -16,8 +22,10 @@ use crate::{
         Authenticator,
         dev::{DevIssuer, DevIssuerError},
     },
+    listen::tunnel::Bound,
     private,
     session::Sessions,
+    tls::{CertificateError, ServerCertificate},
 };
 
 /// All inspected streams together hold at most this, in bytes.
@@ -34,7 +42,7 @@ pub enum ServeError {
     #[error("the rules can't be used:\n{0}")]
     Rules(String),
     /// Development mode is for this machine alone. Write a configuration to listen elsewhere.
-    #[error("without a configuration the gateway listens on loopback only, not on {0}")]
+    #[error("without a configuration, or a certificate for agents, the gateway listens on loopback only, not on {0}")]
     NotLoopback(SocketAddr),
     /// The evidence store can't be used.
     #[error(transparent)]
@@ -47,6 +55,24 @@ pub enum ServeError {
     MaskKey {
         /// Its file.
         path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The certificate that was made for agents on this machine can't be used.
+    #[error(
+        "can't use the certificate that was made in {folder}: {source}; remove its files `tunnel.*` to have a new one"
+    )]
+    Certificate {
+        /// Where it is.
+        folder: PathBuf,
+        /// Why.
+        source: CertificateError,
+    },
+    /// Agents can't be listened for.
+    #[error("can't listen for agents on {address}: {source}{}", tunnel_hint(source))]
+    Tunnel {
+        /// The address.
+        address: SocketAddr,
         /// What the system said.
         source: io::Error,
     },
@@ -69,7 +95,16 @@ fn hint(source: &io::Error) -> &'static str {
     }
 }
 
-/// Runs a gateway until `shutdown`; `ready` learns the address when connections are accepted.
+fn tunnel_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => "; end what listens there, or choose another port with `--tunnel`",
+        io::ErrorKind::AddrNotAvailable => "; the address is none of this machine's",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are the system's: choose another with `--tunnel`",
+        _ => "",
+    }
+}
+
+/// Runs a gateway until `shutdown`; `ready` learns the address when connections are accepted, and the one for agents.
 ///
 /// # Errors
 ///
@@ -77,7 +112,7 @@ fn hint(source: &io::Error) -> &'static str {
 pub async fn run(
     mut config: Config,
     shutdown: CancellationToken,
-    ready: impl FnOnce(SocketAddr),
+    ready: impl FnOnce(SocketAddr, Option<SocketAddr>),
 ) -> Result<(), ServeError> {
     if config.dev.is_some() && !config.listen.ip().is_loopback() {
         return Err(ServeError::NotLoopback(config.listen));
@@ -90,12 +125,14 @@ pub async fn run(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     config.listen = listener.local_addr().map_err(failed)?;
     let bound = config.listen;
+    let tunnel = bind_tunnel(&mut config).await?;
+    let agents = tunnel.as_ref().map(Bound::address);
 
     let gateway = Arc::new(assemble(config, policy, evidence)?);
     let stopping = CancellationToken::new();
-    ready(bound);
+    ready(bound, agents);
 
-    let serving = crate::listen::serve(listener, Arc::clone(&gateway), stopping.clone());
+    let serving = crate::listen::serve(listener, tunnel, Arc::clone(&gateway), stopping.clone());
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
@@ -112,6 +149,23 @@ pub async fn run(
     let closed = gateway.sessions.drain("shutdown").await;
     tracing::info!(left_behind = closed, "stopped");
     served.map_err(failed)
+}
+
+/// The listener for agents, where one is configured.
+async fn bind_tunnel(config: &mut Config) -> Result<Option<Bound>, ServeError> {
+    let folder = config.store.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let Some(tunnel) = &mut config.tunnel else { return Ok(None) };
+    if tunnel.certificate.is_none() {
+        if !tunnel.listen.ip().is_loopback() {
+            return Err(ServeError::NotLoopback(tunnel.listen));
+        }
+        let made = ServerCertificate::local(&folder);
+        tunnel.certificate = Some(made.map_err(|source| ServeError::Certificate { folder, source })?);
+    }
+    let address = tunnel.listen;
+    let bound = Bound::bind(tunnel).await.map_err(|source| ServeError::Tunnel { address, source })?;
+    tunnel.listen = bound.address();
+    Ok(Some(bound))
 }
 
 /// The parts of a gateway, put together: identity, sessions, rules, evidence.

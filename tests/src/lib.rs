@@ -13,5 +13,8 @@ pub mod issuer;
 pub mod place;
 pub mod program;
 pub mod proxy;
+pub mod relay;
 pub mod sluice;
+pub mod target;
+pub mod tunnel;
 pub mod upstream;

@@ -23,8 +23,9 @@ const TESTS: &[Need] = &[
     Need { what: "Python with venv", met: python_with_venv, packages: &["python3", "python3-venv"] },
 ];
 
-/// The Python environments of the tests: both generations of the SDK, which can't live in one.
-const PYTHONS: &[(&str, &str)] = &[("mcp1", "requirements-mcp1.txt"), ("mcp2", "requirements-mcp2.txt")];
+/// The Python environments of the tests: both generations of the SDK, which can't live in one, and a QUIC client of other hands.
+const PYTHONS: &[(&str, &str)] =
+    &[("mcp1", "requirements-mcp1.txt"), ("mcp2", "requirements-mcp2.txt"), ("quic", "requirements-quic.txt")];
 
 /// Installs what `cargo build` needs.
 pub(crate) fn for_build() -> Outcome {

@@ -21,6 +21,8 @@ use super::{Config, ConnectionConfig, DEFAULT_LISTEN, IssuerConfig, MaskKey, Ups
 use crate::identity::{algorithm_named, is_trustworthy};
 use crate::tls::Authorities;
 
+mod tunnel;
+
 /// The longest file that is read for a secret, in bytes.
 const MAX_SECRET: u64 = 64 * 1024;
 
@@ -126,6 +128,7 @@ struct Reader<'a> {
 
 const ROOT: &[&str] = &[
     "listen",
+    "tunnel",
     "public_url",
     "store",
     "rules",
@@ -139,7 +142,7 @@ const RULES: &[&str] = &["files", "trusted_keys"];
 const ISSUER: &[&str] =
     &["url", "audience", "audiences", "clients", "jwks_url", "ca_file", "groups_claim", "algorithms", "clock_skew"];
 const CONNECTION: &[&str] =
-    &["command", "env", "cwd", "url", "headers", "ca_file", "require_purpose", "groups", "idle"];
+    &["command", "env", "cwd", "url", "headers", "ca_file", "tcp", "require_purpose", "groups", "idle"];
 
 impl Reader<'_> {
     fn config(&mut self, root: &DeTable<'_>) -> Option<Config> {
@@ -150,6 +153,7 @@ impl Reader<'_> {
             }),
             None => Ok(DEFAULT_LISTEN),
         };
+        let tunnel = self.tunnel(root);
         let public_url = self.url_of(root, "public_url");
         let store =
             self.text_of(root, "store").map_or_else(|| PathBuf::from("evidence.sqlite"), |(text, _)| text.into());
@@ -176,6 +180,7 @@ impl Reader<'_> {
         let allowed_hosts = self.list_of(root, "allowed_hosts").into_iter().map(|(text, _)| text).collect();
         Some(Config {
             listen: listen.ok()?,
+            tunnel,
             public_url,
             store: self.base.join(store),
             rules,
@@ -311,6 +316,10 @@ impl Reader<'_> {
                 }
             }
         };
+        if table.contains_key("tcp") {
+            foreign(self, &["command", "env", "cwd", "url", "headers", "ca_file"], "tcp");
+            return self.target(table).map(|address| UpstreamConfig::Tcp { address });
+        }
         match (table.contains_key("command"), table.contains_key("url")) {
             (true, false) => {
                 foreign(self, &["headers", "ca_file"], "command");
@@ -342,7 +351,7 @@ impl Reader<'_> {
                 None
             }
             (false, false) => {
-                self.problem(span, "a connection needs `command` (stdio) or `url` (HTTP)");
+                self.problem(span, "a connection needs `command` (stdio), `url` (HTTP) or `tcp` (bytes)");
                 None
             }
         }

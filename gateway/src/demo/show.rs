@@ -54,9 +54,10 @@ async fn show(data: PathBuf) -> Result<(), Failure> {
 
     let mut config = Config::development(&data)?;
     config.listen.set_port(0);
+    config.tunnel = None;
     let (shutdown, (ready, bound)) = (CancellationToken::new(), tokio::sync::oneshot::channel());
     let stop = shutdown.clone().drop_guard();
-    let gateway = tokio::spawn(crate::serve::run(config, shutdown, move |address| {
+    let gateway = tokio::spawn(crate::serve::run(config, shutdown, move |address, _| {
         // Nobody waits any more when the demo has failed already.
         let _ = ready.send(address);
     }));

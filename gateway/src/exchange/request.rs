@@ -157,9 +157,15 @@ async fn open_bodiless(
         (UpstreamConfig::Stdio { .. }, _) => {
             exchange.run(async |exchange| stdio_upstream::relay_stream(exchange).await).await;
         }
+        (UpstreamConfig::Tcp { .. }, _) => exchange.run(async |_: &mut Exchange| no_messages()).await,
     }
     drop(running);
     Ok(())
+}
+
+/// A target of bytes gets no messages; the front refuses them before they come here.
+fn no_messages() -> Done {
+    Done::refused(StatusCode::NOT_FOUND, Refusal::new(code::FORBIDDEN, "this connection carries bytes, not MCP"))
 }
 
 fn empty(status: StatusCode) -> Head {
@@ -236,6 +242,7 @@ impl Ready {
                 };
                 exchange.run(async move |exchange| stdio_upstream::relay(exchange, post).await).await;
             }
+            UpstreamConfig::Tcp { .. } => exchange.run(async |_: &mut Exchange| no_messages()).await,
         }
         drop(running);
     }
@@ -537,7 +544,7 @@ async fn session(
         return Ok(session);
     }
     let child = match &caller.config.upstream {
-        UpstreamConfig::Http { .. } => None,
+        UpstreamConfig::Http { .. } | UpstreamConfig::Tcp { .. } => None,
         UpstreamConfig::Stdio { command, env, cwd } => {
             let child = stdio_upstream::Child::spawn(command, env, cwd.as_deref()).map_err(|error| {
                 tracing::error!(connection = caller.connection, %error, "an upstream can't be started");
