@@ -56,7 +56,7 @@ pub struct FieldInfo {
 }
 
 /// Every protocol there is.
-pub const PROTOCOLS: &[&str] = &["mcp", "postgres", "mysql", "http", "ssh", "kubernetes", "redis", "mongodb"];
+pub const PROTOCOLS: &[&str] = &["mcp", "postgres", "mysql", "http", "ssh", "kubernetes", "redis", "mongodb", "tcp"];
 /// The protocols whose requests are SQL.
 pub const SQL_PROTOCOLS: &[&str] = &["postgres", "mysql"];
 /// The protocols that have `sql.*`: MCP has it through `decode`.

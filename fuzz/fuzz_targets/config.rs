@@ -68,6 +68,12 @@ fn guarded(config: &Config) {
                 }
             }
             UpstreamConfig::Postgres(upstream) => assert!(!upstream.host.is_empty() && !upstream.database.is_empty()),
+            UpstreamConfig::Tcp { address } => {
+                assert!(address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()));
+            }
         }
+    }
+    if let Some(tunnel) = &config.tunnel {
+        assert!(tunnel.limits.streams > 0 && (tunnel.certificate.is_some() || tunnel.listen.ip().is_loopback()));
     }
 }

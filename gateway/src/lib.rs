@@ -2,7 +2,7 @@
 //!
 //! The folders in the order of the data's way: [`config`] and [`cli`] start it, [`listen`] takes requests, [`identity`]
 //! says who asks, [`session`] binds who and connection to the rules that hold, [`protocol`] reads messages, `exchange` takes
-//! each request to its `upstream` and back through the inspector, [`evidence`] records what happened before it happens.
+//! each request to its `upstream` and back through the inspector, `raw` does the same for bytes, [`evidence`] records what happened before it happens.
 
 pub mod cli;
 pub mod config;
@@ -12,8 +12,10 @@ mod exchange;
 pub mod gateway;
 pub mod identity;
 pub mod listen;
+mod meter;
 mod private;
 pub mod protocol;
+mod raw;
 pub mod serve;
 pub mod session;
 mod strict;

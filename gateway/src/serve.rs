@@ -1,6 +1,12 @@
 //! Assembles a gateway from its configuration and runs it: the way of the data in one function.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use sluice_dsl::{CompileOptions, Policy};
@@ -17,8 +23,10 @@ use crate::{
         dev::{DevIssuer, DevIssuerError},
     },
     listen::postgres::Front,
+    listen::tunnel,
     private,
     session::Sessions,
+    tls::{CertificateError, ServerCertificate},
 };
 
 /// All inspected streams together hold at most this, in bytes.
@@ -35,7 +43,7 @@ pub enum ServeError {
     #[error("the rules can't be used:\n{0}")]
     Rules(String),
     /// Development mode is for this machine alone. Write a configuration to listen elsewhere.
-    #[error("without a configuration the gateway listens on loopback only, not on {0}")]
+    #[error("without a configuration, or a certificate for agents, the gateway listens on loopback only, not on {0}")]
     NotLoopback(SocketAddr),
     /// The evidence store can't be used.
     #[error(transparent)]
@@ -48,6 +56,24 @@ pub enum ServeError {
     MaskKey {
         /// Its file.
         path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The certificate that was made for agents on this machine can't be used.
+    #[error(
+        "can't use the certificate that was made in {folder}: {source}; remove its files `tunnel.*` to have a new one"
+    )]
+    Certificate {
+        /// Where it is.
+        folder: PathBuf,
+        /// Why.
+        source: CertificateError,
+    },
+    /// Agents can't be listened for.
+    #[error("can't listen for agents on {address}: {source}{}", tunnel_hint(source))]
+    Tunnel {
+        /// The address.
+        address: SocketAddr,
         /// What the system said.
         source: io::Error,
     },
@@ -70,6 +96,15 @@ fn hint(source: &io::Error) -> &'static str {
     }
 }
 
+fn tunnel_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => "; end what listens there, or choose another port with `--tunnel`",
+        io::ErrorKind::AddrNotAvailable => "; the address is none of this machine's",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are the system's: choose another with `--tunnel`",
+        _ => "",
+    }
+}
+
 /// Where a gateway listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
@@ -77,6 +112,8 @@ pub struct Bound {
     pub http: SocketAddr,
     /// For PostgreSQL's clients, where that is configured.
     pub postgres: Option<SocketAddr>,
+    /// For agents, where that is configured.
+    pub agents: Option<SocketAddr>,
 }
 
 /// Runs a gateway until `shutdown`; `ready` learns the addresses when connections are accepted.
@@ -104,13 +141,18 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
             Some((front.address().map_err(failed)?, front))
         }
     };
-    let bound = Bound { http: config.listen, postgres: front.as_ref().map(|(address, _)| *address) };
+    let tunnel = bind_tunnel(&mut config).await?;
+    let bound = Bound {
+        http: config.listen,
+        postgres: front.as_ref().map(|(address, _)| *address),
+        agents: tunnel.as_ref().map(tunnel::Bound::address),
+    };
 
     let gateway = Arc::new(assemble(config, policy, evidence)?);
     let stopping = CancellationToken::new();
     ready(bound);
 
-    let http = crate::listen::serve(listener, Arc::clone(&gateway), stopping.clone());
+    let http = crate::listen::serve(listener, tunnel, Arc::clone(&gateway), stopping.clone());
     let postgres = async {
         if let Some((_, front)) = front {
             front.serve(Arc::clone(&gateway), stopping.clone()).await;
@@ -137,6 +179,23 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
     let closed = gateway.sessions.drain("shutdown").await;
     tracing::info!(left_behind = closed, "stopped");
     served.map_err(failed)
+}
+
+/// The listener for agents, where one is configured.
+async fn bind_tunnel(config: &mut Config) -> Result<Option<tunnel::Bound>, ServeError> {
+    let folder = config.store.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let Some(tunnel) = &mut config.tunnel else { return Ok(None) };
+    if tunnel.certificate.is_none() {
+        if !tunnel.listen.ip().is_loopback() {
+            return Err(ServeError::NotLoopback(tunnel.listen));
+        }
+        let made = ServerCertificate::local(&folder);
+        tunnel.certificate = Some(made.map_err(|source| ServeError::Certificate { folder, source })?);
+    }
+    let address = tunnel.listen;
+    let bound = tunnel::Bound::bind(tunnel).await.map_err(|source| ServeError::Tunnel { address, source })?;
+    tunnel.listen = bound.address();
+    Ok(Some(bound))
 }
 
 /// The parts of a gateway, put together: identity, sessions, rules, evidence.

@@ -11,7 +11,10 @@ use rustls::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
     },
+    sign::{CertifiedKey, SingleCertAndKey},
 };
+
+use crate::private;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -61,6 +64,112 @@ impl Authorities {
         }
         Ok(Self(Arc::new(roots)))
     }
+
+    /// The certificates.
+    pub(crate) fn roots(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// The longest chain of certificates of a server, in bytes.
+const MAX_CHAIN: u64 = 256 * 1024;
+
+/// What this gateway shows to those who connect to it: a chain of certificates, and the key of the first.
+#[derive(Debug, Clone)]
+pub struct ServerCertificate(Arc<CertifiedKey>);
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The certificate's file can't be read.
+    #[error("the certificate can't be read: {0}")]
+    Unreadable(std::io::Error),
+    /// The key's file can't be read, or others can read it.
+    #[error("the key can't be read: {0}")]
+    Key(std::io::Error),
+    /// A file is no PEM (RFC 7468), or hasn't what it should have.
+    #[error("{0} is not in PEM, or not there")]
+    NotPem(&'static str),
+    /// They don't go together, or are of a kind that isn't known.
+    #[error("{0}")]
+    Unusable(rustls::Error),
+}
+
+impl ServerCertificate {
+    /// The chain of one PEM file and the key of another, which nobody but its owner may read.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`]: among others where the key is not the certificate's.
+    pub fn read(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let mut text = Vec::new();
+        let file = File::open(chain).map_err(CertificateError::Unreadable)?;
+        file.take(MAX_CHAIN).read_to_end(&mut text).map_err(CertificateError::Unreadable)?;
+        let key = private::read(key).map_err(CertificateError::Key)?;
+        Self::of(&text, &key)
+    }
+
+    /// For loopback: made once in `folder`, for this machine's own names. `tunnel.pem` there is for clients to believe.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`].
+    pub(crate) fn local(folder: &Path) -> Result<Self, CertificateError> {
+        let made = private::read_or_create(&folder.join("tunnel.key"), || {
+            let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+            let made = rcgen::generate_simple_self_signed(names).map_err(std::io::Error::other)?;
+            Ok((made.cert.pem() + &made.signing_key.serialize_pem()).into_bytes())
+        });
+        let text = made.map_err(CertificateError::Key)?;
+        let certificate = Self::of(&text, &text)?;
+        let public = pem_of(&certificate.0.cert);
+        std::fs::write(folder.join(LOCAL_CERTIFICATE), public).map_err(CertificateError::Unreadable)?;
+        Ok(certificate)
+    }
+
+    fn of(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<_, _>>()
+            .map_err(|_: pem::Error| CertificateError::NotPem("the certificate"))?;
+        if chain.is_empty() {
+            return Err(CertificateError::NotPem("the certificate"));
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| CertificateError::NotPem("the key"))?;
+        let pair = CertifiedKey::from_der(chain, key, &default_provider()).map_err(CertificateError::Unusable)?;
+        Ok(Self(Arc::new(pair)))
+    }
+
+    /// TLS 1.3 with this protocol alone, and nothing early: what is sent early can be replayed.
+    ///
+    /// # Errors
+    ///
+    /// TLS can't be set up, which is a mistake of the build.
+    pub(crate) fn server(&self, protocol: &[u8]) -> Result<ServerConfig, rustls::Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.0))));
+        config.alpn_protocols = vec![protocol.to_vec()];
+        config.max_early_data_size = 0;
+        Ok(config)
+    }
+}
+
+/// The file of a certificate that was made, without its key, beside the store.
+pub(crate) const LOCAL_CERTIFICATE: &str = "tunnel.pem";
+
+/// RFC 7468.
+fn pem_of(chain: &[CertificateDer<'_>]) -> String {
+    let mut text = String::new();
+    for certificate in chain {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in data_encoding::BASE64.encode(certificate).as_bytes().chunks(64) {
+            text.push_str(&String::from_utf8_lossy(line));
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    text
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, AuthoritiesError> {

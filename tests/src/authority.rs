@@ -7,10 +7,10 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::ServerConfig;
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -26,6 +26,8 @@ impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // A name of its own: what has the name of its issuer is taken for self-signed.
+        params.distinguished_name.push(DnType::CommonName, "authority of the tests");
         Self { certificate: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
@@ -34,21 +36,31 @@ impl Authority {
         self.certificate.pem()
     }
 
-    /// A certificate for 127.0.0.1 and its key, in PEM.
-    pub fn issue(&self) -> (String, String) {
+    /// A certificate for a server on 127.0.0.1, and its key.
+    fn sign(&self) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         // Named like its authority it would pass for a certificate that signs itself.
         params.distinguished_name.push(DnType::CommonName, "127.0.0.1");
-        let certificate = params.signed_by(&key, &self.certificate).unwrap();
+        (params.signed_by(&key, &self.certificate).unwrap(), key)
+    }
+
+    /// The same in PEM: the certificate and the key.
+    pub fn issue(&self) -> (String, String) {
+        let (certificate, key) = self.sign();
         (certificate.pem(), key.serialize_pem())
+    }
+
+    /// Its own certificate as clients believe it.
+    pub fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        roots
     }
 
     /// What a server on 127.0.0.1 shows.
     fn acceptor(&self) -> TlsAcceptor {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.certificate).unwrap();
+        let (certificate, key) = self.sign();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()

@@ -1,5 +1,6 @@
 //! An OpenID Connect issuer: discovery, a key set, and tokens signed with ES256 by a key that lives as long as the test.
 
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
@@ -21,8 +22,31 @@ pub const AUDIENCE: &str = "sluice-tests";
 pub struct Issuer {
     /// Its identifier, a URL.
     pub url: String,
-    key: EcdsaKeyPair,
+    signing: Arc<Mutex<Signing>>,
     task: JoinHandle<()>,
+}
+
+/// The key of the day.
+#[derive(Debug)]
+struct Signing {
+    key: EcdsaKeyPair,
+    name: String,
+}
+
+impl Signing {
+    fn new(name: String) -> Self {
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).unwrap();
+        Self { key, name }
+    }
+
+    /// As a key set has it.
+    fn public(&self) -> Value {
+        // An uncompressed point: 4, then x and y of 32 bytes each.
+        let point = self.key.public_key().as_ref();
+        let (x, y) = (BASE64URL_NOPAD.encode(&point[1..33]), BASE64URL_NOPAD.encode(&point[33..65]));
+        json!({ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": self.name, "x": x, "y": y })
+    }
 }
 
 impl Drop for Issuer {
@@ -34,30 +58,32 @@ impl Drop for Issuer {
 impl Issuer {
     /// Starts it with a key of its own; over TLS where an authority vouches for it.
     pub async fn start(authority: Option<&Authority>) -> Self {
-        let random = SystemRandom::new();
-        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).unwrap();
+        let signing = Arc::new(Mutex::new(Signing::new("test".to_owned())));
         let (listener, tls, url) = listen(authority).await;
         let discovery = json!({
             "issuer": url, "jwks_uri": format!("{url}/keys"), "authorization_endpoint": format!("{url}/authorize"),
             "token_endpoint": format!("{url}/token"), "response_types_supported": ["code"],
             "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
         });
-        // An uncompressed point: 4, then x and y of 32 bytes each.
-        let point = key.public_key().as_ref();
-        let (x, y) = (BASE64URL_NOPAD.encode(&point[1..33]), BASE64URL_NOPAD.encode(&point[33..65]));
-        let keys = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "test", "x": x, "y": y }] });
+        let shown = Arc::clone(&signing);
         let task = serve(listener, tls, move |request| {
             let answer = match request.uri().path() {
                 "/.well-known/openid-configuration" | "/.well-known/oauth-authorization-server" => {
                     Some(discovery.clone())
                 }
-                "/keys" => Some(keys.clone()),
+                "/keys" => Some(json!({ "keys": [shown.lock().unwrap().public()] })),
                 _ => None,
             };
             std::future::ready(respond(answer))
         });
-        Self { url, key, task }
+        Self { url, signing, task }
+    }
+
+    /// Signs with another key from now on, and vouches for the old one no longer.
+    pub fn turn_keys(&self) {
+        let mut signing = self.signing.lock().unwrap();
+        let name = format!("{}-next", signing.name);
+        *signing = Signing::new(name);
     }
 
     /// A token for this user, good for this many seconds from now (negative: past its time), with these claims over the usual ones.
@@ -71,8 +97,10 @@ impl Issuer {
             body[name] = value.clone();
         }
         let encode = |part: &Value| BASE64URL_NOPAD.encode(part.to_string().as_bytes());
-        let signed = format!("{}.{}", encode(&json!({ "alg": "ES256", "typ": "JWT", "kid": "test" })), encode(&body));
-        let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+        let signing = self.signing.lock().unwrap();
+        let header = json!({ "alg": "ES256", "typ": "JWT", "kid": signing.name });
+        let signed = format!("{}.{}", encode(&header), encode(&body));
+        let signature = signing.key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
         format!("{signed}.{}", BASE64URL_NOPAD.encode(signature.as_ref()))
     }
 }

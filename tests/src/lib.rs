@@ -14,5 +14,8 @@ pub mod place;
 pub mod postgres;
 pub mod program;
 pub mod proxy;
+pub mod relay;
 pub mod sluice;
+pub mod target;
+pub mod tunnel;
 pub mod upstream;

@@ -17,6 +17,8 @@ pub struct Server {
     child: Child,
     /// What it said it listens on, such as `http://127.0.0.1:40123`.
     pub address: String,
+    /// The lines that it printed before.
+    pub said: Vec<String>,
 }
 
 impl Server {
@@ -26,6 +28,7 @@ impl Server {
         let shown = format!("{command:?}");
         let mut child = command.spawn().unwrap_or_else(|error| panic!("can't start {shown}: {error}"));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
         let address = timeout(PATIENCE, async {
             loop {
                 let line =
@@ -33,13 +36,14 @@ impl Server {
                 if let Some(address) = line.strip_prefix("listening on ") {
                     return address.to_owned();
                 }
+                said.push(line);
             }
         })
         .await
         .unwrap_or_else(|_| panic!("{shown} didn't listen in time"));
         // Read on, so that it never blocks on a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, address }
+        Self { child, address, said }
     }
 
     /// Its process id.

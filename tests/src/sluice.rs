@@ -1,7 +1,10 @@
 //! The gateway under test: a data folder of its own, a free port, and connections by name.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -28,6 +31,8 @@ pub enum Upstream {
     Stdio(Vec<String>),
     /// The lines of a connection as they stand in the configuration.
     Lines(String),
+    /// Anything over TCP.
+    Tcp(SocketAddr),
 }
 
 /// Which rules are in force.
@@ -54,6 +59,10 @@ pub struct Setting {
     issuer: String,
     /// Further tables of the configuration.
     tables: String,
+    /// Further lines of connections.
+    further: BTreeMap<String, String>,
+    /// Lines of `[tunnel]`, where agents are listened for.
+    tunnel: Option<String>,
 }
 
 /// A gateway that runs.
@@ -63,10 +72,14 @@ pub struct Sluice {
     within: Vec<String>,
     config: Option<PathBuf>,
     /// None in development mode, which has one of its own.
-    issuer: Option<Issuer>,
+    issuer: Option<Arc<Issuer>>,
     server: Option<Server>,
     /// Where it listens, such as `http://127.0.0.1:40123`.
     pub address: String,
+    /// Where agents connect, such as `127.0.0.1:40124`; empty where they can't.
+    pub tunnel: String,
+    /// Vouches for what agents connect to.
+    pub authority: Authority,
 }
 
 /// An MCP session through the gateway, already initialized.
@@ -117,6 +130,18 @@ impl Setting {
         self
     }
 
+    /// With these further lines about a connection.
+    pub fn further(mut self, connection: &str, lines: &str) -> Self {
+        self.further.insert(connection.to_owned(), lines.to_owned());
+        self
+    }
+
+    /// With a listener for agents, and these further lines about it.
+    pub fn tunnel(mut self, lines: &str) -> Self {
+        self.tunnel = Some(lines.to_owned());
+        self
+    }
+
     /// Writes the configuration and starts the gateway.
     pub async fn start(self) -> Sluice {
         let folder = tempfile::tempdir().unwrap();
@@ -134,19 +159,32 @@ impl Setting {
             issuer.url,
             self.issuer,
         );
+        let authority = Authority::new();
+        if let Some(lines) = &self.tunnel {
+            let (certificate, key) = authority.issue();
+            write(&folder, "tunnel.crt", &certificate);
+            let key = write(&folder, "tunnel.key", &key);
+            std::fs::set_permissions(key, PermissionsExt::from_mode(0o600)).unwrap();
+            write(&folder, "ca.pem", &authority.pem());
+            config.push_str(&format!(
+                "\n[tunnel]\nlisten = \"127.0.0.1:0\"\ncertificate = \"tunnel.crt\"\nkey = \"tunnel.key\"\n{lines}\n"
+            ));
+        }
         for (name, upstream) in &self.connections {
             let upstream = match upstream {
                 Upstream::Http(url) => format!("url = {url:?}"),
                 Upstream::Private(url, file) => format!("url = {url:?}\nca_file = {file:?}"),
                 Upstream::Stdio(command) => format!("command = {}", json!(command)),
                 Upstream::Lines(lines) => lines.clone(),
+                Upstream::Tcp(address) => format!("tcp = \"{address}\""),
             };
-            config.push_str(&format!("\n[connection.{name}]\n{upstream}\n"));
+            let further = self.further.get(name).map_or("", String::as_str);
+            config.push_str(&format!("\n[connection.{name}]\n{upstream}\n{further}\n"));
         }
         config.push_str(&self.tables);
         let file = PathBuf::from(write(&folder, "sluice.toml", &config));
         std::fs::create_dir(folder.path().join("store")).unwrap();
-        Sluice::launch(folder, self.within, Some(file), Some(issuer)).await
+        Sluice::launch(folder, self.within, Some(file), Some(issuer), authority).await
     }
 }
 
@@ -161,12 +199,14 @@ impl Sluice {
             authority: None,
             issuer: String::new(),
             tables: String::new(),
+            further: BTreeMap::new(),
+            tunnel: None,
         }
     }
 
     /// The gateway as it is without a configuration: the standard packs and the `demo` connection.
     pub async fn demo() -> Self {
-        Self::launch(tempfile::tempdir().unwrap(), Vec::new(), None, None).await
+        Self::launch(tempfile::tempdir().unwrap(), Vec::new(), None, None, Authority::new()).await
     }
 
     /// The gateway on a configuration of `examples/` as it stands, but for these texts of it, and its issuer, which the test has to
@@ -194,16 +234,24 @@ impl Sluice {
         std::fs::write(&config, text).unwrap();
         let variables = variables.iter().map(|(name, value)| format!("{name}={value}"));
         let within = std::iter::once("env".to_owned()).chain(variables).collect();
-        Self::launch(folder, within, Some(config), Some(issuer)).await
+        Self::launch(folder, within, Some(config), Some(issuer), Authority::new()).await
     }
 
-    async fn launch(folder: TempDir, within: Vec<String>, config: Option<PathBuf>, issuer: Option<Issuer>) -> Self {
-        let mut sluice = Self { folder, within, config, issuer, server: None, address: String::new() };
+    async fn launch(
+        folder: TempDir,
+        within: Vec<String>,
+        config: Option<PathBuf>,
+        issuer: Option<Issuer>,
+        authority: Authority,
+    ) -> Self {
+        let (address, tunnel) = Default::default();
+        let issuer = issuer.map(Arc::new);
+        let mut sluice = Self { folder, within, config, issuer, server: None, address, tunnel, authority };
         sluice.restart().await;
         sluice
     }
 
-    /// Starts it on what the one before left.
+    /// Starts it on what the one before left; agents find it where it was.
     pub async fn restart(&mut self) {
         let mut serve = match self.within.split_first() {
             None => self.command(&[]),
@@ -217,15 +265,31 @@ impl Sluice {
         if let Some(config) = &self.config {
             serve.arg("--config").arg(config);
         }
+        if !self.tunnel.is_empty() {
+            serve.args(["--tunnel", &self.tunnel]);
+        }
         if let Ok(log) = std::fs::File::create(self.folder.path().join("stderr.log")) {
             serve.stderr(log);
         }
         let server = Server::start(serve).await;
         self.address = server.address.clone();
+        let agents = server.said.iter().find_map(|line| line.strip_prefix("agents connect to "));
+        self.tunnel = agents.and_then(|line| line.split(' ').next()).unwrap_or_default().to_owned();
         self.server = Some(server);
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// The process id of the gateway.
+    pub fn pid(&self) -> u32 {
+        self.server.as_ref().expect("it runs").pid()
+    }
+
+    /// The folder of its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `sluice` with these arguments, in the gateway's folder.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut sluice = self.prepared(place::sluice());
         sluice.args(args);
         sluice
@@ -258,7 +322,7 @@ impl Sluice {
     }
 
     /// The issuer whose tokens it accepts.
-    pub fn issuer(&self) -> &Issuer {
+    pub fn issuer(&self) -> &Arc<Issuer> {
         self.issuer.as_ref().expect("development mode has an issuer of its own")
     }
 
@@ -311,6 +375,11 @@ impl Sluice {
     /// Waits for its end and gives its exit code.
     pub async fn wait(mut self) -> Option<i32> {
         self.server.take().expect("it runs").wait().await
+    }
+
+    /// Waits for its end in order; it can be started again.
+    pub async fn ended(&mut self) {
+        assert_eq!(self.server.take().expect("it runs").wait().await, Some(0), "it ends in order");
     }
 
     /// Ends it in order, as Ctrl-C does.

@@ -24,9 +24,14 @@ const TESTS: &[Need] = &[
     Need { what: "a PostgreSQL server", met: postgres, packages: &["postgresql"] },
 ];
 
-/// The Python environments of the tests: both generations of the SDK, which can't live in one, and a client of PostgreSQL.
-const PYTHONS: &[(&str, &str)] =
-    &[("mcp1", "requirements-mcp1.txt"), ("mcp2", "requirements-mcp2.txt"), ("postgres", "requirements-postgres.txt")];
+/// The Python environments of the tests: both generations of the SDK, which can't live in one, a client of PostgreSQL, and a
+/// QUIC client of other hands.
+const PYTHONS: &[(&str, &str)] = &[
+    ("mcp1", "requirements-mcp1.txt"),
+    ("mcp2", "requirements-mcp2.txt"),
+    ("postgres", "requirements-postgres.txt"),
+    ("quic", "requirements-quic.txt"),
+];
 
 /// Installs what `cargo build` needs.
 pub(crate) fn for_build() -> Outcome {

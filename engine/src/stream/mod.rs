@@ -133,8 +133,16 @@ pub struct Stream {
 #[derive(Debug)]
 enum Framing {
     Raw,
+    /// As they stand, with pauses; `is_open` where text came since the last one.
+    Paused {
+        is_open: bool,
+    },
     Json(Document),
-    Sse { lines: Sse, data: Data, document: Document },
+    Sse {
+        lines: Sse,
+        data: Data,
+        document: Document,
+    },
 }
 
 /// The data of the current event.
@@ -198,6 +206,15 @@ impl Stream {
         Self { inspector, framing, budget: budget.clone(), charged: 0, most_held: 0, stopped: None }
     }
 
+    /// Opens a stream of bytes as they stand, whose sender may pause and wait for an answer: [`Stream::pause`].
+    #[must_use]
+    pub fn open_paused(program: &Program, rules: Option<RuleSet>, budget: &Budget) -> Self {
+        let mut stream = Self::open(program, StreamOptions { rules, ..StreamOptions::raw() }, budget);
+        stream.inspector.join(PLAIN_DATA, 0);
+        stream.framing = Framing::Paused { is_open: true };
+        stream
+    }
+
     /// Inspects the next bytes and emits all that is decided. Any length will do, none included.
     ///
     /// # Errors
@@ -214,7 +231,7 @@ impl Stream {
             let wire = wire + at as u64;
             let rest = bytes.slice(at..);
             let len = match &self.framing {
-                Framing::Raw => self.inspector.begin(rest, wire),
+                Framing::Raw | Framing::Paused { .. } => self.inspector.begin(rest, wire),
                 Framing::Json(document) | Framing::Sse { document, .. } => {
                     self.inspector.begin_document(rest, wire, document.json.in_string())
                 }
@@ -236,7 +253,7 @@ impl Stream {
         }
         let end = self.inspector.output.end();
         let read = match &mut self.framing {
-            Framing::Raw => Ok(()),
+            Framing::Raw | Framing::Paused { .. } => Ok(()),
             Framing::Json(document) => end_document(document, &mut self.inspector, end),
             // An event without its blank line is dropped by a reader, but its bytes are there to be read.
             Framing::Sse { data, document, .. } => end_event(data, document, &mut self.inspector, end),
@@ -287,6 +304,24 @@ impl Stream {
         self.settle(Ok(()), sink)
     }
 
+    /// Says that the sender has paused: what it sent may be all that it says before it gets an answer. Text that ends here is
+    /// decided as at the end of an event: a word waits for nothing, what is already like a value waits
+    /// ([`Stream::awaits_event`], [`Stream::decide`]), and where a value goes on after the pause, the rest of it is redacted.
+    /// Nothing happens on a stream that wasn't opened by [`Stream::open_paused`].
+    ///
+    /// # Errors
+    /// A [`Stop`], as for [`Stream::push`].
+    pub fn pause(&mut self, sink: &mut impl Sink) -> Result<(), Stop> {
+        if let Some(stop) = &self.stopped {
+            return Err(stop.clone());
+        }
+        if let Framing::Paused { is_open: is_open @ true } = &mut self.framing {
+            *is_open = false;
+            self.inspector.close(self.inspector.read, false);
+        }
+        self.settle(Ok(()), sink)
+    }
+
     /// What the stream has cost so far.
     #[must_use]
     pub fn costs(&self) -> Costs {
@@ -304,6 +339,14 @@ impl Stream {
         match &mut self.framing {
             Framing::Raw => {
                 // Raw text has no escapes that could be wrong.
+                let _ = inspector.text(bytes, wire, false, false);
+            }
+            Framing::Paused { is_open } => {
+                if !*is_open {
+                    *is_open = true;
+                    inspector.open(wire, false, &[]);
+                    inspector.join(PLAIN_DATA, wire);
+                }
                 let _ = inspector.text(bytes, wire, false, false);
             }
             Framing::Json(document) => read_json(document, inspector, bytes, wire)?,

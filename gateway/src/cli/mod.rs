@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 mod config;
+mod connect;
 mod serve;
 mod sessions;
 mod token;
@@ -50,7 +51,12 @@ enum Command {
         /// Listen here instead; port 0 lets the system choose.
         #[arg(long, value_name = "ADDRESS", value_parser = address)]
         listen: Option<SocketAddr>,
+        /// Listen for agents here instead: UDP and TCP.
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
+        tunnel: Option<SocketAddr>,
     },
+    /// Open a connection of a gateway to local programs.
+    Connect(connect::ConnectArgs),
     /// Show on a bundled server what the gateway does.
     Demo,
     /// Sign a token of the development issuer.
@@ -71,7 +77,8 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 /// Runs the command; messages go to standard error, results to standard output.
 pub async fn run(cli: Cli) -> Outcome {
     match cli.command {
-        Command::Serve { config, listen } => serve::serve(config.as_deref(), listen).await,
+        Command::Serve { config, listen, tunnel } => serve::serve(config.as_deref(), listen, tunnel).await,
+        Command::Connect(arguments) => connect::connect(arguments).await,
         Command::Demo => crate::demo::run().await,
         Command::Token(arguments) => token::token(&arguments),
         Command::Sessions(arguments) => sessions::sessions(&arguments),
@@ -84,4 +91,21 @@ pub async fn run(cli: Cli) -> Outcome {
 pub(crate) fn failed(error: &dyn std::fmt::Display) -> Outcome {
     eprintln!("sluice: {error}");
     Outcome::Failed
+}
+
+/// Resolves when the program is asked to end.
+#[cfg(unix)]
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Resolves when the program is asked to end.
+#[cfg(not(unix))]
+async fn stop_signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
 }

@@ -4,10 +4,10 @@ use std::{net::SocketAddr, path::Path};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Outcome, failed};
+use super::{Outcome, failed, stop_signal};
 use crate::config::{Config, data_dir, load};
 
-pub(super) async fn serve(file: Option<&Path>, listen: Option<SocketAddr>) -> Outcome {
+pub(super) async fn serve(file: Option<&Path>, listen: Option<SocketAddr>, tunnel: Option<SocketAddr>) -> Outcome {
     let loaded = match file {
         Some(file) => load(file).map_err(|errors| match errors.unreadable {
             true => format!("{errors}\nname another file, or leave `--config` out for development mode"),
@@ -21,6 +21,16 @@ pub(super) async fn serve(file: Option<&Path>, listen: Option<SocketAddr>) -> Ou
     };
     if let Some(listen) = listen {
         config.listen = listen;
+        if let (Some(_), Some(agents)) = (&config.dev, &mut config.tunnel) {
+            // Two gateways for development don't meet: agents connect to the next port, or any where any will do.
+            agents.listen =
+                SocketAddr::new(listen.ip(), if listen.port() == 0 { 0 } else { listen.port().wrapping_add(1) });
+        }
+    }
+    match (tunnel, &mut config.tunnel) {
+        (Some(address), Some(tunnel)) => tunnel.listen = address,
+        (Some(_), None) => return failed(&"`--tunnel` goes with a configuration that has `[tunnel]`"),
+        (None, _) => {}
     }
     if let Some(dev) = &config.dev {
         eprintln!(
@@ -43,6 +53,9 @@ pub(super) async fn serve(file: Option<&Path>, listen: Option<SocketAddr>) -> Ou
         }
     });
     let served = crate::serve::run(config, shutdown, |bound| {
+        if let Some(agents) = bound.agents {
+            println!("agents connect to {agents} (QUIC, and TLS over TCP)");
+        }
         println!("listening on http://{}", bound.http);
         if let Some(postgres) = bound.postgres {
             println!("listening on postgres://{postgres}");
@@ -54,19 +67,4 @@ pub(super) async fn serve(file: Option<&Path>, listen: Option<SocketAddr>) -> Ou
         Ok(()) => Outcome::Clean,
         Err(error) => failed(&error),
     }
-}
-
-#[cfg(unix)]
-async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-async fn stop_signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Outcome, failed};
 use crate::{
     config::{data_dir, load},
-    evidence::{Event, Reader, RequestOutcome, SessionId, SessionSummary, StoredRecord},
+    evidence::{DecisionRecord, Event, Reader, RequestOutcome, SessionId, SessionSummary, StoredRecord},
 };
 
 #[derive(Debug, Args)]
@@ -141,16 +141,23 @@ pub(crate) fn print_record(stored: &StoredRecord) {
                 "response #{exchange} part {part},{status} {outcome:?} {}",
                 shown(reason.as_deref().unwrap_or(""))
             );
-            for decision in decisions {
-                println!(
-                    "{:36}{} {} times by {} ({})",
-                    "", decision.action, decision.count, decision.rule, decision.pattern
-                );
-            }
+            decisions.iter().for_each(|decision| print_decision("", decision));
             println!("{:36}{}", "", shown(body));
+        }
+        Event::Passed { exchange, sent, received, requests, responses, last, outcome, reason } => {
+            let end =
+                if *last { format!(", {outcome:?} {}", shown(reason.as_deref().unwrap_or(""))) } else { String::new() };
+            println!("passed   #{exchange} {sent} bytes upstream, {received} bytes back{end}");
+            requests.iter().for_each(|decision| print_decision("upstream: ", decision));
+            responses.iter().for_each(|decision| print_decision("back: ", decision));
         }
         Event::SessionClosed { reason } => println!("closed   {}", shown(reason)),
     }
+}
+
+fn print_decision(way: &str, decision: &DecisionRecord) {
+    let DecisionRecord { rule, pattern, action, count } = decision;
+    println!("{:36}{way}{action} {count} times by {rule} ({pattern})", "");
 }
 
 /// Text of others for a terminal: without control characters, which could rewrite what is on the screen.

@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Config, ConnectionConfig, DEFAULT_LISTEN, DevMode, UpstreamConfig};
+use super::{
+    Config, ConnectionConfig, DEFAULT_LISTEN, DEFAULT_TUNNEL, DevMode, TunnelConfig, TunnelLimits, UpstreamConfig,
+};
 
 /// The data directory of development mode: `$SLUICE_DATA`, else `.sluice` in the working directory.
 #[must_use]
@@ -29,6 +31,7 @@ impl Config {
             UpstreamConfig::Stdio { command: vec![program, "demo-server".to_owned()], env: BTreeMap::new(), cwd: None };
         Ok(Self {
             listen: DEFAULT_LISTEN,
+            tunnel: Some(TunnelConfig { listen: DEFAULT_TUNNEL, certificate: None, limits: TunnelLimits::default() }),
             public_url: None,
             store: data.join("evidence.sqlite"),
             rules: Vec::new(),

@@ -10,7 +10,7 @@ use std::{
 
 use url::Url;
 
-use crate::tls::{Authorities, ServerIdentity};
+use crate::tls::{Authorities, ServerCertificate, ServerIdentity};
 
 mod dev;
 mod postgres;
@@ -24,11 +24,16 @@ pub use read::{ConfigErrors, Problem, load, parse, parse_duration};
 /// Where the gateway listens unless told otherwise.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
 
+/// Where agents connect unless told otherwise.
+pub const DEFAULT_TUNNEL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7701);
+
 /// The whole configuration of a gateway.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The address to listen on; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Where agents connect by `sluice/1`; None: nowhere.
+    pub tunnel: Option<TunnelConfig>,
     /// The URL clients use, when it differs from the listen address (a TLS front, a name).
     pub public_url: Option<Url>,
     /// The evidence store's file.
@@ -69,6 +74,47 @@ pub struct PostgresListen {
 pub struct DevMode {
     /// The directory of the issuer's key and the store.
     pub data: PathBuf,
+}
+
+/// The listener of the agents' protocol: QUIC over UDP, and TLS over TCP at the same port.
+#[derive(Debug, Clone)]
+pub struct TunnelConfig {
+    /// The address to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// What the gateway shows; None on loopback alone, where one is made and kept beside the store.
+    pub certificate: Option<ServerCertificate>,
+    /// How much anybody may have at once.
+    pub limits: TunnelLimits,
+}
+
+/// How much one identity and one address may have at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TunnelLimits {
+    /// Streams of one connection.
+    pub streams: u32,
+    /// Sessions of one identity.
+    pub streams_per_identity: u32,
+    /// Connections of QUIC of one identity.
+    pub connections_per_identity: u32,
+    /// Connections of one address.
+    pub connections_per_address: u32,
+    /// Handshakes under way, of everybody; from a quarter of it on, addresses have to prove themselves first.
+    pub handshakes: u32,
+    /// Bytes a second of one identity, both directions of all its sessions together; None: as many as there are.
+    pub bytes_per_second: Option<u32>,
+}
+
+impl Default for TunnelLimits {
+    fn default() -> Self {
+        Self {
+            streams: 64,
+            streams_per_identity: 256,
+            connections_per_identity: 16,
+            connections_per_address: 256,
+            handshakes: 256,
+            bytes_per_second: None,
+        }
+    }
 }
 
 /// An OpenID Connect issuer.
@@ -158,6 +204,11 @@ pub enum UpstreamConfig {
         /// Who vouches for the server, in place of the web's certificate authorities.
         authorities: Option<Authorities>,
     },
+    /// Anything over TCP: bytes as they are.
+    Tcp {
+        /// A name or an address, and a port.
+        address: String,
+    },
     /// A PostgreSQL server.
     Postgres(Arc<PostgresUpstream>),
 }
@@ -206,6 +257,7 @@ impl std::fmt::Debug for UpstreamConfig {
                 f.debug_struct("Http").field("host", &url.host_str()).field("headers", &headers.keys()).finish()
             }
             Self::Postgres(upstream) => upstream.fmt(f),
+            Self::Tcp { address } => f.debug_struct("Tcp").field("address", address).finish(),
         }
     }
 }

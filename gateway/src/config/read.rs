@@ -21,6 +21,8 @@ use super::{Config, ConnectionConfig, DEFAULT_LISTEN, IssuerConfig, MaskKey, Ups
 use crate::identity::{algorithm_named, is_trustworthy};
 use crate::tls::Authorities;
 
+mod tunnel;
+
 /// The longest file that is read for a secret, in bytes.
 const MAX_SECRET: u64 = 64 * 1024;
 
@@ -126,6 +128,7 @@ pub(super) struct Reader<'a> {
 
 const ROOT: &[&str] = &[
     "listen",
+    "tunnel",
     "public_url",
     "store",
     "rules",
@@ -146,6 +149,7 @@ const CONNECTION: &[&str] = &[
     "url",
     "headers",
     "postgres",
+    "tcp",
     "user",
     "password",
     "tls",
@@ -164,6 +168,7 @@ impl Reader<'_> {
             }),
             None => Ok(DEFAULT_LISTEN),
         };
+        let tunnel = self.tunnel(root);
         let public_url = self.url_of(root, "public_url");
         let store =
             self.text_of(root, "store").map_or_else(|| PathBuf::from("evidence.sqlite"), |(text, _)| text.into());
@@ -191,6 +196,7 @@ impl Reader<'_> {
         let allowed_hosts = self.list_of(root, "allowed_hosts").into_iter().map(|(text, _)| text).collect();
         Some(Config {
             listen: listen.ok()?,
+            tunnel,
             public_url,
             store: self.base.join(store),
             rules,
@@ -320,9 +326,14 @@ impl Reader<'_> {
     }
 
     fn upstream(&mut self, table: &DeTable<'_>, span: Range<usize>) -> Option<UpstreamConfig> {
-        let kinds = ["command", "url", "postgres"];
+        let kinds = ["command", "url", "postgres", "tcp"];
         let named: Vec<&str> = kinds.into_iter().filter(|kind| table.contains_key(*kind)).collect();
         match named.as_slice() {
+            ["tcp"] => {
+                let others = ["env", "cwd", "headers", "ca_file", "user", "password", "tls"];
+                self.foreign(table, &others, "tcp");
+                self.target(table).map(|address| UpstreamConfig::Tcp { address })
+            }
             ["command"] => {
                 self.foreign(table, &["headers", "ca_file", "user", "password", "tls"], "command");
                 let command: Vec<String> = self.list_of(table, "command").into_iter().map(|(text, _)| text).collect();
@@ -359,7 +370,7 @@ impl Reader<'_> {
             [..] => {
                 self.problem(
                     span,
-                    "a connection has one of `command` (stdio), `url` (HTTP) and `postgres`, not several",
+                    "a connection has one of `command` (stdio), `url` (HTTP), `postgres` and `tcp` (bytes), not several",
                 );
                 None
             }

@@ -147,3 +147,58 @@ fn a_file_without_end_is_no_secret() {
     let broken = GOOD.replace("${MASK_KEY}", "file:/dev/zero");
     assert!(messages(&broken).join("\n").contains("too long for a secret"));
 }
+
+#[test]
+fn a_listener_for_agents_needs_a_certificate_but_on_loopback() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        path.display().to_string()
+    };
+    let certificate = file("c.pem", &made.cert.pem(), 0o644);
+    let key = file("k.pem", &made.signing_key.serialize_pem(), 0o600);
+    let open = file("open.pem", &made.signing_key.serialize_pem(), 0o644);
+    let foreign = file("foreign.pem", &other.signing_key.serialize_pem(), 0o600);
+    let with = |lines: &str| format!("{GOOD}\n[tunnel]\n{lines}");
+    let pair = |key: &str| format!("listen = \"0.0.0.0:7701\"\ncertificate = {certificate:?}\nkey = {key:?}\n");
+
+    let local = read(&with("listen = \"127.0.0.1:0\"\nstreams = 8")).unwrap().tunnel.unwrap();
+    assert!(local.certificate.is_none() && local.limits.streams == 8 && local.limits.bytes_per_second.is_none());
+    assert!(read(&with(&pair(&key))).unwrap().tunnel.unwrap().certificate.is_some());
+    assert!(read(GOOD).unwrap().tunnel.is_none());
+    for (lines, says) in [
+        ("listen = \"0.0.0.0:7701\"".to_owned(), "`certificate` is missing"),
+        (pair(&open), "others can read it"),
+        (pair(&foreign), "can't be used"),
+        (pair("/nowhere/key.pem"), "can't be read"),
+        ("listen = \"somewhere\"".to_owned(), "an address and a port"),
+        ("streams = 0".to_owned(), "a number from 1 to 1024"),
+        ("streams = 1025".to_owned(), "a number from 1 to 1024"),
+        ("streams = \"8\"".to_owned(), "`streams` is a number, not string"),
+        ("bytes_per_second = 5".to_owned(), "is at least 16384"),
+        ("stream = 5".to_owned(), "did you mean `streams`?"),
+    ] {
+        let found = messages(&with(&lines)).join("\n");
+        assert!(found.contains(says), "{lines}: {found}");
+        assert!(!found.contains("BEGIN"), "{found}");
+    }
+}
+
+#[test]
+fn a_target_of_bytes_is_a_host_and_a_port_and_nothing_else() {
+    let with = |lines: &str| format!("{GOOD}\n[connection.bytes]\n{lines}\n");
+    for target in ["ledger.internal:6379", "10.0.0.1:1", "[::1]:6379"] {
+        let config = read(&with(&format!("tcp = {target:?}"))).unwrap();
+        assert!(matches!(&config.connections["bytes"].upstream, UpstreamConfig::Tcp { address } if address == target));
+    }
+    for target in ["ledger", "ledger:0", "ledger:70000", ":6379", "::1:6379", "a b:1", "http://ledger:1", ""] {
+        let found = messages(&with(&format!("tcp = {target:?}"))).join("\n");
+        assert!(found.contains("`tcp` is a name or an address and a port"), "{target}: {found}");
+    }
+    let both = messages(&with("tcp = \"ledger:1\"\nurl = \"https://ledger.example/mcp\"")).join("\n");
+    assert!(both.contains("`url` does not go with `tcp`"), "{both}");
+}

@@ -54,6 +54,7 @@ async fn show(data: PathBuf) -> Result<(), Failure> {
 
     let mut config = Config::development(&data)?;
     config.listen.set_port(0);
+    config.tunnel = None;
     let (shutdown, (ready, bound)) = (CancellationToken::new(), tokio::sync::oneshot::channel());
     let stop = shutdown.clone().drop_guard();
     let gateway = tokio::spawn(crate::serve::run(config, shutdown, move |bound| {

@@ -124,6 +124,25 @@ pub enum Event {
         /// Why, when it did not end well.
         reason: Option<String>,
     },
+    /// What passed on a connection of bytes since the last such record. The bytes themselves are not kept.
+    Passed {
+        /// The exchange that opened it.
+        exchange: u64,
+        /// Bytes that went upstream.
+        sent: u64,
+        /// Bytes that the client got.
+        received: u64,
+        /// What the rules did to what went upstream, counted.
+        requests: Vec<DecisionRecord>,
+        /// What the rules did to what came back, counted.
+        responses: Vec<DecisionRecord>,
+        /// Whether this is the last such record.
+        last: bool,
+        /// How it ended, where it is the last.
+        outcome: ResponseOutcome,
+        /// Why, when it did not end well.
+        reason: Option<String>,
+    },
     /// The session is over.
     SessionClosed {
         /// Why.
@@ -139,6 +158,7 @@ impl Event {
             Self::SessionOpened { .. } => "session_opened",
             Self::Request { .. } => "request",
             Self::Response { .. } => "response",
+            Self::Passed { .. } => "passed",
             Self::SessionClosed { .. } => "session_closed",
         }
     }

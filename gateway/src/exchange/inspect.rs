@@ -78,9 +78,32 @@ pub(crate) struct Released {
     pub(crate) stop: Option<Stop>,
 }
 
+impl Released {
+    /// Bytes that nothing was looked for in.
+    pub(crate) fn clean(bytes: Bytes) -> Self {
+        Self { bytes, decisions: Vec::new(), masked: false, stop: None }
+    }
+}
+
 impl Inspector {
     pub(crate) fn open(program: &Program, options: StreamOptions, budget: &Budget) -> Self {
         Self { stream: Stream::open(program, options, budget), out: Out::default() }
+    }
+
+    /// Bytes of a sender that may pause.
+    pub(crate) fn open_paused(program: &Program, rules: RuleSet, budget: &Budget) -> Self {
+        Self { stream: Stream::open_paused(program, Some(rules), budget), out: Out::default() }
+    }
+
+    /// The sender says nothing for a while.
+    pub(crate) fn pause(&mut self) -> Released {
+        let stop = self.stream.pause(&mut self.out).err();
+        self.release(stop)
+    }
+
+    /// Bytes that are held back.
+    pub(crate) fn held(&self) -> usize {
+        self.stream.held()
     }
 
     pub(crate) fn push(&mut self, bytes: Bytes) -> Released {

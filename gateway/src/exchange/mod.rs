@@ -18,7 +18,7 @@ pub(crate) use patience::Patience;
 pub(crate) use record::Recorder;
 pub(crate) use reply::{Downstream, Head, refuse};
 pub(crate) use request::{Caller, delete, get, post};
-pub(crate) use respond::{Done, Exchange, stop_refusal};
+pub(crate) use respond::{Done, Exchange, GRACE, stop_refusal};
 pub(crate) use sharing::Sharing;
 pub(crate) use table::Table;
 

@@ -157,7 +157,9 @@ async fn open_bodiless(
         (UpstreamConfig::Stdio { .. }, _) => {
             exchange.run(async |exchange| stdio_upstream::relay_stream(exchange).await).await;
         }
-        (UpstreamConfig::Postgres(_), _) => exchange.run(async |_: &mut Exchange| foreign()).await,
+        (UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. }, _) => {
+            exchange.run(async |_: &mut Exchange| foreign()).await
+        }
     }
     drop(running);
     Ok(())
@@ -242,7 +244,9 @@ impl Ready {
                 };
                 exchange.run(async move |exchange| stdio_upstream::relay(exchange, post).await).await;
             }
-            UpstreamConfig::Postgres(_) => exchange.run(async |_: &mut Exchange| foreign()).await,
+            UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. } => {
+                exchange.run(async |_: &mut Exchange| foreign()).await
+            }
         }
         drop(running);
     }
@@ -544,7 +548,7 @@ async fn session(
         return Ok(session);
     }
     let child = match &caller.config.upstream {
-        UpstreamConfig::Http { .. } | UpstreamConfig::Postgres(_) => None,
+        UpstreamConfig::Http { .. } | UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. } => None,
         UpstreamConfig::Stdio { command, env, cwd } => {
             let child = stdio_upstream::Child::spawn(command, env, cwd.as_deref()).map_err(|error| {
                 tracing::error!(connection = caller.connection, %error, "an upstream can't be started");

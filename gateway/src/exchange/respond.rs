@@ -218,7 +218,7 @@ impl Exchange {
 
 /// How long requests under way may go on once the gateway stops; less than the whole drain, so that their end is
 /// recorded.
-const GRACE: Duration = Duration::from_secs(8);
+pub(crate) const GRACE: Duration = Duration::from_secs(8);
 
 /// The gateway stops, and what waits for an answer has had its time.
 async fn stopped(shutdown: &CancellationToken, awaited: bool) {

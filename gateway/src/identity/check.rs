@@ -121,6 +121,11 @@ impl Authenticator {
         self
     }
 
+    /// A number that is another one as soon as the keys of any issuer were fetched anew.
+    pub(crate) fn keys(&self) -> u64 {
+        self.issuers.iter().map(Issuer::fetched).fold(0, u64::wrapping_add)
+    }
+
     /// The identifiers of the accepted issuers, for the resource's metadata (RFC 9728).
     pub fn issuers(&self) -> impl Iterator<Item = &str> {
         self.issuers.iter().map(|issuer| issuer.config.url.as_str())

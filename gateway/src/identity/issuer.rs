@@ -1,7 +1,10 @@
 //! An issuer and its keys: discovery (OpenID Connect Discovery 1.0), JWKS (RFC 7517), and when to ask again.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -73,6 +76,8 @@ enum Source {
 struct Remote {
     freshness: Freshness,
     cached: RwLock<Option<Cached>>,
+    /// How often keys were fetched.
+    fetched: AtomicU64,
     /// The time of the last attempt; held while one is under way, so that one fetch serves all who wait.
     last_attempt: Mutex<Option<(Instant, Option<String>)>>,
 }
@@ -89,12 +94,21 @@ impl Issuer {
     }
 
     pub(crate) fn remote_with(config: IssuerConfig, freshness: Freshness) -> Self {
-        let remote = Remote { freshness, cached: RwLock::default(), last_attempt: Mutex::default() };
+        let remote =
+            Remote { freshness, cached: RwLock::default(), fetched: AtomicU64::new(0), last_attempt: Mutex::default() };
         Self { config, keys: Source::Remote(Box::new(remote)) }
     }
 
     pub(crate) fn fixed(config: IssuerConfig, keys: Vec<Jwk>) -> Self {
         Self { config, keys: Source::Fixed(Keys(Arc::new(keys))) }
+    }
+
+    /// How often its keys were fetched: another number, and what was believed may be believed no longer.
+    pub(crate) fn fetched(&self) -> u64 {
+        match &self.keys {
+            Source::Fixed(_) => 0,
+            Source::Remote(remote) => remote.fetched.load(Ordering::Acquire),
+        }
     }
 
     /// The key for `kid` and `algorithm`; fetches when it is unknown or the keys are old.
@@ -149,6 +163,7 @@ impl Remote {
         match fetched {
             Ok(keys) => {
                 *self.cached.write().await = Some(Cached { keys, fetched: Instant::now() });
+                self.fetched.fetch_add(1, Ordering::Release);
                 Ok(())
             }
             Err(reason) => {

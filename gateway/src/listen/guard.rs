@@ -50,6 +50,19 @@ impl Allowed {
     }
 }
 
+/// Whether a request that came through a tunnel is one of this machine's programs, and not of a page of a stranger: who connects
+/// locally needs no token, so the name that they believe to speak to has to be a local one.
+pub(super) fn is_local(allowed: &Allowed, headers: &http::HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or_default());
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let is_loopback = host.parse::<Authority>().is_ok_and(|authority| {
+        ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| authority.host().eq_ignore_ascii_case(name))
+    });
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    (is_loopback || allowed.host(host))
+        && origins.all(|origin| origin.to_str().is_ok_and(|origin| allowed.origin(origin)))
+}
+
 fn host_of(url: &Url) -> Vec<String> {
     let Some(host) = url.host_str() else { return Vec::new() };
     let port = url.port_or_known_default().map(|port| format!("{host}:{port}"));

@@ -2,6 +2,7 @@
 
 mod guard;
 pub mod postgres;
+pub mod tunnel;
 
 use crate::config::{ConnectionConfig, UpstreamConfig};
 use crate::exchange::{self, Caller, Shared, Table};
@@ -28,24 +29,38 @@ use tokio_util::sync::CancellationToken;
 /// How often sessions in which something runs are marked as used (a long answer is no idleness) and idle ones are ended.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Serves until `shutdown`, then ends all sessions in order.
+/// Serves until `shutdown`, then ends all sessions in order; agents by `tunnel`, where there is one.
 ///
 /// # Errors
 /// The listener fails, or TLS to upstreams can't be set up.
-pub async fn serve(listener: TcpListener, state: Arc<Gateway>, shutdown: CancellationToken) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    tunnel: Option<tunnel::Bound>,
+    state: Arc<Gateway>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     let local = listener.local_addr()?;
     let clients = Clients::new(&state.config.connections).map_err(io::Error::other)?;
     let shared = Arc::new(Shared { gateway: state, clients, table: Table::default(), shutdown: shutdown.clone() });
     let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
-    let router = Router::new()
+    let allowed = guard::Allowed::new(&shared.gateway, local);
+    let connections = Router::new()
         .route("/mcp/{connection}", post(connection).get(connection).delete(connection))
         .route(&resource::metadata_path("{connection}"), get(metadata))
-        .with_state(Arc::clone(&shared))
+        .with_state(Arc::clone(&shared));
+    let agents = async {
+        if let Some(tunnel) = tunnel {
+            tunnel.serve(&shared, connections.clone(), allowed.clone()).await;
+        }
+    };
+    let router = connections
+        .clone()
         .merge(shared.gateway.dev_issuer.as_ref().map(DevIssuer::router).unwrap_or_default())
         .route("/healthz", get(async || "ok\n"))
-        .layer(middleware::from_fn_with_state(guard::Allowed::new(&shared.gateway, local), guard::check));
+        .layer(middleware::from_fn_with_state(allowed.clone(), guard::check));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+    let people = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).into_future();
+    let (served, ()) = tokio::join!(people, agents);
     sweeper.abort();
     served
 }
@@ -89,6 +104,10 @@ async fn connection(
     let Some(config) = gateway.config.connections.get(&connection).filter(speaks_mcp).cloned() else {
         return refused(StatusCode::NOT_FOUND, code::FORBIDDEN, "there is no such connection");
     };
+    if matches!(config.upstream, UpstreamConfig::Tcp { .. }) {
+        let message = "this connection carries bytes, not MCP: open it with `sluice connect`";
+        return refused(StatusCode::NOT_FOUND, code::FORBIDDEN, message);
+    }
     if !config.admits(&identity.groups) {
         tracing::info!(connection, user = identity.user_id, "not in a group that may open the connection");
         let challenge = resource::insufficient_scope(&gateway.public_url(), &connection);

@@ -101,10 +101,16 @@ impl Session {
         *lock(&self.last_use) = Instant::now();
     }
 
+    /// How long nothing has happened.
+    #[must_use]
+    pub fn quiet_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(*lock(&self.last_use))
+    }
+
     /// Whether nothing happened for longer than the connection's idle time.
     #[must_use]
     pub fn is_idle(&self, now: Instant) -> bool {
-        now.saturating_duration_since(*lock(&self.last_use)) >= self.idle
+        self.quiet_for(now) >= self.idle
     }
 }
 

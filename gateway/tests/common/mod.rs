@@ -90,6 +90,7 @@ impl Place {
         let gateway = Gateway {
             config: Config {
                 listen: address,
+                tunnel: None,
                 public_url: None,
                 store: dir.path().join("evidence.sqlite"),
                 rules: Vec::new(),
@@ -109,7 +110,7 @@ impl Place {
             budget: sluice_engine::Budget::new(64 << 20),
             dev_issuer: None,
         };
-        tokio::spawn(sluice_gateway::listen::serve(listener, Arc::new(gateway), stop.clone()));
+        tokio::spawn(sluice_gateway::listen::serve(listener, None, Arc::new(gateway), stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { address, evidence, connection, dev, client, _dir: dir, _stop: stop.drop_guard() }
     }

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use sluice_tests::http::{post_with, send};
 use sluice_tests::place;
+use sluice_tests::program::{PATIENCE, run};
 use sluice_tests::sluice::{Session, Sluice};
+use sluice_tests::target::Target;
 use sluice_tests::upstream::{self, Reply};
 
 async fn call(sluice: &Sluice, connection: &str, session: &Session, tool: &str, arguments: Value) -> Value {
@@ -20,7 +22,7 @@ fn every_example_has_its_test() {
         .map(|folder| folder.file_name().unwrap().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    assert_eq!(names, ["postgres", "sqlite", "staff"]);
+    assert_eq!(names, ["postgres", "sqlite", "staff", "tunnel"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,5 +59,21 @@ async fn the_staff_example_masks_by_its_own_rule_and_uses_its_own_credential() {
     assert_eq!(refused["error"]["data"]["rule"], "no_deleting_tools", "{refused}");
     let [call] = &upstream.calls()[..] else { panic!("what is refused doesn't reach the server") };
     assert_eq!(call.headers["authorization"], "Bearer of-the-gateway");
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tunnel_example_carries_bytes_for_a_purpose_and_masks_what_comes_back() {
+    let target = Target::echo().await;
+    let address = target.address.to_string();
+    let replaced = [("127.0.0.1:6379", address.as_str()), ("127.0.0.1:7701", "127.0.0.1:0")];
+    let sluice = Sluice::example("tunnel", &replaced, &[]).await;
+    let token = sluice.token("ada@example.org", &[]).await;
+    for (args, code, text) in [(&["--purpose", "to see"][..], 0, "write to [email] then\n"), (&[], 2, "")] {
+        let mut connect = sluice.command(&["connect", "cache", "--stdio", "--gateway", &sluice.tunnel]);
+        connect.args(["--ca", "examples/tunnel/tunnel.pem"]).args(args).env("SLUICE_TOKEN", &token);
+        let done = run(connect, "write to bob@example.com then\n", PATIENCE).await;
+        assert_eq!((done.code, done.text()), (Some(code), text), "{}", done.stderr);
+    }
     sluice.stop().await;
 }

@@ -13,3 +13,7 @@ mod notes;
 mod refusal;
 mod scan;
 mod tls;
+mod tunnel;
+mod tunnel_identity;
+mod tunnel_mcp;
+mod tunnel_network;

@@ -26,8 +26,8 @@ async fn tokio_postgres_reads_masked_values_in_the_binary_format() {
     let mut client = client(&scene).await;
     let rows =
         client.query("SELECT id, email, pan, tags FROM customer WHERE id <= $1 ORDER BY id", &[&2_i32]).await.unwrap();
-    let read: Vec<(i32, Option<&str>, Option<&str>, Option<Vec<String>>)> =
-        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
+    type Read<'a> = (i32, Option<&'a str>, Option<&'a str>, Option<Vec<String>>);
+    let read: Vec<Read<'_>> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
     assert_eq!(read[0], (1, Some("[email]"), Some("**** **** **** 1111"), Some(vec!["[email]".into(), "vip".into()])));
     assert_eq!(read[1], (2, Some("[email]"), None, Some(vec![])));
     // A number that a rule masks is none any more.

@@ -1,6 +1,7 @@
 //! The Model Context Protocol, revisions 2024-11-05 to 2026-07-28: messages, headers, refusals and framing.
 
 pub mod error;
+pub mod events;
 pub mod headers;
 pub mod message;
 pub(crate) mod params;

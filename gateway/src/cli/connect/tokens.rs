@@ -1,0 +1,116 @@
+//! Where `sluice connect` gets its tokens: a file, a command, the environment, or this machine's own issuer.
+
+use std::{
+    path::{Path, PathBuf},
+    pin::Pin,
+    process::Stdio,
+    time::Duration,
+};
+
+use clap::Args;
+use sluice_client::{TokenError, Tokens};
+use tokio::process::Command;
+
+use crate::identity::dev::{DEV_AUDIENCE, DevIssuer, TokenRequest};
+
+/// The variable with a token.
+const VARIABLE: &str = "SLUICE_TOKEN";
+/// How long a token's command may take.
+const COMMAND: Duration = Duration::from_secs(30);
+/// How long a token of this machine's own issuer counts; a newer one is made in time.
+const OWN: Duration = Duration::from_secs(10 * 60);
+/// The longest file of a token, in bytes.
+const MAX: u64 = 64 * 1024;
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct TokenArgs {
+    /// A file with the token; read again whenever one is needed.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// A command that writes a token; run whenever one is needed (default: the token in $SLUICE_TOKEN).
+    #[arg(long, value_name = "COMMAND")]
+    token_command: Option<String>,
+    /// Development: act as this user; `USER` or `USER:GROUP,GROUP`.
+    #[arg(long, value_name = "USER[:GROUPS]")]
+    user: Option<String>,
+}
+
+/// Where tokens come from.
+pub(super) enum Source {
+    File(PathBuf),
+    Command(String),
+    Fixed(String),
+    /// The development issuer.
+    Own {
+        data: PathBuf,
+        user: String,
+        groups: Vec<String>,
+    },
+}
+
+impl Source {
+    /// # Errors
+    /// There is none.
+    pub(super) fn new(arguments: &TokenArgs, data: &Path) -> Result<Self, String> {
+        if let Some(file) = &arguments.token_file {
+            return Ok(Self::File(file.clone()));
+        }
+        if let Some(command) = &arguments.token_command {
+            return Ok(Self::Command(command.clone()));
+        }
+        if let Some(user) = &arguments.user {
+            let (user, groups) = user.split_once(':').unwrap_or((user, ""));
+            let groups = groups.split(',').filter(|group| !group.is_empty()).map(str::to_owned).collect();
+            return Ok(Self::Own { data: data.to_owned(), user: user.to_owned(), groups });
+        }
+        match std::env::var(VARIABLE) {
+            Ok(token) => Ok(Self::Fixed(token.trim().to_owned())),
+            Err(_) => Err(format!(
+                "there is no token: set {VARIABLE}, or say `--token-file FILE`, `--token-command COMMAND`, or for this machine's \
+                 own gateway `--user NAME`"
+            )),
+        }
+    }
+
+    async fn get(&self) -> Result<String, String> {
+        match self {
+            Self::Fixed(token) => Ok(token.clone()),
+            Self::File(file) => {
+                let failed = |error: std::io::Error| format!("{}: {error}", file.display());
+                if tokio::fs::metadata(file).await.map_err(failed)?.len() > MAX {
+                    return Err(format!("{} is too long for a token", file.display()));
+                }
+                tokio::fs::read_to_string(file).await.map_err(failed)
+            }
+            Self::Command(command) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+                let output = tokio::time::timeout(COMMAND, shell.output()).await;
+                let output = output
+                    .map_err(|_| "the command took too long".to_owned())?
+                    .map_err(|error| format!("the command can't be run: {error}"))?;
+                if !output.status.success() {
+                    return Err(format!("the command failed: {}", output.status));
+                }
+                String::from_utf8(output.stdout).map_err(|_| "the command wrote no text".to_owned())
+            }
+            Self::Own { data, user, groups } => {
+                let request = TokenRequest {
+                    user: user.clone(),
+                    groups: groups.clone(),
+                    ttl: OWN,
+                    audience: DEV_AUDIENCE.to_owned(),
+                    service: false,
+                };
+                DevIssuer::open(data).and_then(|issuer| issuer.sign(&request)).map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
+impl Tokens for Source {
+    fn token(&self) -> Pin<Box<dyn Future<Output = Result<String, TokenError>> + Send + '_>> {
+        Box::pin(async { self.get().await.map(|token| token.trim().to_owned()).map_err(TokenError) })
+    }
+}

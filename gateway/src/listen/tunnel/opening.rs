@@ -1,0 +1,325 @@
+//! One stream of an agent: what it begins with, whether that may be, the answer, and what follows it.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use sluice_client::{
+    stream::{FrameError, Reader, Writer, read_frame},
+    wire::{self, Answer, Code, ConnectionName, Frame as _, Opening, Token},
+};
+use tokio::{io::AsyncWriteExt as _, time::timeout};
+
+use super::{
+    Tunnel,
+    admit::{Slot, Subject, subject},
+    http,
+    live::{Entered, Holder, NotRenewed, seconds_until},
+};
+use crate::{
+    config::UpstreamConfig,
+    evidence::SessionId,
+    identity::Identity,
+    meter::Meter,
+    raw,
+    session::{NewSession, Purpose, SessionError},
+};
+
+/// How long a stream may take to say what it is for.
+const OPENING: Duration = Duration::from_secs(5);
+/// How long an answer may take to leave.
+const ANSWER: Duration = Duration::from_secs(5);
+/// After a refusal over TLS the rest of what the client sends is passed over for so long, so that the answer arrives.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The other side of a connection of QUIC or TLS.
+pub(super) struct Peer {
+    link: u64,
+    place: Place,
+    /// Whose connection it is: the first who was authenticated on it.
+    owner: Mutex<Option<Owner>>,
+}
+
+enum Place {
+    Quic(quinn::Connection),
+    Tls(SocketAddr),
+}
+
+struct Owner {
+    subject: Subject,
+    _counted: Option<Slot<Subject>>,
+}
+
+impl Peer {
+    pub(super) fn quic(link: u64, connection: quinn::Connection) -> Self {
+        Self { link, place: Place::Quic(connection), owner: Mutex::default() }
+    }
+
+    pub(super) fn tls(link: u64, address: SocketAddr) -> Self {
+        Self { link, place: Place::Tls(address), owner: Mutex::default() }
+    }
+
+    /// Where it is now: over QUIC it may move.
+    fn address(&self) -> SocketAddr {
+        match &self.place {
+            Place::Quic(connection) => connection.remote_address(),
+            Place::Tls(address) => *address,
+        }
+    }
+
+    fn owner(&self) -> MutexGuard<'_, Option<Owner>> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody was authenticated on it.
+    pub(super) fn is_known(&self) -> bool {
+        self.owner().is_some()
+    }
+
+    /// A connection is one identity's, from its first session on.
+    fn own(&self, tunnel: &Tunnel, subject: &Subject) -> Result<(), Refused> {
+        let mut owner = self.owner();
+        match &*owner {
+            Some(owner) if owner.subject == *subject => Ok(()),
+            Some(_) => Err(Refused::new(Code::Forbidden, "this connection is another identity's")),
+            None => {
+                // Over TLS a connection is a session, and counted as one.
+                let counted =
+                    match &self.place {
+                        Place::Tls(_) => None,
+                        Place::Quic(_) => Some(tunnel.admission.connection(subject.clone()).ok_or_else(|| {
+                            Refused::new(Code::Busy, "the identity has as many connections as it may")
+                        })?),
+                    };
+                *owner = Some(Owner { subject: subject.clone(), _counted: counted });
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Why a stream is refused.
+struct Refused {
+    code: Code,
+    message: String,
+}
+
+impl Refused {
+    fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<raw::Refused> for Refused {
+    fn from(raw::Refused { code, message }: raw::Refused) -> Self {
+        Self { code, message }
+    }
+}
+
+impl From<SessionError> for Refused {
+    fn from(error: SessionError) -> Self {
+        let code = match error {
+            SessionError::Forbidden => Code::Forbidden,
+            SessionError::PurposeRequired => {
+                return Self::new(
+                    Code::PurposeRequired,
+                    "this connection requires a purpose: state one with `--purpose`",
+                );
+            }
+            SessionError::Unknown => Code::Ended,
+            SessionError::Full => Code::Busy,
+            SessionError::Draining => Code::Draining,
+            SessionError::Evidence(error) => {
+                tracing::error!(%error, "a session is not recorded and doesn't begin");
+                return Self::new(Code::Evidence, "the session can't be recorded, so it is refused");
+            }
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// A session that may begin.
+struct Admitted {
+    holder: Arc<Holder>,
+    carries: Carries,
+    meter: Option<Arc<Meter>>,
+    _counted: Slot<Subject>,
+}
+
+enum Carries {
+    Bytes(raw::Opened),
+    Messages { purpose: Option<Purpose> },
+}
+
+/// Reads what the stream begins with, answers, and serves it to its end.
+pub(super) async fn serve(tunnel: Arc<Tunnel>, peer: Arc<Peer>, (mut reader, mut writer): (Reader, Writer)) {
+    let opening = match timeout(OPENING, read_frame::<Opening>(&mut reader)).await {
+        Ok(Ok(opening)) => opening,
+        Ok(Err(FrameError::Wire(error))) => {
+            return refuse(Refused::new(Code::Malformed, error.to_string()), reader, writer).await;
+        }
+        // Nobody is there to be told.
+        Ok(Err(FrameError::Io(_))) => return,
+        Err(_) => return refuse(Refused::new(Code::Malformed, "nothing was asked in time"), reader, writer).await,
+    };
+    let admitted = match opening {
+        Opening::Session { token, connection, purpose, client } => {
+            tunnel.admit(&peer, token, &connection, purpose.as_deref(), client).await
+        }
+        Opening::Token { token, connection, session } => {
+            return match tunnel.renew(&peer, &token, &connection, session.as_deref()).await {
+                Ok(seconds) => {
+                    if answer(&Answer::Accepted { session: None, seconds, carries: None }, &mut writer).await {
+                        let _ = writer.shutdown().await;
+                    }
+                }
+                Err(refused) => refuse(refused, reader, writer).await,
+            };
+        }
+    };
+    let Admitted { holder, carries, meter, _counted } = match admitted {
+        Ok(admitted) => admitted,
+        Err(refused) => {
+            tracing::info!(address = %peer.address(), code = %refused.code, reason = refused.message, "refused");
+            return refuse(refused, reader, writer).await;
+        }
+    };
+    let entered: Entered = tunnel.live.enter(&holder);
+    let seconds = seconds_until(holder.identity.expires);
+    // Where the answer can't leave, the session ends by itself: the stream is broken.
+    let kind = match &carries {
+        Carries::Bytes(_) => wire::Carries::Bytes,
+        Carries::Messages { .. } => wire::Carries::Mcp,
+    };
+    let accepted = Answer::Accepted { session: Some(holder.session.clone()), seconds, carries: Some(kind) };
+    answer(&accepted, &mut writer).await;
+    match carries {
+        Carries::Bytes(opened) => {
+            raw::run(&tunnel.gateway, opened, (reader, writer), holder.lost(), &tunnel.shutdown, meter).await;
+        }
+        Carries::Messages { purpose } => {
+            http::serve(&tunnel, &holder, purpose, peer.address(), (reader, writer), meter).await;
+        }
+    }
+    drop(entered);
+}
+
+/// Sends an answer; false where it can't leave.
+async fn answer(answer: &Answer, writer: &mut Writer) -> bool {
+    let Ok(frame) = answer.encode() else { return false };
+    let sent = async {
+        writer.write_all(&frame).await?;
+        writer.flush().await
+    };
+    matches!(timeout(ANSWER, sent).await, Ok(Ok(())))
+}
+
+async fn refuse(refused: Refused, mut reader: Reader, mut writer: Writer) {
+    if !answer(&Answer::refused(refused.code, &refused.message), &mut writer).await {
+        return;
+    }
+    let _ = timeout(ANSWER, writer.shutdown()).await;
+    if reader.is_tls() {
+        // Closed with something unread, TCP would take the answer back.
+        let _ = timeout(LINGER, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
+    } else {
+        reader.stop(refused.code);
+    }
+}
+
+impl Tunnel {
+    async fn authenticate(&self, peer: &Peer, token: &Token, connection: &ConnectionName) -> Result<Identity, Refused> {
+        let audience = self.gateway.audience(connection.as_str());
+        let checked = self.gateway.authenticator.authenticate(Some(token.as_str()), &audience).await;
+        let identity = checked.map_err(|reason| {
+            tracing::info!(address = %peer.address(), %connection, %reason, "not authenticated");
+            Refused::new(Code::Unauthenticated, "not authenticated")
+        })?;
+        // Clocks may differ by a little, but a session can't begin with nothing left.
+        if identity.expires <= Timestamp::now() {
+            return Err(Refused::new(Code::Unauthenticated, "the token has expired"));
+        }
+        Ok(identity)
+    }
+
+    async fn admit(
+        &self,
+        peer: &Peer,
+        token: Token,
+        connection: &ConnectionName,
+        purpose: Option<&str>,
+        client: Option<String>,
+    ) -> Result<Admitted, Refused> {
+        if self.shutdown.is_cancelled() {
+            return Err(Refused::new(Code::Draining, "the gateway is stopping"));
+        }
+        let identity = self.authenticate(peer, &token, connection).await?;
+        let subject = subject(&identity);
+        peer.own(self, &subject)?;
+        let Some(config) = self.gateway.config.connections.get(connection.as_str()) else {
+            return Err(Refused::new(Code::NoConnection, "there is no such connection"));
+        };
+        if !config.admits(&identity.groups) {
+            return Err(SessionError::Forbidden.into());
+        }
+        let purpose = purpose.map(Purpose::parse).transpose();
+        let purpose = purpose.map_err(|error| Refused::new(Code::Malformed, error.to_string()))?.flatten();
+        let counted = self.admission.stream(subject.clone());
+        let counted = counted.ok_or_else(|| Refused::new(Code::Busy, "the identity has as many sessions as it may"))?;
+        let meter = self.admission.meter(&subject);
+        let (session, carries) = match &config.upstream {
+            UpstreamConfig::Tcp { address } => {
+                let new = NewSession {
+                    identity: identity.clone(),
+                    connection: connection.to_string(),
+                    purpose,
+                    client,
+                    ip: Some(peer.address().ip().to_canonical().to_string()),
+                    protocol: "tcp".to_owned(),
+                };
+                let policy = self.gateway.policy.load_full();
+                let session = self.gateway.sessions.open(new, config, &policy).await?;
+                let id = session.id.clone();
+                match raw::open(&self.gateway, session, address).await {
+                    Ok(opened) => (id, Carries::Bytes(opened)),
+                    Err(refused) => {
+                        if let Err(error) = self.gateway.sessions.close(&id, &refused.message).await {
+                            tracing::error!(session = %id, %error, "the end of a session is not recorded");
+                        }
+                        return Err(refused.into());
+                    }
+                }
+            }
+            UpstreamConfig::Postgres(_) => {
+                let why = "this connection is for PostgreSQL's own clients, at the address of `[postgres]`";
+                return Err(Refused::new(Code::NoConnection, why));
+            }
+            // Each MCP session that it carries is recorded as one; the stream is none by itself.
+            UpstreamConfig::Http { .. } | UpstreamConfig::Stdio { .. } => {
+                (SessionId::generate(), Carries::Messages { purpose })
+            }
+        };
+        let holder = Holder::new(identity, connection.as_str(), session.to_string(), peer.link, token);
+        Ok(Admitted { holder, carries, meter, _counted: counted })
+    }
+
+    async fn renew(
+        &self,
+        peer: &Peer,
+        token: &Token,
+        connection: &ConnectionName,
+        session: Option<&str>,
+    ) -> Result<u32, Refused> {
+        let identity = self.authenticate(peer, token, connection).await?;
+        match self.live.renew(&identity, token, connection.as_str(), session, peer.link) {
+            Ok(()) => Ok(seconds_until(identity.expires)),
+            Err(NotRenewed::None) => Err(Refused::new(Code::Ended, "there is no such session")),
+            Err(NotRenewed::Changed) => {
+                Err(Refused::new(Code::Ended, "the identity's groups are others now; open the session anew"))
+            }
+        }
+    }
+}
