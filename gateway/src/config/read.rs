@@ -364,7 +364,7 @@ impl Reader<'_> {
                 Some(UpstreamConfig::Http { url: self.url_of(table, "url")?, headers, authorities })
             }
             [] => {
-                self.problem(span, "a connection needs `command` (stdio), `url` (HTTP) or `postgres`");
+                self.problem(span, "a connection needs `command` (stdio), `url` (HTTP), `postgres` or `tcp` (bytes)");
                 None
             }
             [..] => {
