@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The schema of the standard, as the crate `serde-sarif` carries it.
 fn schema() -> jsonschema::Validator {
     let cargo = std::process::Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--offline", "--manifest-path"])
+        .args(["metadata", "--format-version", "1", "--manifest-path"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .output()
         .expect("cargo");
