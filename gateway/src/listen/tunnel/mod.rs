@@ -1,5 +1,5 @@
 //! The agents' front: `sluice/1` over QUIC, and over TLS where UDP is blocked. Handshakes and limits are here; what a stream
-//! carries begins in [`opening`].
+//! carries begins in `opening`.
 
 mod admit;
 mod http;

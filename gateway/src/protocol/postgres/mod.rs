@@ -1,6 +1,6 @@
 //! PostgreSQL's frontend/backend protocol, versions 3.0 and 3.2, as a gateway stands in the middle of it.
 //!
-//! [`frame`] cuts the stream into messages, [`startup`] reads what comes before the first of them, [`conversation`] follows
+//! [`frame`] cuts the stream into messages, [`startup`] reads what comes before the first of them, `conversation` follows
 //! both sides and says what may pass. All of it is sans-IO: bytes in, bytes out, no sockets. What nothing changes leaves as the
 //! bytes that came in.
 
