@@ -254,7 +254,7 @@ fn what_copy_moves_and_how_is_told() {
         escape: Some("\\".into()),
         null: Some("-".into()),
         header: true,
-        ..plain.clone()
+        ..plain
     };
     assert_eq!(
         copy(r"COPY (SELECT 1) TO STDOUT (FORMAT CSV, HEADER, DELIMITER ';', QUOTE '''', ESCAPE '\', NULL '-')"),
