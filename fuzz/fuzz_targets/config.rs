@@ -69,7 +69,11 @@ fn guarded(config: &Config) {
             }
             UpstreamConfig::Postgres(upstream) => assert!(!upstream.host.is_empty() && !upstream.database.is_empty()),
             UpstreamConfig::Tcp { address } => {
-                assert!(address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()));
+                assert!(
+                    address
+                        .rsplit_once(':')
+                        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+                );
             }
         }
     }

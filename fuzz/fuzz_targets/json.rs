@@ -26,7 +26,11 @@ fuzz_target!(|text: &[u8]| {
     let (out, ours) = read([text].into_iter());
     assert_eq!(read(text.chunks(1)), (out.clone(), ours.clone()), "byte by byte");
     let step = usize::from(text.first().copied().unwrap_or_default()) % 90 + 2;
-    assert_eq!(read(text.chunks(step).flat_map(|chunk| [&[][..], chunk])), (out.clone(), ours.clone()), "chunks of {step}");
+    assert_eq!(
+        read(text.chunks(step).flat_map(|chunk| [&[][..], chunk])),
+        (out.clone(), ours.clone()),
+        "chunks of {step}"
+    );
     // Depth is capped on all sides, at different depths; bytes that are not UTF-8 pass ours and stop the others.
     let deep = text.iter().filter(|b| matches!(b, b'[' | b'{')).count() > 100;
     if deep || std::str::from_utf8(text).is_err() {

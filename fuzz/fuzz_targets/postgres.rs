@@ -64,11 +64,8 @@ fn turn(
     played: &mut Played,
 ) -> Result<(), &'static str> {
     let mut out = Out::default();
-    let heard = if is_client {
-        said(conversation, from_client, played)
-    } else {
-        heard(conversation, from_server, &mut out)
-    };
+    let heard =
+        if is_client { said(conversation, from_client, played) } else { heard(conversation, from_server, &mut out) };
     // What was decided before the end has left, wherever the bytes were cut.
     conversation.settle(&mut out);
     out.client.iter().for_each(|bytes| played.client.extend_from_slice(bytes));

@@ -18,7 +18,9 @@ fn check<F: Frame + Debug + PartialEq>(bytes: &[u8], kinds: &[Kind<'_>]) {
     if let Ok(Some((frame, len))) = &read {
         assert_eq!(frame.encode().as_deref(), Ok(&bytes[..*len]), "one spelling");
         let (tags, must, may) = reference(&bytes[..*len], kinds).expect("accepted what the tables refuse");
-        assert!(must.iter().all(|tag| tags.contains(tag)) && tags.iter().all(|tag| must.contains(tag) || may.contains(tag)));
+        assert!(
+            must.iter().all(|tag| tags.contains(tag)) && tags.iter().all(|tag| must.contains(tag) || may.contains(tag))
+        );
         assert_eq!(fields_len(bytes[..HEAD].try_into().expect("four bytes")), Ok(len - HEAD));
     }
     // Nothing that is read so far is read otherwise when more comes; an error stays that error.
