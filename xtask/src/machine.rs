@@ -85,7 +85,9 @@ fn libclang() -> bool {
         fs::read_dir(dir).into_iter().flatten().flatten().any(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            name.starts_with("libclang.so") || name.starts_with("libclang-")
+            // `libclang-cpp` is the C++ interface, of no use to bindings.
+            let versioned = name.starts_with("libclang-") && !name.starts_with("libclang-cpp");
+            name.starts_with("libclang.so") || versioned
         })
     })
 }
