@@ -118,9 +118,9 @@ fn a_stream_that_holds_nothing_is_small() {
     let program = builder.build().expect("valid");
     // An event stream remembers the ends of the texts of its last events.
     for (format, most, text) in [
-        (Format::Raw, 2 << 10, &b"nothing to see here, 12345; only words and 2 numbers\n"[..]),
-        (Format::Json, 2 << 10, &br#"{"plain":["words without a match","and more"],"n":12}"#[..]),
-        (Format::Sse, 6 << 10, &b"data: {\"plain\":[\"words without a match\",\"and more\"]}\n\n"[..]),
+        (Format::Raw, 512, &b"nothing to see here, 12345; only words and 2 numbers\n"[..]),
+        (Format::Json, 512, &br#"{"plain":["words without a match","and more"],"n":12}"#[..]),
+        (Format::Sse, 3 << 10, &b"data: {\"plain\":[\"words without a match\",\"and more\"]}\n\n"[..]),
     ] {
         let chunk = Bytes::from(text.repeat(20));
         let budget = Budget::unlimited();
@@ -138,4 +138,27 @@ fn a_stream_that_holds_nothing_is_small() {
         let fixed = size_of_val(&stream) as isize + heap;
         assert!(fixed <= most, "{format:?}: {fixed} bytes, {heap} of them allocated");
     }
+}
+
+#[test]
+fn streams_that_stop_inside_of_an_escaped_text_share_what_they_decode_with() {
+    let mut builder = Program::builder();
+    let mail = builder.pattern(PatternSpec::regex("mail", r"\b[a-z]{1,20}@[a-z]{1,20}\.com\b")).expect("valid");
+    builder.rule(RuleSpec::new("mail", Action::Mask(Mask::redact("#")), [mail]));
+    let program = builder.build().expect("valid");
+    let budget = Budget::unlimited();
+    let chunk = Bytes::from(format!("[\"{}", "\\n".repeat(8 << 10)));
+    let mut out = Length::default();
+    let open = |out: &mut Length| {
+        let mut stream = Stream::open(&program, StreamOptions::format(Format::Json), &budget);
+        stream.push(chunk.clone(), out).expect("clean");
+        stream
+    };
+    drop(open(&mut out));
+    let before = LIVE.with(Cell::get);
+    let streams: Vec<Stream> = (0..100).map(|_| open(&mut out)).collect();
+    let each = (LIVE.with(Cell::get) - before) / 100;
+    // As many bytes are decoded, and four more for the place of each.
+    assert!(each <= 2 << 10, "{each} bytes of a stream that has decoded {} bytes", 8 << 10);
+    drop(streams);
 }

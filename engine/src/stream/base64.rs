@@ -91,7 +91,7 @@ impl Base64 {
     pub(crate) fn percent(&self, times: usize) -> Self {
         let mut same = self.clone();
         for (url, run) in [(false, &mut same.standard), (true, &mut same.url)] {
-            run.lane.code(Coding::Base64 { url, run: run.start, percent: times });
+            run.lane.code(Some(Coding::Base64 { url, run: run.start, percent: times }));
         }
         same
     }
@@ -99,8 +99,7 @@ impl Base64 {
     /// Reads a run of text, for the patterns that ask for base64.
     pub(crate) fn read(&mut self, run: &[u8], wire: Wire<'_>, shared: &mut Shared<'_>) {
         let Some(plan) = shared.plan.base64.as_deref() else { return };
-        let program = shared.program;
-        let shared = &mut Shared { program, plan, output: &mut *shared.output, block: &mut *shared.block };
+        let shared = &mut shared.with_plan(plan);
         let mut at = 0;
         while at < run.len() {
             if self.is_idle() {
@@ -176,8 +175,7 @@ impl Base64 {
     /// The text ends, and with it what stands in it.
     pub(crate) fn close(&mut self, shared: &mut Shared<'_>) {
         let Some(plan) = shared.plan.base64.as_deref() else { return };
-        let program = shared.program;
-        let shared = &mut Shared { program, plan, output: &mut *shared.output, block: &mut *shared.block };
+        let shared = &mut shared.with_plan(plan);
         self.close_runs(shared);
     }
 

@@ -27,6 +27,12 @@ impl Costs {
         self.per_mib(self.verified)
     }
 
+    /// Adds what candidates have cost.
+    pub(crate) fn add(&mut self, more: &Self) {
+        self.candidates += more.candidates;
+        self.verified += more.verified;
+    }
+
     fn per_mib(&self, count: u64) -> f64 {
         if self.bytes == 0 { 0.0 } else { count as f64 * f64::from(1 << 20) / self.bytes as f64 }
     }

@@ -54,6 +54,26 @@ pub(crate) enum Decoded<'a> {
     Char([u8; 4], usize, Wire<'a>),
 }
 
+/// Levels of text: as JSON has it, and JSON in a JSON string twice more.
+pub(crate) const LEVELS: usize = 3;
+
+/// The decoders of all levels. The first one reads what JSON itself demands; deeper, what is no escape stands for itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Decoders(pub(crate) [Unescape; LEVELS]);
+
+impl Default for Decoders {
+    fn default() -> Self {
+        Self([Unescape::strict(), Unescape::default(), Unescape::default()])
+    }
+}
+
+impl Decoders {
+    /// All are outside of escapes.
+    pub(crate) fn are_plain(&self) -> bool {
+        self.0.iter().all(Unescape::is_plain)
+    }
+}
+
 /// The decoder of one level of escapes. It keeps at most one unfinished escape.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unescape {

@@ -1,22 +1,22 @@
 //! From text on the wire to lanes of decoded text: one for each level of escapes, opened where a backslash stands.
 
 use super::costs::Costs;
-use super::escape::{Scratch, Unescape, Wire};
+use super::desk::Desk;
+use super::escape::{Decoders, LEVELS, Scratch, Unescape, Wire};
 use super::join::Joins;
 use super::json::{Json, Kind};
-use super::lane::{Block, Lane, Shared};
+use super::lane::{Lane, Shared};
 use super::plan::Plan;
 use super::resolve::Output;
 use super::skim::{Beginnings, Scalars, escaped_ahead};
 use super::track::Tracker;
 use super::view::View;
 use crate::filter::{BLOCK, Vectors};
-use crate::program::{Inner, PatternId, Program};
+use crate::program::{PatternId, Program};
+use crate::sink::{Decision, Sink};
 use bytes::Bytes;
+use std::num::NonZeroU64;
 use std::sync::Arc;
-
-/// Levels of text: as JSON has it, and JSON in a JSON string twice more.
-const LEVELS: usize = 3;
 
 /// Everything that inspects the text of one stream.
 #[derive(Debug)]
@@ -24,28 +24,24 @@ pub(crate) struct Inspector {
     program: Program,
     pub(crate) plan: Arc<Plan>,
     pub(crate) output: Output,
+    /// The levels of the current text; the decoder that feeds one has the same place.
     views: Vec<View>,
-    /// The decoder that feeds the view of the same place.
-    decoders: [Unescape; LEVELS],
-    /// What they decode of the bytes that are being read.
-    scratch: [Scratch; LEVELS],
-    block: Block,
+    /// Lent while the stream works.
+    desk: Option<Box<Desk>>,
+    /// The decoders, where one is inside an escape and the stream doesn't work.
+    unfinished: Option<Box<Decoders>>,
     /// Where the current text ends on the wire, once that is known.
-    ends_at: Option<u64>,
+    ends_at: Option<NonZeroU64>,
     open: bool,
     /// The current text is a JSON string: it is decoded, and JSON in it too.
     escaped: bool,
     nested: Nested,
-    joins: Joins,
+    joins: Option<Box<Joins>>,
+    costs: Costs,
     /// No long string with escapes begins before this place on the wire, as far as bytes have come.
     no_escapes: u64,
     /// All bytes before this one on the wire have been read.
     pub(crate) read: u64,
-}
-
-/// The first one reads what JSON itself demands; deeper, what is no escape stands for itself.
-fn decoders() -> [Unescape; LEVELS] {
-    [Unescape::strict(), Unescape::default(), Unescape::default()]
 }
 
 /// A document inside the current string.
@@ -58,57 +54,101 @@ enum Nested {
     No,
 }
 
+/// What every lane of a stream looks at and writes to.
+fn shared<'a>(program: &'a Program, plan: &'a Plan, output: &'a mut Output, desk: &'a mut Desk) -> Shared<'a> {
+    Shared { program: &program.inner, plan, output, block: &mut desk.block, tray: &mut desk.tray }
+}
+
 impl Inspector {
     pub(crate) fn new(program: Program, plan: Arc<Plan>) -> Self {
         Self {
             program,
             plan,
-            output: Output::new(),
+            output: Output::default(),
             views: vec![View::new(0)],
-            decoders: decoders(),
-            scratch: Default::default(),
-            block: Block::default(),
+            desk: None,
+            unfinished: None,
             ends_at: None,
             open: false,
             escaped: false,
             nested: Nested::No,
-            joins: Joins::default(),
+            joins: None,
+            costs: Costs::default(),
             no_escapes: 0,
             read: 0,
         }
     }
 
-    /// Where on the wire the first byte stands that may not leave yet.
-    pub(crate) fn safe(&self) -> u64 {
-        let views = self.views.iter().filter_map(View::undecided);
-        let escapes = self.decoders.iter().filter_map(Unescape::pending);
-        views.chain(escapes).chain(self.joins.undecided()).fold(self.read, u64::min)
+    /// The stream begins to work: all it does stands between this and [`Inspector::rest`].
+    pub(crate) fn work(&mut self) {
+        let desk = self.desk.insert(Desk::take());
+        self.output.borrow(&mut desk.spare);
+        self.views[0].lane.borrow(&mut desk.spare);
+        if let Some(unfinished) = self.unfinished.take() {
+            desk.decoders = *unfinished;
+        }
     }
 
-    /// Memory beside the bytes held, in bytes.
-    pub(crate) fn overhead(&self) -> usize {
-        let scratch: usize = self.scratch.iter().map(Scratch::memory).sum();
-        let views: usize = self.views.iter().map(View::overhead).sum();
-        scratch + views + self.output.overhead() + self.joins.overhead()
+    /// The stream has worked: what is lent to it goes back.
+    pub(crate) fn rest(&mut self) {
+        let Some(mut desk) = self.desk.take() else { return };
+        self.output.give_back(&mut desk.spare);
+        self.views[0].lane.give_back(&mut desk.spare);
+        let decoders = std::mem::take(&mut desk.decoders);
+        self.unfinished = (!decoders.are_plain()).then(|| Box::new(decoders));
+        self.costs.add(&desk.block.costs);
+        desk.put();
+    }
+
+    fn desk(&mut self) -> &mut Desk {
+        self.desk.get_or_insert_with(Desk::take)
+    }
+
+    /// Where on the wire the first byte stands that may not leave yet.
+    fn safe(&mut self) -> u64 {
+        let escapes = self.desk().decoders.0.iter().filter_map(Unescape::pending).min();
+        let views = self.views.iter().filter_map(View::undecided);
+        let joins = self.joins.as_ref().and_then(|joins| joins.undecided());
+        views.chain(escapes).chain(joins).fold(self.read, u64::min)
+    }
+
+    /// Lets go what is decided, up to this place on the wire at most.
+    ///
+    /// # Errors
+    /// The decision that blocks.
+    pub(crate) fn resolve(&mut self, most: u64, sink: &mut impl Sink) -> Result<(), Decision> {
+        let safe = self.safe().min(most);
+        let desk = self.desk.get_or_insert_with(Desk::take);
+        self.output.resolve(safe, &mut desk.spare.ready, sink)
     }
 
     /// Frees what the texts that are over have taken to be decoded.
     pub(crate) fn shrink(&mut self) {
         if !self.open {
-            self.scratch.iter_mut().for_each(Scratch::shrink);
             self.views[0].shrink();
         }
     }
 
-    /// What candidates have cost so far.
+    /// Memory beside the bytes held, in bytes.
+    pub(crate) fn overhead(&self) -> usize {
+        let views: usize = self.views.iter().map(View::overhead).sum();
+        views + self.output.overhead() + self.joins.as_ref().map_or(0, |joins| joins.overhead())
+    }
+
+    /// What the stream has cost so far, when it rests.
     pub(crate) fn costs(&self) -> Costs {
-        self.block.costs
+        Costs { bytes: self.output.end(), ..self.costs }
+    }
+
+    /// The stream holds so many bytes back.
+    pub(crate) fn holds(&mut self, bytes: usize) {
+        self.costs.most_held = self.costs.most_held.max(bytes);
     }
 
     fn with_joins(&mut self, act: impl FnOnce(&mut Joins, &mut Shared<'_>)) {
-        let program: &Inner = &self.program.inner;
-        let mut shared = Shared { program, plan: &self.plan, output: &mut self.output, block: &mut self.block };
-        act(&mut self.joins, &mut shared);
+        let Some(joins) = &mut self.joins else { return };
+        let desk = self.desk.get_or_insert_with(Desk::take);
+        act(joins, &mut shared(&self.program, &self.plan, &mut self.output, desk));
     }
 
     /// Acts on the first lane.
@@ -122,9 +162,9 @@ impl Inspector {
         level: usize,
         act: impl FnOnce(&mut View, Option<&mut Joins>, &mut Shared<'_>) -> R,
     ) -> R {
-        let program: &Inner = &self.program.inner;
-        let mut shared = Shared { program, plan: &self.plan, output: &mut self.output, block: &mut self.block };
-        act(&mut self.views[level], (level == 0).then_some(&mut self.joins), &mut shared)
+        let desk = self.desk.get_or_insert_with(Desk::take);
+        let joins = self.joins.as_deref_mut().filter(|_| level == 0);
+        act(&mut self.views[level], joins, &mut shared(&self.program, &self.plan, &mut self.output, desk))
     }
 
     pub(crate) fn vectors(&self) -> Vectors {
@@ -133,7 +173,8 @@ impl Inspector {
 
     /// Takes the next bytes, as many as are read in one go; their number is given back.
     pub(crate) fn begin(&mut self, bytes: Bytes, wire: u64) -> usize {
-        self.block.read(bytes, wire, &self.plan)
+        let desk = self.desk.get_or_insert_with(Desk::take);
+        desk.block.read(bytes, wire, &self.plan)
     }
 
     /// Takes the next bytes of a JSON document, whose first one is inside of a string or not. Long strings with escapes are
@@ -146,7 +187,7 @@ impl Inspector {
                 let (plain, escaped) = escaped_ahead(&bytes, inside, self.vectors());
                 if plain == 0 {
                     bytes.truncate(escaped);
-                    self.block.read_blind(bytes, wire);
+                    self.desk().block.read_blind(bytes, wire);
                     return escaped;
                 }
                 self.no_escapes = wire + plain as u64;
@@ -161,7 +202,7 @@ impl Inspector {
         for level in 0..self.views.len() {
             self.with_view(level, |view, _, shared| view.leave(shared));
         }
-        self.block.bytes = Bytes::new();
+        self.desk().block.bytes = Bytes::new();
     }
 
     /// A text begins at this place; `escaped` where it is the inside of a JSON string. `selected` claim the whole of it.
@@ -169,8 +210,9 @@ impl Inspector {
         self.open = true;
         self.escaped = escaped;
         self.views[0].lane.depth = usize::from(escaped);
-        if !self.decoders.iter().all(Unescape::is_plain) {
-            self.decoders = decoders();
+        let decoders = &mut self.desk().decoders;
+        if !decoders.are_plain() {
+            *decoders = Decoders::default();
         }
         self.nested = if escaped { Nested::Unknown } else { Nested::No };
         self.views[0].lane.open(wire, selected);
@@ -179,12 +221,15 @@ impl Inspector {
     /// The text that begins at this place on the wire goes on with the last one of the same `spot`, if there was one.
     pub(crate) fn join(&mut self, spot: u64, wire: u64) {
         let depth = self.views[0].lane.depth;
+        self.joins.get_or_insert_default();
         self.with_joins(|joins, shared| joins.open(spot, wire, depth, shared));
     }
 
     /// The next text of this spot goes on with nothing.
     pub(crate) fn forget(&mut self, spot: u64) {
-        self.joins.forget(spot);
+        if let Some(joins) = &mut self.joins {
+            joins.forget(spot);
+        }
     }
 
     /// Finds out what must be held because its value may go on in a later text.
@@ -194,12 +239,14 @@ impl Inspector {
 
     /// Bytes are held for a text that has not come.
     pub(crate) fn awaits_text(&self) -> bool {
-        self.joins.holds()
+        self.joins.as_ref().is_some_and(|joins| joins.holds())
     }
 
     /// No text that goes on with an earlier one is waited for.
     pub(crate) fn release_texts(&mut self) {
-        self.joins.release();
+        if let Some(joins) = &mut self.joins {
+            joins.release();
+        }
     }
 
     /// A text is open.
@@ -208,8 +255,8 @@ impl Inspector {
     }
 
     /// True where a text that ends here breaks off inside an escape.
-    pub(crate) fn is_inside_escape(&self) -> bool {
-        self.escaped && self.decoders[0].is_inside()
+    pub(crate) fn is_inside_escape(&mut self) -> bool {
+        self.escaped && self.desk().decoders.0[0].is_inside()
     }
 
     /// Text; `ends` where the text ends after it, `plain` where it is known to hold no part of an escape.
@@ -217,7 +264,7 @@ impl Inspector {
     /// # Errors
     /// The place on the wire of a byte that is no JSON escape.
     pub(crate) fn text(&mut self, run: &[u8], wire: u64, ends: bool, plain: bool) -> Result<(), u64> {
-        self.ends_at = ends.then_some(wire + run.len() as u64);
+        self.ends_at = NonZeroU64::new(wire + run.len() as u64).filter(|_| ends);
         if self.escaped {
             self.decode(0, run, Wire::Linear(wire), plain)
         } else {
@@ -228,13 +275,15 @@ impl Inspector {
 
     /// Decodes text for a level and those below it.
     fn decode(&mut self, level: usize, run: &[u8], wire: Wire<'_>, plain: bool) -> Result<(), u64> {
-        if self.decoders[level].is_plain() && (plain || !run.contains(&b'\\')) {
+        let vectors = self.vectors();
+        let desk = self.desk();
+        if desk.decoders.0[level].is_plain() && (plain || !run.contains(&b'\\')) {
             self.feed(level, run, wire, true);
             return Ok(());
         }
-        let mut decoded = std::mem::take(&mut self.scratch[level]);
+        let mut decoded = std::mem::take(&mut desk.scratch[level]);
         decoded.clear();
-        let result = self.decoders[level].decode(run, wire, &mut decoded, self.program.inner.vectors);
+        let result = desk.decoders.0[level].decode(run, wire, &mut decoded, vectors);
         self.feed_decoded(level, decoded);
         result
     }
@@ -244,7 +293,7 @@ impl Inspector {
             let (text, wire) = decoded.wire();
             self.feed(level, text, wire, false);
         }
-        self.scratch[level] = decoded;
+        self.desk().scratch[level] = decoded;
     }
 
     /// Reads the values of a document that no candidate can be in, without telling them. The bytes before the first other
@@ -252,15 +301,16 @@ impl Inspector {
     #[inline]
     pub(crate) fn skim(&mut self, json: &mut Json, bytes: &[u8], wire: u64) -> usize {
         // What is percent-encoded is of interest as escapes are; what is base64 can't be told at a glance.
+        let block = &mut self.desk.get_or_insert_with(Desk::take).block;
         if self.plan.base64.is_some()
             || !self.plan.is_filtered()
-            || !self.block.looked
+            || !block.looked
             || self.open
             || self.views[0].lane.has_whole()
         {
             return 0;
         }
-        let (offset, starts) = self.block.ahead(wire);
+        let (offset, starts) = block.ahead(wire);
         json.skim(bytes, self.program.inner.vectors, Beginnings { starts, offset })
     }
 
@@ -276,10 +326,11 @@ impl Inspector {
         // What is unfinished on one level may open the next one.
         let mut level = 0;
         while level < self.views.len() {
-            if !self.decoders[level].is_plain() {
-                let mut decoded = std::mem::take(&mut self.scratch[level]);
+            let desk = self.desk();
+            if !desk.decoders.0[level].is_plain() {
+                let mut decoded = std::mem::take(&mut desk.scratch[level]);
                 decoded.clear();
-                self.decoders[level].finish(wire, &mut |piece| decoded.add(&piece));
+                desk.decoders.0[level].finish(wire, &mut |piece| decoded.add(&piece));
                 self.feed_decoded(level, decoded);
             }
             level += 1;
@@ -313,7 +364,7 @@ impl Inspector {
     /// Nothing follows: matches that wait for their context are settled without it.
     pub(crate) fn finish(&mut self) {
         self.close(self.read, true);
-        self.joins = Joins::default();
+        self.joins = None;
     }
 
     /// Text of one level, to its lane and to the levels below; `plain` where it holds no backslash.
@@ -351,7 +402,7 @@ impl Inspector {
     }
 
     fn scan(&mut self, level: usize, run: &[u8], wire: Wire<'_>) {
-        let ends_at = self.ends_at;
+        let ends_at = self.ends_at.map(NonZeroU64::get);
         self.with_view(level, |view, joins, shared| view.scan(run, wire, ends_at, joins, shared));
     }
 

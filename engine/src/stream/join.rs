@@ -242,7 +242,7 @@ impl Joins {
                     }
                 };
                 lane.depth = depth;
-                lane.code(if slot.escaped { Coding::Escaped } else { Coding::Plain });
+                lane.code(slot.escaped.then_some(Coding::Escaped));
                 lane.go_on(&slot.seams);
                 self.lane = Some(lane);
                 slot.clear_text();
@@ -281,7 +281,7 @@ impl Joins {
         if let Some(open) = self.open {
             self.slots[open].escaped = true;
             if let Some(lane) = &mut self.lane {
-                lane.code(Coding::Escaped);
+                lane.code(Some(Coding::Escaped));
             }
         }
     }

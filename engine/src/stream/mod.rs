@@ -7,6 +7,7 @@ pub(crate) mod automaton;
 mod base64;
 mod bulk;
 mod costs;
+mod desk;
 mod escape;
 mod inspect;
 mod join;
@@ -125,9 +126,9 @@ pub struct Stream {
     inspector: Inspector,
     framing: Framing,
     budget: Budget,
+    /// What is charged to the budget, in bytes.
     charged: usize,
-    most_held: usize,
-    stopped: Option<Stop>,
+    stopped: Option<Box<Stop>>,
 }
 
 #[derive(Debug)]
@@ -137,12 +138,16 @@ enum Framing {
     Paused {
         is_open: bool,
     },
-    Json(Document),
-    Sse {
-        lines: Sse,
-        data: Data,
-        document: Document,
-    },
+    Json(Box<Document>),
+    Sse(Box<Events>),
+}
+
+/// An event stream while it passes.
+#[derive(Debug)]
+struct Events {
+    lines: Sse,
+    data: Data,
+    document: Document,
 }
 
 /// The data of the current event.
@@ -190,6 +195,7 @@ impl Stream {
     pub fn open(program: &Program, options: StreamOptions, budget: &Budget) -> Self {
         let plan = program.plan(options.rules.as_ref());
         let mut inspector = Inspector::new(program.clone(), plan);
+        inspector.work();
         let plan = Arc::clone(&inspector.plan);
         let framing = match options.format {
             Format::Raw => {
@@ -197,20 +203,23 @@ impl Stream {
                 inspector.open(0, false, &selected);
                 Framing::Raw
             }
-            Format::Json => Framing::Json(Document::new(&plan, &options, false)),
+            Format::Json => Framing::Json(Box::new(Document::new(&plan, &options, false))),
             Format::Sse => {
                 let document = Document::new(&plan, &options, true);
-                Framing::Sse { lines: Sse::new(), data: Data::None, document }
+                Framing::Sse(Box::new(Events { lines: Sse::new(), data: Data::None, document }))
             }
         };
-        Self { inspector, framing, budget: budget.clone(), charged: 0, most_held: 0, stopped: None }
+        inspector.rest();
+        Self { inspector, framing, budget: budget.clone(), charged: 0, stopped: None }
     }
 
     /// Opens a stream of bytes as they stand, whose sender may pause and wait for an answer: [`Stream::pause`].
     #[must_use]
     pub fn open_paused(program: &Program, rules: Option<RuleSet>, budget: &Budget) -> Self {
         let mut stream = Self::open(program, StreamOptions { rules, ..StreamOptions::raw() }, budget);
+        stream.inspector.work();
         stream.inspector.join(PLAIN_DATA, 0);
+        stream.inspector.rest();
         stream.framing = Framing::Paused { is_open: true };
         stream
     }
@@ -220,9 +229,10 @@ impl Stream {
     /// # Errors
     /// A [`Stop`]: the stream is over and nothing more leaves.
     pub fn push(&mut self, bytes: Bytes, sink: &mut impl Sink) -> Result<(), Stop> {
-        if let Some(stop) = &self.stopped {
-            return Err(stop.clone());
-        }
+        self.work(|stream| stream.take(bytes, sink))
+    }
+
+    fn take(&mut self, bytes: Bytes, sink: &mut impl Sink) -> Result<(), Stop> {
         let wire = self.inspector.output.end();
         self.inspector.output.append(bytes.clone());
         let mut at = 0;
@@ -232,9 +242,8 @@ impl Stream {
             let rest = bytes.slice(at..);
             let len = match &self.framing {
                 Framing::Raw | Framing::Paused { .. } => self.inspector.begin(rest, wire),
-                Framing::Json(document) | Framing::Sse { document, .. } => {
-                    self.inspector.begin_document(rest, wire, document.json.in_string())
-                }
+                Framing::Json(document) => self.inspector.begin_document(rest, wire, document.json.in_string()),
+                Framing::Sse(events) => self.inspector.begin_document(rest, wire, events.document.json.in_string()),
             };
             read = self.read(&bytes[at..at + len], wire);
             self.inspector.end();
@@ -248,22 +257,23 @@ impl Stream {
     /// # Errors
     /// A [`Stop`], as for [`Stream::push`].
     pub fn finish(&mut self, sink: &mut impl Sink) -> Result<(), Stop> {
-        if let Some(stop) = &self.stopped {
-            return Err(stop.clone());
-        }
+        self.work(|stream| stream.end(sink))?;
+        self.stopped = Some(Box::new(Stop::Finished));
+        Ok(())
+    }
+
+    fn end(&mut self, sink: &mut impl Sink) -> Result<(), Stop> {
         let end = self.inspector.output.end();
         let read = match &mut self.framing {
             Framing::Raw | Framing::Paused { .. } => Ok(()),
             Framing::Json(document) => end_document(document, &mut self.inspector, end),
             // An event without its blank line is dropped by a reader, but its bytes are there to be read.
-            Framing::Sse { data, document, .. } => end_event(data, document, &mut self.inspector, end),
+            Framing::Sse(events) => end_event(events, &mut self.inspector, end),
         };
         if read.is_ok() {
             self.inspector.finish();
         }
-        self.settle(read, sink)?;
-        self.stopped = Some(Stop::Finished);
-        Ok(())
+        self.settle(read, sink)
     }
 
     /// Ends the text of a [`Format::Raw`] stream and begins another one, as the next value of a row does: no value reaches from
@@ -273,15 +283,14 @@ impl Stream {
     /// # Errors
     /// A [`Stop`], as for [`Stream::push`].
     pub fn next_text(&mut self, column: Option<&str>, sink: &mut impl Sink) -> Result<(), Stop> {
-        if let Some(stop) = &self.stopped {
-            return Err(stop.clone());
-        }
-        let end = self.inspector.output.end();
-        self.inspector.apart(end, column);
-        let selected = column.map(|column| self.inspector.plan.paths.columns(column)).unwrap_or_default();
-        self.settle(Ok(()), sink)?;
-        self.inspector.open(end, false, &selected);
-        Ok(())
+        self.work(|stream| {
+            let end = stream.inspector.output.end();
+            stream.inspector.apart(end, column);
+            let selected = column.map(|column| stream.inspector.plan.paths.columns(column)).unwrap_or_default();
+            stream.settle(Ok(()), sink)?;
+            stream.inspector.open(end, false, &selected);
+            Ok(())
+        })
     }
 
     /// True where an event that has ended is held back, because a value at the end of one of its texts may go on in an event
@@ -297,11 +306,10 @@ impl Stream {
     /// # Errors
     /// A [`Stop`], as for [`Stream::push`].
     pub fn decide(&mut self, sink: &mut impl Sink) -> Result<(), Stop> {
-        if let Some(stop) = &self.stopped {
-            return Err(stop.clone());
-        }
-        self.inspector.release_texts();
-        self.settle(Ok(()), sink)
+        self.work(|stream| {
+            stream.inspector.release_texts();
+            stream.settle(Ok(()), sink)
+        })
     }
 
     /// Says that the sender has paused: what it sent may be all that it says before it gets an answer. Text that ends here is
@@ -312,26 +320,36 @@ impl Stream {
     /// # Errors
     /// A [`Stop`], as for [`Stream::push`].
     pub fn pause(&mut self, sink: &mut impl Sink) -> Result<(), Stop> {
-        if let Some(stop) = &self.stopped {
-            return Err(stop.clone());
-        }
-        if let Framing::Paused { is_open: is_open @ true } = &mut self.framing {
-            *is_open = false;
-            self.inspector.close(self.inspector.read, false);
-        }
-        self.settle(Ok(()), sink)
+        self.work(|stream| {
+            if let Framing::Paused { is_open: is_open @ true } = &mut stream.framing {
+                *is_open = false;
+                stream.inspector.close(stream.inspector.read, false);
+            }
+            stream.settle(Ok(()), sink)
+        })
     }
 
     /// What the stream has cost so far.
     #[must_use]
     pub fn costs(&self) -> Costs {
-        Costs { bytes: self.inspector.output.end(), most_held: self.most_held, ..self.inspector.costs() }
+        self.inspector.costs()
     }
 
     /// Bytes held back now.
     #[must_use]
     pub fn held(&self) -> usize {
         self.inspector.output.held()
+    }
+
+    /// Works at what is lent for it, unless the stream has stopped.
+    fn work(&mut self, act: impl FnOnce(&mut Self) -> Result<(), Stop>) -> Result<(), Stop> {
+        if let Some(stop) = &self.stopped {
+            return Err(Stop::clone(stop));
+        }
+        self.inspector.work();
+        let result = act(self);
+        self.inspector.rest();
+        result
     }
 
     fn read(&mut self, bytes: &[u8], wire: u64) -> Result<(), Stop> {
@@ -350,7 +368,7 @@ impl Stream {
                 let _ = inspector.text(bytes, wire, false, false);
             }
             Framing::Json(document) => read_json(document, inspector, bytes, wire)?,
-            Framing::Sse { lines, data, document } => read_events(lines, data, document, inspector, bytes, wire)?,
+            Framing::Sse(events) => read_events(events, inspector, bytes, wire)?,
         }
         inspector.read = wire + bytes.len() as u64;
         Ok(())
@@ -364,13 +382,14 @@ impl Stream {
         } else {
             self.inspector.weigh();
         }
-        let mut safe = self.inspector.safe();
-        if let Framing::Sse { lines, .. } = &self.framing {
-            safe = safe.min(self.inspector.read - lines.pending() as u64);
-        }
-        let resolved = self.inspector.output.resolve(safe, sink).map_err(Stop::Blocked);
+        let pending = match &self.framing {
+            Framing::Sse(events) => events.lines.pending(),
+            _ => 0,
+        };
+        let most = self.inspector.read - pending as u64;
+        let resolved = self.inspector.resolve(most, sink).map_err(Stop::Blocked);
         self.inspector.shrink();
-        self.most_held = self.most_held.max(self.inspector.output.held());
+        self.inspector.holds(self.inspector.output.held());
         let held = self.inspector.output.held() + self.inspector.overhead();
         let result = resolved.and(read).and_then(|()| {
             if self.budget.recharge(self.charged, held) {
@@ -381,7 +400,7 @@ impl Stream {
             }
         });
         if let Err(stop) = &result {
-            self.stopped = Some(stop.clone());
+            self.stopped = Some(Box::new(stop.clone()));
             self.inspector.output.poison();
         }
         result
@@ -514,18 +533,12 @@ fn end_document(document: &mut Document, inspector: &mut Inspector, end: u64) ->
     Ok(())
 }
 
-fn read_events(
-    lines: &mut Sse,
-    data: &mut Data,
-    document: &mut Document,
-    inspector: &mut Inspector,
-    bytes: &[u8],
-    wire: u64,
-) -> Result<(), Stop> {
+fn read_events(events: &mut Events, inspector: &mut Inspector, bytes: &[u8], wire: u64) -> Result<(), Stop> {
     let mut at = 0;
     while at < bytes.len() {
         let place = wire + at as u64;
         inspector.read = place;
+        let Events { lines, data, document } = events;
         match lines.next(&bytes[at..]) {
             Part::Structure(len) => {
                 inspector.structure(&bytes[at..at + len], place);
@@ -580,7 +593,7 @@ fn read_events(
             }
             Part::TextEnded => inspector.close(place, false),
             Part::EventEnded => {
-                end_event(data, document, inspector, place)?;
+                end_event(events, inspector, place)?;
                 inspector.structure(&bytes[at..=at], place);
                 at += 1;
             }
@@ -589,10 +602,10 @@ fn read_events(
     Ok(())
 }
 
-fn end_event(data: &mut Data, document: &mut Document, inspector: &mut Inspector, end: u64) -> Result<(), Stop> {
-    match std::mem::replace(data, Data::None) {
+fn end_event(events: &mut Events, inspector: &mut Inspector, end: u64) -> Result<(), Stop> {
+    match std::mem::replace(&mut events.data, Data::None) {
         Data::None | Data::TextLine => Ok(()),
-        Data::Json => end_document(document, inspector, end),
+        Data::Json => end_document(&mut events.document, inspector, end),
         Data::Text => {
             inspector.close(end, false);
             Ok(())

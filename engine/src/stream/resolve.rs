@@ -4,6 +4,7 @@ use crate::mask::{REDACTED, Strategy};
 use crate::program::{PatternId, RuleId};
 use crate::sink::{ActionKind, Decision, Sink};
 use crate::stream::base64::Quanta;
+use crate::stream::desk::{Lend, Lent, Spare};
 use crate::stream::percent;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -44,21 +45,48 @@ struct Scalar {
 }
 
 /// The bytes that wait, and the claims on them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Output {
-    chunks: VecDeque<(u64, Bytes)>,
-    claims: Vec<Claim>,
-    /// Those that are being settled; empty between two calls.
-    ready: Vec<Claim>,
-    /// What stands in the places of the matches.
-    texts: Vec<u8>,
-    scalars: VecDeque<Scalar>,
+    pending: Lent<Pending>,
     /// All before this has left.
     cut: u64,
     end: u64,
-    /// The last mask that left: a claim that it covers and that is of the same rule says nothing new.
-    last: Option<(RuleId, u64, u64)>,
-    /// The run of base64 in which the last mask stands, and where its value ends in it.
+    last: Option<Box<Last>>,
+}
+
+/// The bytes that wait, and what is known of them.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    chunks: VecDeque<(u64, Bytes)>,
+    claims: Vec<Claim>,
+    /// What stands in the places of the matches.
+    texts: Vec<u8>,
+    scalars: VecDeque<Scalar>,
+}
+
+impl Lend for Pending {
+    const EMPTY: &'static Self =
+        &Self { chunks: VecDeque::new(), claims: Vec::new(), texts: Vec::new(), scalars: VecDeque::new() };
+
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.claims.is_empty() && self.texts.is_empty() && self.scalars.is_empty()
+    }
+
+    fn memory(&self) -> usize {
+        self.chunks.capacity() * size_of::<(u64, Bytes)>()
+            + self.claims.capacity() * size_of::<Claim>()
+            + self.texts.capacity()
+            + self.scalars.capacity() * size_of::<Scalar>()
+    }
+}
+
+/// The last mask that left: a claim that it covers and that is of the same rule says nothing new.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    rule: RuleId,
+    start: u64,
+    end: u64,
+    /// The run of base64 in which it stands, and where its value ends in it.
     quanta: Option<(u64, u64)>,
 }
 
@@ -87,25 +115,21 @@ impl Claim {
 }
 
 impl Output {
-    pub(crate) fn new() -> Self {
-        Self {
-            chunks: VecDeque::with_capacity(4),
-            claims: Vec::new(),
-            ready: Vec::new(),
-            texts: Vec::new(),
-            scalars: VecDeque::new(),
-            cut: 0,
-            end: 0,
-            last: None,
-            quanta: None,
-        }
+    /// Takes memory for what will wait.
+    pub(crate) fn borrow(&mut self, spare: &mut Spare) {
+        self.pending.borrow(&mut spare.pending);
+    }
+
+    /// Gives the memory back in which nothing waits.
+    pub(crate) fn give_back(&mut self, spare: &mut Spare) {
+        self.pending.give_back(&mut spare.pending);
     }
 
     /// Forgets all that waits: the stream stopped.
     pub(crate) fn poison(&mut self) {
-        self.chunks.clear();
-        self.claims.clear();
-        self.texts.clear();
+        self.pending.chunks.clear();
+        self.pending.claims.clear();
+        self.pending.texts.clear();
         self.cut = self.end;
     }
 
@@ -121,79 +145,81 @@ impl Output {
 
     /// Memory of what is known of the bytes that wait.
     pub(crate) fn overhead(&self) -> usize {
-        self.claims.iter().map(|claim| size_of::<Claim>() + claim.memory()).sum::<usize>()
-            + self.texts.len()
-            + self.scalars.len() * size_of::<Scalar>()
+        self.pending.claims.iter().map(|claim| size_of::<Claim>() + claim.memory()).sum::<usize>()
+            + self.pending.texts.len()
+            + self.pending.scalars.len() * size_of::<Scalar>()
     }
 
     pub(crate) fn append(&mut self, bytes: Bytes) {
         let start = self.end;
         self.end += bytes.len() as u64;
         if !bytes.is_empty() {
-            self.chunks.push_back((start, bytes));
+            self.pending.chunks.push_back((start, bytes));
         }
     }
 
     pub(crate) fn claim(&mut self, claim: Claim) {
         if claim.end > claim.start {
-            self.claims.push(claim);
+            self.pending.claims.push(claim);
         }
     }
 
     /// Writes what stands in the place of a match: `write` appends it to all that is written, from the place that it is given.
     pub(crate) fn write(&mut self, write: impl FnOnce(&mut Vec<u8>, usize)) -> Range<usize> {
-        let from = self.texts.len();
-        write(&mut self.texts, from);
-        from..self.texts.len()
+        let from = self.pending.texts.len();
+        write(&mut self.pending.texts, from);
+        from..self.pending.texts.len()
     }
 
     pub(crate) fn open_scalar(&mut self, start: u64, depth: usize) {
-        self.scalars.push_back(Scalar { start, end: None, depth });
+        self.pending.scalars.push_back(Scalar { start, end: None, depth });
     }
 
     pub(crate) fn close_scalar(&mut self, end: u64) {
-        if let Some(scalar) = self.scalars.back_mut().filter(|scalar| scalar.end.is_none()) {
+        if let Some(scalar) = self.pending.scalars.back_mut().filter(|scalar| scalar.end.is_none()) {
             scalar.end = Some(end);
         }
     }
 
     /// Numbers after this place on the wire stand in a value that is replaced whole.
     pub(crate) fn forget_scalars(&mut self, wire: u64) {
-        self.scalars.truncate(self.scalars.partition_point(|scalar| scalar.start <= wire));
+        let scalars = &mut self.pending.scalars;
+        scalars.truncate(scalars.partition_point(|scalar| scalar.start <= wire));
     }
 
     /// The length of the number that goes on, in bytes.
     pub(crate) fn open_scalar_start(&self) -> Option<u64> {
-        self.scalars.back().filter(|scalar| scalar.end.is_none()).map(|scalar| scalar.start)
+        self.pending.scalars.back().filter(|scalar| scalar.end.is_none()).map(|scalar| scalar.start)
     }
 
-    /// Settles all claims that start before `safe`, where no earlier match can come any more, and emits all before it.
+    /// Settles all claims that start before `safe`, where no earlier match can come any more, and emits all before it. They
+    /// stand in `claims` meanwhile, which is empty before and after.
     ///
     /// # Errors
     /// The decision that blocks.
-    pub(crate) fn resolve(&mut self, safe: u64, sink: &mut impl Sink) -> Result<(), Decision> {
+    pub(crate) fn resolve(&mut self, safe: u64, claims: &mut Vec<Claim>, sink: &mut impl Sink) -> Result<(), Decision> {
         let mut safe = self.open_scalar_start().map_or(safe, |start| safe.min(start));
-        if self.claims.iter().any(|claim| claim.start < safe) {
-            self.claims.sort_by_key(order);
+        if self.pending.claims.iter().any(|claim| claim.start < safe) {
+            self.pending.claims.sort_by_key(order);
             // Lanes that read the same text say the same. The longer run of base64, which comes first, tells the alphabet;
             // the other one began in the middle of it.
-            self.claims.dedup_by(|later, first| later.twin() == first.twin());
-            let mut ready = self.claims.partition_point(|claim| claim.start < safe);
+            self.pending.claims.dedup_by(|later, first| later.twin() == first.twin());
+            let mut ready = self.pending.claims.partition_point(|claim| claim.start < safe);
             // What begins in the last quantum of a value must be known before that is written.
             let waits = |claim: &Claim| claim.kind == ActionKind::Mask && claim.quanta.is_some() && claim.end > safe;
-            if let Some(first) = self.claims[..ready].iter().position(waits) {
-                (ready, safe) = (first, self.claims[first].start);
+            if let Some(first) = self.pending.claims[..ready].iter().position(waits) {
+                (ready, safe) = (first, self.pending.claims[first].start);
             }
-            let (mut claims, texts) = (std::mem::take(&mut self.ready), std::mem::take(&mut self.texts));
-            claims.extend(self.claims.drain(..ready));
-            let settled = (0..claims.len()).try_for_each(|at| self.settle(at, &claims, &texts, sink));
+            let texts = std::mem::take(&mut self.pending.texts);
+            claims.extend(self.pending.claims.drain(..ready));
+            let settled = (0..claims.len()).try_for_each(|at| self.settle(at, claims, &texts, sink));
             claims.clear();
-            (self.ready, self.texts) = (claims, texts);
+            self.pending.texts = texts;
             self.forget_texts();
             settled?;
         }
-        while self.scalars.front().is_some_and(|scalar| scalar.end.is_some_and(|end| end <= safe)) {
-            self.scalars.pop_front();
+        while self.pending.scalars.front().is_some_and(|scalar| scalar.end.is_some_and(|end| end <= safe)) {
+            self.pending.scalars.pop_front();
         }
         self.release(safe, sink);
         Ok(())
@@ -201,28 +227,29 @@ impl Output {
 
     /// Keeps what is written for the claims that wait alone.
     fn forget_texts(&mut self) {
+        let Pending { claims, texts, .. } = &mut *self.pending;
         let mut kept = 0;
         // Several claims may share a text, and texts stand in the order in which they were written, not of the claims.
-        self.claims.sort_by_key(|claim| claim.replacement.start);
+        claims.sort_by_key(|claim| claim.replacement.start);
         let mut last = (0..0, 0);
-        for claim in &mut self.claims {
+        for claim in claims {
             let text = claim.replacement.clone();
             if text != last.0 {
-                self.texts.copy_within(text.clone(), kept);
+                texts.copy_within(text.clone(), kept);
                 last = (text.clone(), kept);
                 kept += text.len();
             }
             claim.replacement = last.1..last.1 + text.len();
         }
-        self.texts.truncate(kept);
+        texts.truncate(kept);
     }
 
     fn settle(&mut self, at: usize, all: &[Claim], texts: &[u8], sink: &mut impl Sink) -> Result<(), Decision> {
         let claim = &all[at];
         let decision =
             Decision { rule: claim.rule, pattern: claim.pattern, span: claim.start..claim.end, action: claim.kind };
-        let covered =
-            self.last.is_some_and(|(rule, start, end)| rule == claim.rule && start <= claim.start && claim.end <= end);
+        let covers = |last: &Last| last.rule == claim.rule && last.start <= claim.start && claim.end <= last.end;
+        let covered = self.last.as_deref().is_some_and(covers);
         if !claim.silent && !covered {
             sink.decision(&decision);
         }
@@ -233,16 +260,20 @@ impl Output {
                 return Err(decision);
             }
             ActionKind::Mask => {
-                let quanta = claim.quanta.as_ref().map(|quanta| (quanta.run, quanta.to));
+                let mut quanta = claim.quanta.as_ref().map(|quanta| (quanta.run, quanta.to));
                 if claim.start >= self.cut {
                     self.mask(at, all, texts, sink);
-                    self.quanta = quanta;
                 } else if claim.end > self.cut || self.is_beside(claim) {
                     sink.masked(&self.rest(at, all, texts));
                     self.drop_until(claim.end);
-                    self.quanta = quanta;
+                } else {
+                    quanta = self.quanta();
                 }
-                self.last = Some((claim.rule, claim.start, claim.end));
+                let last = Last { rule: claim.rule, start: claim.start, end: claim.end, quanta };
+                match &mut self.last {
+                    Some(before) => **before = last,
+                    None => self.last = Some(Box::new(last)),
+                }
             }
         }
         Ok(())
@@ -252,7 +283,7 @@ impl Output {
     fn written<'a>(&self, at: usize, all: &[Claim], mask: &'a [u8], lead: bool) -> Cow<'a, [u8]> {
         let claim = &all[at];
         let Some(quanta) = &claim.quanta else { return mask.into() };
-        let others = all[at + 1..].iter().chain(&self.claims).take_while(|other| other.start < claim.end);
+        let others = all[at + 1..].iter().chain(&self.pending.claims).take_while(|other| other.start < claim.end);
         let others: Vec<&Quanta> = others
             .filter(|other| other.kind == ActionKind::Mask)
             .filter_map(|other| other.quanta.as_deref().filter(|other| other.run == quanta.run))
@@ -260,10 +291,15 @@ impl Output {
         quanta.encode(mask, lead, |place| others.iter().any(|other| (other.from..other.to).contains(&place))).into()
     }
 
+    /// The run of base64 in which the last mask stands, and where its value ends in it.
+    fn quanta(&self) -> Option<(u64, u64)> {
+        self.last.as_ref().and_then(|last| last.quanta)
+    }
+
     /// The value shares a quantum of base64 with the last one that was masked, and no byte.
     fn is_beside(&self, claim: &Claim) -> bool {
         let quanta = claim.quanta.as_ref();
-        quanta.zip(self.quanta).is_some_and(|(quanta, (run, to))| run == quanta.run && to <= quanta.from)
+        quanta.zip(self.quanta()).is_some_and(|(quanta, (run, to))| run == quanta.run && to <= quanta.from)
     }
 
     /// What stands in the place of the rest of a value, where another mask was before it.
@@ -288,9 +324,9 @@ impl Output {
         let claim = &all[at];
         let replacement = self.written(at, all, &texts[claim.replacement.clone()], true);
         // Numbers stand one after another: the last one that begins before the match, or none.
-        let last = self.scalars.partition_point(|scalar| scalar.start <= claim.start).checked_sub(1);
+        let last = self.pending.scalars.partition_point(|scalar| scalar.start <= claim.start).checked_sub(1);
         let number = last.and_then(|last| {
-            let scalar = self.scalars[last];
+            let scalar = self.pending.scalars[last];
             let end = scalar.end?;
             (claim.end <= end).then_some((scalar.start, end, scalar.depth))
         });
@@ -322,7 +358,7 @@ impl Output {
     }
 
     fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
-        for (start, bytes) in &self.chunks {
+        for (start, bytes) in &self.pending.chunks {
             let a = from.clamp(*start, start + bytes.len() as u64) - start;
             let b = to.clamp(*start, start + bytes.len() as u64) - start;
             out.extend_from_slice(&bytes[a as usize..b as usize]);
@@ -340,7 +376,7 @@ impl Output {
 
     fn advance(&mut self, to: u64, mut each: impl FnMut(Bytes)) {
         while self.cut < to {
-            let Some((start, bytes)) = self.chunks.front() else { return };
+            let Some((start, bytes)) = self.pending.chunks.front() else { return };
             let end = start + bytes.len() as u64;
             let upto = to.min(end);
             let whole = self.cut == *start && upto == end;
@@ -348,7 +384,7 @@ impl Output {
                 if whole { bytes.clone() } else { bytes.slice((self.cut - start) as usize..(upto - start) as usize) };
             self.cut = upto;
             if upto == end {
-                self.chunks.pop_front();
+                self.pending.chunks.pop_front();
             }
             each(slice);
         }

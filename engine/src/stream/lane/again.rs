@@ -15,28 +15,28 @@ impl Lane {
         place: impl Fn(u64) -> u64,
         shared: &mut Shared<'_>,
     ) {
-        self.threads.clear();
-        self.waiting.clear();
-        self.saved.clear();
+        self.held.threads.clear();
+        self.held.waiting.clear();
+        self.held.saved.clear();
         (self.claims, self.section, self.pos, self.before) = (Claims::None, None, 0, before);
         let whole = Text { saved: &[], run: text, at: 0 };
         let mut at = 0;
         while at < text.len() {
-            let len = shared.plan.filter.look(&text[at..], &mut self.starts);
+            let starts = &mut shared.tray.starts;
+            let len = shared.plan.filter.look(&text[at..], starts);
             let run = &text[at..at + len];
-            shared.plan.filter.tail(run, self.before, &mut self.starts);
+            shared.plan.filter.tail(run, self.before, starts);
             self.follow(run, Wire::Linear(at as u64), whole, shared);
             at += len;
         }
-        self.spawning.clear();
-        self.waiting.clear();
+        self.held.waiting.clear();
         self.settle_ended(whole, shared);
-        for thread in &mut self.threads {
+        for thread in &mut self.held.threads {
             thread.first.wire = place(thread.first.text);
             thread.more.iter_mut().for_each(|mark| mark.wire = place(mark.text));
         }
-        if !self.threads.is_empty() {
-            self.saved.extend_from_slice(text);
+        if !self.held.threads.is_empty() {
+            self.held.saved.extend_from_slice(text);
         }
     }
 
@@ -51,21 +51,21 @@ impl Lane {
             }
             thread.last.is_some()
         };
-        let mut done = std::mem::take(&mut self.done);
-        done.extend(self.threads.extract_if(.., ended));
+        let mut done = std::mem::take(&mut shared.tray.done);
+        done.extend(self.held.threads.extract_if(.., ended));
         for mut thread in done.drain(..) {
-            let known = self.waiting.len();
+            let known = self.held.waiting.len();
             self.found(&thread, text, shared);
-            if self.waiting.len() == known {
+            if self.held.waiting.len() == known {
                 // What is no value as it stands may be one with what follows.
                 thread.last = None;
-                self.threads.push(thread);
+                self.held.threads.push(thread);
             }
         }
-        self.done = done;
-        self.waiting.sort_by_key(|found| found.start.text);
+        shared.tray.done = done;
+        self.held.waiting.sort_by_key(|found| found.start.text);
         let mut claimed: Vec<(u32, u64)> = Vec::new();
-        for found in std::mem::take(&mut self.waiting) {
+        for found in std::mem::take(&mut self.held.waiting) {
             let inside = |(pattern, end): &(u32, u64)| *pattern == found.pattern && found.start.text < *end;
             if !claimed.iter().any(inside) && self.in_context(&found, text, true, shared.program) == Some(true) {
                 self.claim(PatternId(found.pattern), (found.start, found.end), text, found.depth, shared);
@@ -78,14 +78,14 @@ impl Lane {
     /// The candidates go on after a text that ended; false where there are none.
     pub(crate) fn pause(&mut self, shared: &mut Shared<'_>) -> bool {
         self.with_text(shared, |lane, text, shared| lane.settle_ended(text, shared));
-        !self.threads.is_empty()
+        !self.held.threads.is_empty()
     }
 
     /// Takes the candidates of another lane that has read the end of the same text.
     pub(crate) fn adopt(&mut self, other: &mut Self) {
         let ahead = self.pos - other.pos;
         let shift = |mark: Mark| Mark { text: mark.text + ahead, ..mark };
-        self.threads.extend(other.threads.drain(..).map(|thread| Thread {
+        self.held.threads.extend(other.held.threads.drain(..).map(|thread| Thread {
             first: shift(thread.first),
             more: thread.more.into_iter().map(shift).collect(),
             ..thread
@@ -97,29 +97,29 @@ impl Lane {
         let rare = |thread: &Thread, start: &Mark| {
             let automaton = shared.program.patterns[thread.pattern as usize].automaton.as_ref()?;
             let back = (self.pos - start.text) as usize;
-            let candidate = &self.saved[self.saved.len().checked_sub(back)?..];
+            let candidate = &self.held.saved[self.held.saved.len().checked_sub(back)?..];
             (automaton.odds(candidate) < odds).then_some(start.wire)
         };
         let starts =
             |thread: &Thread| std::iter::once(&thread.first).chain(&thread.more).find_map(|start| rare(thread, start));
-        self.threads.iter().filter_map(starts).min()
+        self.held.threads.iter().filter_map(starts).min()
     }
 
     /// The text that was read goes on after these seams.
     pub(crate) fn go_on(&mut self, seams: &Seams) {
         self.claims = Claims::Parts;
-        self.seams.copy(seams);
+        self.seams.get_or_insert_default().copy(seams);
     }
 
     /// Reads a run of text for the candidates that have begun; no others begin.
     pub(crate) fn follow_on(&mut self, run: &[u8], wire: Wire<'_>, shared: &mut Shared<'_>) {
-        if self.threads.is_empty() && self.waiting.is_empty() {
+        if self.held.threads.is_empty() && self.held.waiting.is_empty() {
             return;
         }
-        let (saved, run_at) = (std::mem::take(&mut self.saved), self.pos);
+        let (saved, run_at) = (std::mem::take(&mut self.held.saved), self.pos);
         let text = Text { saved: &saved, run, at: run_at };
         let mut read = 0;
-        while read < run.len() && !(self.threads.is_empty() && self.waiting.is_empty()) {
+        while read < run.len() && !(self.held.threads.is_empty() && self.held.waiting.is_empty()) {
             self.step(run[read], text, shared);
             self.pass(run[read], wire.end(read), text, shared);
             read += 1;

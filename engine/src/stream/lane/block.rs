@@ -23,7 +23,7 @@ pub(crate) struct Block {
     skimmed: usize,
     /// No percent sign stands from the first of these places to the second, on the wire.
     percent: (u64, u64),
-    /// What candidates have cost in all blocks so far.
+    /// What candidates have cost since they were last asked for.
     pub(crate) costs: Costs,
 }
 
@@ -48,6 +48,12 @@ impl Block {
         self.found.clear();
         self.looked = false;
         self.take(bytes, wire, len);
+    }
+
+    /// Forgets all that was read.
+    pub(crate) fn clear(&mut self) {
+        self.read_blind(Bytes::new(), 0);
+        self.costs = Costs::default();
     }
 
     fn take(&mut self, bytes: Bytes, wire: u64, len: usize) {

@@ -1,16 +1,14 @@
 //! How a lane's text is written on the wire, beside the escapes of JSON, and what that means for its masks.
 
 use super::{Lane, Mark, Text};
+use crate::filter::Starts;
 use crate::stream::base64::Quanta;
 use crate::stream::escape;
 use crate::stream::percent;
 
-/// How a text is written on the wire.
-#[derive(Clone, Debug, Default)]
+/// How a text is written on the wire, where it doesn't stand there as it is.
+#[derive(Clone, Debug)]
 pub(crate) enum Coding {
-    /// As it stands.
-    #[default]
-    Plain,
     /// Percent-encoded so many times, where one of these places of the text lies; else once less.
     Percent { times: usize, places: Vec<u64> },
     /// Percent-encoded, somewhere.
@@ -23,7 +21,7 @@ impl Coding {
     /// How often what stands in the place of this part of the text must be percent-encoded.
     fn percent(&self, from: u64, to: u64) -> usize {
         match self {
-            Self::Plain | Self::Base64 { .. } => 0,
+            Self::Base64 { .. } => 0,
             Self::Percent { times, places } => {
                 let first = places.partition_point(|place| *place < from);
                 let held = places.get(first).is_some_and(|place| *place < to);
@@ -58,40 +56,37 @@ impl Written {
 impl Lane {
     /// The same lane, of a text that is written like this.
     pub(crate) fn coded(self, coding: Coding) -> Self {
-        Self { coding, ..self }
+        Self { coding: Some(Box::new(coding)), ..self }
     }
 
     /// The same candidates, in the text percent-decoded; it is encoded so many times.
     pub(crate) fn percent(&self, times: usize) -> Self {
-        Self {
-            coding: Coding::Percent { times, places: Vec::new() },
-            whole: Vec::new(),
-            spawning: Vec::new(),
-            ..self.clone()
-        }
+        Self { coding: Some(Box::new(Coding::Percent { times, places: Vec::new() })), selected: None, ..self.clone() }
     }
 
-    /// What follows is written like this.
-    pub(crate) fn code(&mut self, coding: Coding) {
-        self.coding = coding;
+    /// What follows is written like this; None: as it stands.
+    pub(crate) fn code(&mut self, coding: Option<Coding>) {
+        match (&mut self.coding, coding) {
+            (Some(before), Some(coding)) => **before = coding,
+            (before, coding) => *before = coding.map(Box::new),
+        }
     }
 
     /// What follows is base64 in the other alphabet.
     pub(crate) fn swap_alphabet(&mut self) {
-        if let Coding::Base64 { url, .. } = &mut self.coding {
+        if let Some(Coding::Base64 { url, .. }) = self.coding.as_deref_mut() {
             *url = !*url;
         }
     }
 
     /// A run of base64 begins here on the wire; nothing stands before it.
     pub(crate) fn restart(&mut self, wire: u64) {
-        if let Coding::Base64 { run, .. } = &mut self.coding {
+        if let Some(Coding::Base64 { run, .. }) = self.coding.as_deref_mut() {
             *run = wire;
         }
-        self.threads.clear();
-        self.waiting.clear();
-        self.spawning.clear();
-        self.saved.clear();
+        self.held.threads.clear();
+        self.held.waiting.clear();
+        self.held.saved.clear();
         self.pos = 0;
         self.open(wire, &[]);
     }
@@ -104,7 +99,7 @@ impl Lane {
     /// These places of the text to come are percent-encoded.
     pub(crate) fn escapes(&mut self, more: impl Iterator<Item = u64>) {
         let first = self.first();
-        let Coding::Percent { places, .. } = &mut self.coding else { return };
+        let Some(Coding::Percent { places, .. }) = self.coding.as_deref_mut() else { return };
         if places.len() >= 64 && places.get(places.len() / 2).is_some_and(|place| *place < first) {
             places.drain(..places.partition_point(|place| *place < first));
         }
@@ -113,8 +108,8 @@ impl Lane {
 
     /// The place of the text where what is undecided begins.
     fn first(&self) -> u64 {
-        let threads = self.threads.iter().map(|thread| thread.first.text);
-        threads.chain(self.waiting.iter().map(|found| found.start.text)).fold(self.pos, u64::min)
+        let threads = self.held.threads.iter().map(|thread| thread.first.text);
+        threads.chain(self.held.waiting.iter().map(|found| found.start.text)).fold(self.pos, u64::min)
     }
 
     /// What is undecided begins after this place of the text.
@@ -124,14 +119,14 @@ impl Lane {
 
     /// The last byte before this place of the text that was percent-encoded, if it is known.
     pub(super) fn escaped_before(&self, text: u64) -> Option<u64> {
-        let Coding::Percent { places, .. } = &self.coding else { return None };
+        let Some(Coding::Percent { places, .. }) = self.coding.as_deref() else { return None };
         places[..places.partition_point(|place| *place < text)].last().copied()
     }
 
     /// How what stands in the place of a value is written, so many levels of escapes deep.
     pub(super) fn written(&self, start: Mark, end: Mark, depth: usize, text: Text<'_>) -> Written {
-        let quanta = match self.coding {
-            Coding::Base64 { url, run, percent } => Some(Box::new(Quanta {
+        let quanta = match self.coding.as_deref() {
+            Some(&Coding::Base64 { url, run, percent }) => Some(Box::new(Quanta {
                 run,
                 url,
                 percent,
@@ -142,18 +137,19 @@ impl Lane {
             })),
             _ => None,
         };
-        Written { depth, percent: self.coding.percent(start.text, end.text), quanta }
+        let percent = self.coding.as_ref().map_or(0, |coding| coding.percent(start.text, end.text));
+        Written { depth, percent, quanta }
     }
 
     /// How many of the bytes that were looked at are read in one go: whole quanta, so that a value stands beside all that
     /// shares one with it. What begins after them is looked for again.
-    pub(super) fn whole_quanta(&mut self, looked: usize, left: usize) -> usize {
+    pub(super) fn whole_quanta(&self, looked: usize, left: usize, starts: &mut Vec<Starts>) -> usize {
         let len = looked - looked % 3;
-        if !matches!(self.coding, Coding::Base64 { .. }) || looked == left || len == 0 {
+        if !matches!(self.coding.as_deref(), Some(Coding::Base64 { .. })) || looked == left || len == 0 {
             return looked;
         }
-        self.starts.retain(|starts| (starts.from as usize) < len);
-        self.starts.iter_mut().for_each(|starts| starts.to = starts.to.min(len as u32 - 1));
+        starts.retain(|starts| (starts.from as usize) < len);
+        starts.iter_mut().for_each(|starts| starts.to = starts.to.min(len as u32 - 1));
         len
     }
 }
