@@ -13,7 +13,7 @@ fn program(vectors: Vectors, caps: (usize, usize)) -> Program {
     for (name, path, cap) in [("outer", "$.outer", caps.0), ("inner", "$..inner", caps.1)] {
         let path = Matcher::Json(JsonPath::parse(path).expect("valid"));
         let pattern = builder.pattern(PatternSpec::new(name, path).max(cap)).expect("valid");
-        builder.rule(RuleSpec::new(name, Action::Mask(Mask::redact(&format!("[{name}]"))), [pattern]));
+        builder.rule(RuleSpec::new(name, Action::Mask(Mask::redact(format!("[{name}]"))), [pattern]));
     }
     builder.build().expect("valid")
 }
