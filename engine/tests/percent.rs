@@ -240,3 +240,32 @@ proptest! {
         prop_assert!(serde_json::from_str::<serde_json::Value>(value["t"].as_str().expect("a string")).is_ok());
     }
 }
+
+/// A value ends where the next one begins: with the escape decoded all of them stand elsewhere, as far as they go on.
+#[test]
+fn matches_that_touch_stand_as_the_decoded_text_has_them_to_the_last() {
+    let mut builder = Program::builder();
+    let dashes = builder.pattern(PatternSpec::regex("dashes", r"--[\s\S]+?--").max(9)).expect("valid");
+    builder.rule(RuleSpec::new("dashes", Action::Mask(Mask::redact("\"c\"")), [dashes]));
+    let program = builder.build().expect("valid");
+    for length in [9, 24, 63] {
+        for escape in ["%2d", "-%2D", "%252d"] {
+            let text = format!("a{escape}{}.", "-".repeat(length));
+            let (_, _, stop) = run_every_cut(&program, &StreamOptions::raw(), text.as_bytes());
+            assert_eq!(stop, None);
+        }
+    }
+}
+
+/// What stands before a byte that can't go on a document in a string is read as part of the document, wherever it was cut.
+#[test]
+fn a_document_in_a_string_that_breaks_off_is_one_up_to_there() {
+    let mut builder = Program::builder();
+    let word = builder.pattern(PatternSpec::regex("word", "true|pass")).expect("valid");
+    builder.rule(RuleSpec::new("word", Action::Mask(Mask::redact("t<\">")), [word]));
+    let program = builder.build().expect("valid");
+    for text in [r#"["[  true  [","x"]"#, r#"["{\"a\":\"pass\" true","x"]"#, r#"["[1 pass","x"]"#] {
+        let (_, _, stop) = run_every_cut(&program, &StreamOptions::format(Format::Json), text.as_bytes());
+        assert_eq!(stop, None);
+    }
+}

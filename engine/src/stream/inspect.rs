@@ -443,8 +443,9 @@ impl Inspector {
                     let selected = json.selected();
                     let place = wire.start(at);
                     let Ok(step) = step else {
-                        self.nested = Nested::No;
+                        // What stands before the byte that is wrong is read as it would be if nothing came after it.
                         self.scan_part(run, wire, &mut begin, at);
+                        self.nested = Nested::No;
                         self.output.close_scalar(place);
                         continue;
                     };

@@ -1,11 +1,12 @@
 //! Percent-encoding (RFC 3986, section 2.1): decoded while it passes, and written again around a mask. `+` is no space.
 //!
 //! A view of the decoded text is opened where an escape stands, as a copy of the text's own lane, and closed as soon as the
-//! two can't differ any more: when nothing that was decoded lies in a candidate, or in the context of one to come.
+//! two can't differ any more: when nothing that was decoded lies in a candidate, or in the context of one to come, and both
+//! have the same candidates.
 
 use super::escape::{Decoded, Scratch, Wire};
 use super::join::Joins;
-use super::lane::Shared;
+use super::lane::{Lane, Shared};
 use super::view::View;
 
 /// How often text is percent-decoded: `%40`, and `%2540` once more.
@@ -208,15 +209,18 @@ impl Percent {
         self.scratch = decoded;
     }
 
-    /// Nothing that was decoded can make a difference any more: what the view finds from here on, the text as it stands
-    /// finds too.
-    pub(crate) fn is_over(&self, shared: &Shared<'_>) -> bool {
+    /// Nothing that was decoded can make a difference any more: what the view finds from here on, the `lane` of the text as it
+    /// stands finds too.
+    pub(crate) fn is_over(&self, lane: &Lane, shared: &Shared<'_>) -> bool {
         if !self.decoder.is_plain() || self.view.percent.is_some() {
             return false;
         }
         let Some((text, wire)) = self.last else { return true };
         let clear = text + shared.plan.window + 1;
-        self.view.lane.place() > clear && self.view.lane.begins_after(clear) && self.view.base64_begins_after(wire)
+        self.view.lane.place() > clear
+            && self.view.lane.begins_after(clear)
+            && self.view.base64_begins_after(wire)
+            && self.view.lane.goes_on_as(lane)
     }
 
     /// The text ends.

@@ -94,7 +94,7 @@ impl View {
         match &mut self.percent {
             Some(percent) => {
                 percent.read(run, wire, self.lane.document, joins, shared);
-                if percent.is_over(shared) {
+                if percent.is_over(&self.lane, shared) {
                     self.percent = None;
                 }
             }

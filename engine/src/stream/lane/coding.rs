@@ -1,6 +1,6 @@
 //! How a lane's text is written on the wire, beside the escapes of JSON, and what that means for its masks.
 
-use super::{Lane, Mark, Text};
+use super::{Found, Lane, Mark, Text, Thread};
 use crate::filter::Starts;
 use crate::stream::base64::Quanta;
 use crate::stream::escape;
@@ -115,6 +115,27 @@ impl Lane {
     /// What is undecided begins after this place of the text.
     pub(crate) fn begins_after(&self, text: u64) -> bool {
         self.first() > text
+    }
+
+    /// What is undecided is the same in another lane that reads the same bytes from here on: both find the same in them.
+    pub(crate) fn goes_on_as(&self, other: &Self) -> bool {
+        let same = |mine: &Mark, theirs: &Mark| {
+            mine.wire == theirs.wire && self.pos.wrapping_sub(mine.text) == other.pos.wrapping_sub(theirs.text)
+        };
+        let thread = |(mine, theirs): (&Thread, &Thread)| {
+            (mine.pattern, mine.state, mine.more.len()) == (theirs.pattern, theirs.state, theirs.more.len())
+                && same(&mine.first, &theirs.first)
+                && mine.last.as_ref().zip(theirs.last.as_ref()).map_or(mine.last == theirs.last, |(a, b)| same(a, b))
+                && mine.more.iter().zip(&theirs.more).all(|(mine, theirs)| same(mine, theirs))
+        };
+        let found = |(mine, theirs): (&Found, &Found)| {
+            mine.pattern == theirs.pattern && same(&mine.start, &theirs.start) && same(&mine.end, &theirs.end)
+        };
+        let (threads, waiting) = (&self.held.threads, &self.held.waiting);
+        threads.len() == other.held.threads.len()
+            && waiting.len() == other.held.waiting.len()
+            && threads.iter().zip(&other.held.threads).all(thread)
+            && waiting.iter().zip(&other.held.waiting).all(found)
     }
 
     /// The last byte before this place of the text that was percent-encoded, if it is known.
