@@ -182,7 +182,7 @@ fn read(path: &Path) -> Result<Vec<u8>, AuthoritiesError> {
     Ok(text)
 }
 
-/// The certificate that clients see, with its key. `Debug` shows neither.
+/// The certificate that clients see, or a server that asks for one, with its key. `Debug` shows neither.
 #[derive(Clone)]
 pub struct ServerIdentity {
     certificates: Vec<CertificateDer<'static>>,
@@ -247,21 +247,26 @@ impl ServerIdentity {
     }
 }
 
-/// How to connect over TLS to a server; who vouches for it is `authorities`, else the web's.
+/// How to connect over TLS to a server; who vouches for it is `authorities`, else the web's, and what it is shown is `own`.
 ///
 /// # Errors
 ///
-/// TLS can't be set up, which is a mistake of the build.
-pub(crate) fn client(authorities: Option<&Authorities>) -> Result<Arc<ClientConfig>, rustls::Error> {
+/// Certificate and key of `own` don't fit.
+pub(crate) fn client(
+    authorities: Option<&Authorities>,
+    own: Option<&ServerIdentity>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
     let roots = match authorities {
         Some(Authorities(roots)) => Arc::clone(roots),
         None => Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
     };
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .with_root_certificates(roots);
+    Ok(Arc::new(match own {
+        Some(own) => config.with_client_auth_cert(own.certificates.clone(), own.key.clone_key())?,
+        None => config.with_no_client_auth(),
+    }))
 }
 
 /// Connects over http or https; who vouches for the other side is `authorities`, else the web's.

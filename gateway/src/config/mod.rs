@@ -230,6 +230,8 @@ pub struct PostgresUpstream {
     pub tls: bool,
     /// Who vouches for the server, in place of the web's certificate authorities.
     pub authorities: Option<Authorities>,
+    /// The certificate that the server is shown, where it asks for one.
+    pub identity: Option<ServerIdentity>,
 }
 
 impl std::fmt::Debug for PostgresUpstream {

@@ -34,31 +34,13 @@ impl Reader<'_> {
                 None
             }
         };
-        let certificate = self.text_of(table, "certificate");
-        let key = self.text_of(table, "key");
         let plaintext = self.bool_of(table, "plaintext").unwrap_or(false);
-        let identity = match (&certificate, &key) {
-            (Some((certificate, span)), Some((key, _))) => {
-                let identity = ServerIdentity::read(&self.base.join(certificate), &self.base.join(key));
-                identity.map_err(|error| self.problem(span.clone(), error.to_string())).ok()
-            }
-            (None, None) => {
-                if !plaintext {
-                    let message = "clients send their tokens here: give `certificate` and `key` for TLS, or, for this machine alone, \
-                                   `plaintext = true`";
-                    self.problem(value.span(), message);
-                }
-                None
-            }
-            (Some((_, span)), None) => {
-                self.problem(span.clone(), "`certificate` needs `key`, the file of its private key");
-                None
-            }
-            (None, Some((_, span))) => {
-                self.problem(span.clone(), "`key` needs `certificate`, the file of the certificate");
-                None
-            }
-        };
+        let identity = self.identity(table);
+        if identity.is_none() && !table.contains_key("certificate") && !table.contains_key("key") && !plaintext {
+            let message = "clients send their tokens here: give `certificate` and `key` for TLS, or, for this machine alone, \
+                           `plaintext = true`";
+            self.problem(value.span(), message);
+        }
         let address = address?;
         if plaintext && !address.ip().is_loopback() {
             let span = table.get("plaintext").map_or(value.span(), Spanned::span);
@@ -67,7 +49,26 @@ impl Reader<'_> {
         Some(PostgresListen { address, identity, plaintext })
     }
 
-    /// The keys of a connection to a server: `postgres`, `user`, `password`, `tls`, `ca_file`.
+    /// A certificate and its key, from the files that `certificate` and `key` name.
+    fn identity(&mut self, table: &DeTable<'_>) -> Option<ServerIdentity> {
+        match (self.text_of(table, "certificate"), self.text_of(table, "key")) {
+            (Some((certificate, span)), Some((key, _))) => {
+                let identity = ServerIdentity::read(&self.base.join(certificate), &self.base.join(key));
+                identity.map_err(|error| self.problem(span, error.to_string())).ok()
+            }
+            (Some((_, span)), None) => {
+                self.problem(span, "`certificate` needs `key`, the file of its private key");
+                None
+            }
+            (None, Some((_, span))) => {
+                self.problem(span, "`key` needs `certificate`, the file of the certificate");
+                None
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// The keys of a connection to a server: `postgres`, `user`, `password`, `tls`, `ca_file`, `certificate`, `key`.
     pub(super) fn postgres_upstream(&mut self, table: &DeTable<'_>) -> Option<UpstreamConfig> {
         let place = self.text_of(table, "postgres").and_then(|(text, span)| {
             let place = place(&text);
@@ -102,8 +103,11 @@ impl Reader<'_> {
             },
         };
         let authorities = self.authorities(table);
-        if let (Some(value), false) = (table.get("ca_file"), tls) {
-            self.problem(value.span(), "`ca_file` does not go with `tls = \"off\"`");
+        let identity = self.identity(table);
+        for name in ["ca_file", "certificate"] {
+            if let (Some(value), false) = (table.get(name), tls) {
+                self.problem(value.span(), format!("`{name}` does not go with `tls = \"off\"`"));
+            }
         }
         let ((host, port, database), user) = (place?, user?);
         Some(UpstreamConfig::Postgres(Arc::new(PostgresUpstream {
@@ -114,6 +118,7 @@ impl Reader<'_> {
             password,
             tls,
             authorities,
+            identity,
         })))
     }
 }

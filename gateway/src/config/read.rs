@@ -154,6 +154,8 @@ const CONNECTION: &[&str] = &[
     "password",
     "tls",
     "ca_file",
+    "certificate",
+    "key",
     "require_purpose",
     "groups",
     "idle",
@@ -330,12 +332,13 @@ impl Reader<'_> {
         let named: Vec<&str> = kinds.into_iter().filter(|kind| table.contains_key(*kind)).collect();
         match named.as_slice() {
             ["tcp"] => {
-                let others = ["env", "cwd", "headers", "ca_file", "user", "password", "tls"];
+                let others = ["env", "cwd", "headers", "ca_file", "user", "password", "tls", "certificate", "key"];
                 self.foreign(table, &others, "tcp");
                 self.target(table).map(|address| UpstreamConfig::Tcp { address })
             }
             ["command"] => {
-                self.foreign(table, &["headers", "ca_file", "user", "password", "tls"], "command");
+                let others = ["headers", "ca_file", "user", "password", "tls", "certificate", "key"];
+                self.foreign(table, &others, "command");
                 let command: Vec<String> = self.list_of(table, "command").into_iter().map(|(text, _)| text).collect();
                 if command.first().is_none_or(String::is_empty) {
                     self.problem(span, "`command` is the program and its arguments: [\"program\", \"argument\"]");
@@ -350,7 +353,7 @@ impl Reader<'_> {
                 self.postgres_upstream(table)
             }
             ["url"] => {
-                self.foreign(table, &["env", "cwd", "user", "password", "tls"], "url");
+                self.foreign(table, &["env", "cwd", "user", "password", "tls", "certificate", "key"], "url");
                 let headers = self.secrets_of(table, "headers");
                 let span = table.get("headers").map_or(span, Spanned::span);
                 for (name, value) in &headers {

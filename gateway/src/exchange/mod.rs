@@ -1,6 +1,7 @@
 //! The way of one request: session, message, rules, record, upstream, and its response back through the inspector.
 
 mod bridge;
+mod farewell;
 mod inspect;
 mod open;
 mod patience;
@@ -12,6 +13,7 @@ mod respond;
 mod sharing;
 mod table;
 
+pub(crate) use farewell::farewell;
 pub(crate) use inspect::{Inspector, Released, general_options};
 pub(crate) use open::Open;
 pub(crate) use patience::Patience;

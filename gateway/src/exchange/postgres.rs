@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Recorder;
+use super::{Recorder, farewell};
 use crate::config::PostgresUpstream;
 use crate::evidence::{Event, EvidenceError, Record, RequestOutcome, ResponseOutcome};
 use crate::gateway::Gateway;
@@ -273,19 +273,17 @@ impl Relay {
             }
         };
         drop(key);
-        if let End::Told(_, report) = &end
-            && !middle.cut.load(Ordering::Acquire)
-        {
-            let _ = timeout(GOODBYE, client_write.write_all(&report.to_message())).await;
-        }
-        if let End::ServerGone = &end
-            && !middle.cut.load(Ordering::Acquire)
-        {
-            let report = Report::fatal("08006", "the server behind this connection went away");
-            let _ = timeout(GOODBYE, client_write.write_all(&report.to_message())).await;
-        }
-        let _ = timeout(GOODBYE, client_write.shutdown()).await;
-        if !matches!(end, End::ServerGone) {
+        // In the middle of a message nothing more can be said.
+        let report = match &end {
+            _ if middle.cut.load(Ordering::Acquire) => None,
+            End::Told(_, report) => Some(report.to_message()),
+            End::ServerGone => Some(Report::fatal("08006", "the server behind this connection went away").to_message()),
+            End::Over | End::ClientGone => None,
+        };
+        let upstream_over = async {
+            if matches!(end, End::ServerGone) {
+                return;
+            }
             // What still runs on the server is for nobody.
             if !lock(&middle.conversation).is_idle()
                 && !matches!(end, End::Over)
@@ -298,7 +296,8 @@ impl Relay {
                 server_write.shutdown().await
             })
             .await;
-        }
+        };
+        tokio::join!(farewell(&mut client_read, &mut client_write, report.as_deref()), upstream_over);
         records.finish(end.reason()).await;
         if let Err(error) = middle.gateway.sessions.close(&middle.session.id, end.reason()).await {
             tracing::error!(session = %middle.session.id, %error, "the end of a session is not recorded");

@@ -1,4 +1,4 @@
-//! The front for PostgreSQL's own clients: TLS, who asks (the token is the password), which connection, what for.
+//! The front for PostgreSQL's own clients: TLS, who asks (the token is the password, or comes by OAUTHBEARER), which connection, what for.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,13 +16,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ConnectionConfig, PostgresListen, PostgresUpstream, UpstreamConfig};
+use crate::exchange::farewell;
 use crate::exchange::postgres::{Cancels, Relay, record_settings};
 use crate::gateway::Gateway;
 use crate::identity::Identity;
 use crate::protocol::postgres::frame::{Frames, message};
+use crate::protocol::postgres::oauth::{self, Initial};
 use crate::protocol::postgres::report::Report;
-use crate::protocol::postgres::startup::{Opening, PURPOSE, Startup, opening};
-use crate::protocol::postgres::{Conversation, Opened};
+use crate::protocol::postgres::startup::{Auth, Opening, PURPOSE, Startup, opening};
+use crate::protocol::postgres::{Conversation, Malformed, Opened};
 use crate::session::{NewSession, Purpose, Session, SessionError};
 use crate::upstream::postgres::{Socket, connect, keep_alive};
 
@@ -34,9 +36,6 @@ const OPENING: usize = 512;
 const MAX_PASSWORD: usize = 20 * 1024;
 /// What TLS without a request for it has to be spoken for.
 const ALPN: &[u8] = b"postgresql";
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(1);
-
 /// The front, bound and not yet serving.
 pub struct Front {
     listener: TcpListener,
@@ -136,11 +135,8 @@ impl Shared {
         match self.admit(&mut wanting, peer).await {
             Ok(admitted) => Some(admitted.relay(wanting)),
             Err(report) => {
-                let _ = timeout(GOODBYE, async {
-                    wanting.socket.write_all(&report.to_message()).await?;
-                    wanting.socket.shutdown().await
-                })
-                .await;
+                let (mut read, mut write) = tokio::io::split(wanting.socket);
+                farewell(&mut read, &mut write, Some(&report.to_message())).await;
                 None
             }
         }
@@ -257,37 +253,30 @@ impl Shared {
     }
 
     async fn authenticate(&self, wanting: &mut Wanting, connection: &str) -> Result<Identity, Report> {
-        let gone = |_: io::Error| Report::fatal("08006", "the connection broke off");
-        if let Some(negotiation) = &wanting.startup.negotiation {
-            wanting.socket.write_all(negotiation).await.map_err(gone)?;
+        if let Some(negotiation) = wanting.startup.negotiation.take() {
+            wanting.socket.write_all(&negotiation).await.map_err(gone)?;
         }
-        // AuthenticationCleartextPassword: what the client takes for a password is the token.
-        wanting.socket.write_all(&message(b'R', &3_u32.to_be_bytes())).await.map_err(gone)?;
-        wanting.socket.flush().await.map_err(gone)?;
-        let password = loop {
-            let next = wanting.frames.next_message();
-            match next.map_err(|_| Report::fatal("08P01", "the password message can't be read"))? {
-                Some(password) => break password,
-                None => {
-                    wanting.frames.buffer().reserve(2048);
-                    if wanting.socket.read_buf(wanting.frames.buffer()).await.map_err(gone)? == 0 {
-                        return Err(Report::fatal("08006", "the connection broke off"));
-                    }
-                }
-            }
+        let token = match wanting.startup.auth {
+            Auth::Password => wanting.password().await?,
+            Auth::OauthBearer => wanting.bearer().await?,
         };
-        let refused = || {
-            Report::fatal("28P01", "the token was not accepted")
-                .hint("The password is an access token of the gateway's issuer; it may have expired.")
-        };
-        let body = password.body();
-        let token = body.strip_suffix(&[0]).and_then(|token| std::str::from_utf8(token).ok());
-        let (b'p', Some(token)) = (password.tag(), token) else { return Err(refused()) };
         let audience = self.gateway.postgres_audience(connection);
-        self.gateway.authenticator.authenticate(Some(token), &audience).await.map_err(|reason| {
-            tracing::info!(connection, %reason, "not authenticated");
-            refused()
-        })
+        let reason = match &token {
+            Some(token) => match self.gateway.authenticator.authenticate(Some(token), &audience).await {
+                Ok(identity) => return Ok(identity),
+                Err(reason) => reason.to_string(),
+            },
+            None => "no token in the place of one".to_owned(),
+        };
+        tracing::info!(connection, %reason, "not authenticated");
+        if wanting.startup.auth == Auth::OauthBearer {
+            let issuer = self.gateway.config.issuers.first().map(|issuer| issuer.url.as_str());
+            wanting.ask(&oauth::challenge(issuer)).await?;
+            return Err(Report::fatal("28000", "the token was not accepted")
+                .hint("It is an access token of the gateway's issuer; it may have expired."));
+        }
+        Err(Report::fatal("28P01", "the token was not accepted")
+            .hint("The password is an access token of the gateway's issuer; it may have expired."))
     }
 
     async fn session(
@@ -339,6 +328,49 @@ impl Shared {
             tracing::error!(connection = session.connection, %error, "the server behind a connection can't be used");
             Report::fatal("08001", "the server behind this connection can't be reached")
         })
+    }
+}
+
+fn gone(_: io::Error) -> Report {
+    Report::fatal("08006", "the connection broke off")
+}
+
+impl Wanting {
+    /// Asks for something and gives the answer, whose type is that of all answers in an authentication.
+    async fn ask(&mut self, question: &[u8]) -> Result<Option<Bytes>, Report> {
+        self.socket.write_all(question).await.map_err(gone)?;
+        self.socket.flush().await.map_err(gone)?;
+        loop {
+            let next = self.frames.next_message();
+            match next.map_err(|_| Report::fatal("08P01", "the password message can't be read"))? {
+                Some(answer) => return Ok((answer.tag() == b'p').then(|| answer.body())),
+                None => {
+                    self.frames.buffer().reserve(2048);
+                    if self.socket.read_buf(self.frames.buffer()).await.map_err(gone)? == 0 {
+                        return Err(Report::fatal("08006", "the connection broke off"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the client takes for a password is the token; None where it says none.
+    async fn password(&mut self) -> Result<Option<String>, Report> {
+        // AuthenticationCleartextPassword.
+        let answer = self.ask(&message(b'R', &3_u32.to_be_bytes())).await?;
+        let token = answer.and_then(|body| String::from_utf8(body.strip_suffix(&[0])?.to_vec()).ok());
+        Ok(token)
+    }
+
+    /// The token of a SASL exchange; None where the client asks where to get one.
+    async fn bearer(&mut self) -> Result<Option<String>, Report> {
+        let answer = self.ask(&oauth::offer()).await?.ok_or(Malformed);
+        match answer.and_then(oauth::initial) {
+            Ok(Initial::Token(token)) => Ok(Some(token)),
+            Ok(Initial::Discovery) => Ok(None),
+            Err(Malformed) => Err(Report::fatal("08P01", "the message of OAUTHBEARER can't be read")
+                .hint("It holds `auth=Bearer TOKEN`, binds to no channel and acts as nobody else.")),
+        }
     }
 }
 
@@ -404,11 +436,8 @@ async fn next_opening<S: Socket>(
     }
 }
 
-async fn refuse<S: Socket>(mut socket: S, report: &Report) -> io::Result<Option<Wanting>> {
-    let _ = timeout(GOODBYE, async {
-        socket.write_all(&report.to_message()).await?;
-        socket.shutdown().await
-    })
-    .await;
+async fn refuse<S: Socket>(socket: S, report: &Report) -> io::Result<Option<Wanting>> {
+    let (mut read, mut write) = tokio::io::split(socket);
+    farewell(&mut read, &mut write, Some(&report.to_message())).await;
     Ok(None)
 }

@@ -4,13 +4,14 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::binding::end_point;
 use crate::config::PostgresUpstream;
 use crate::protocol::postgres::frame::{FrameError, Frames, Message, message};
 use crate::protocol::postgres::startup::{CancelKey, ssl_request, startup};
@@ -69,11 +70,11 @@ pub(crate) async fn connect(
     settings: &[(String, String)],
 ) -> Result<Connected, ConnectError> {
     tokio::time::timeout(CONNECT, async {
-        let mut socket = open(upstream).await?;
+        let (mut socket, binding) = open(upstream).await?;
         let own = [("user", upstream.user.as_str()), ("database", &upstream.database), ("client_encoding", "UTF8")];
         let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         socket.write_all(&startup(own.into_iter().chain(settings))).await?;
-        get_ready(upstream, socket).await
+        get_ready(upstream, socket, binding).await
     })
     .await
     .unwrap_or(Err(ConnectError::Slow))
@@ -82,7 +83,7 @@ pub(crate) async fn connect(
 /// Cancels what the connection with this key runs.
 pub(crate) async fn cancel(upstream: &PostgresUpstream, key: &CancelKey) -> Result<(), ConnectError> {
     tokio::time::timeout(CONNECT, async {
-        let mut socket = open(upstream).await?;
+        let (mut socket, _) = open(upstream).await?;
         socket.write_all(&key.request()).await?;
         socket.flush().await?;
         // The server closes when it has seen to it.
@@ -94,12 +95,15 @@ pub(crate) async fn cancel(upstream: &PostgresUpstream, key: &CancelKey) -> Resu
     .unwrap_or(Err(ConnectError::Slow))
 }
 
-async fn open(upstream: &PostgresUpstream) -> Result<Box<dyn Socket>, ConnectError> {
+/// What binds a proof to the connection that it is given on: the hash of the server's certificate.
+type Binding = Option<Vec<u8>>;
+
+async fn open(upstream: &PostgresUpstream) -> Result<(Box<dyn Socket>, Binding), ConnectError> {
     let mut stream = TcpStream::connect((upstream.host.as_str(), upstream.port)).await?;
     stream.set_nodelay(true)?;
     keep_alive(&stream);
     if !upstream.tls {
-        return Ok(Box::new(stream));
+        return Ok((Box::new(stream), None));
     }
     stream.write_all(&ssl_request()).await?;
     // One byte, and none that follows it: what comes before the handshake is nobody's word.
@@ -112,8 +116,11 @@ async fn open(upstream: &PostgresUpstream) -> Result<Box<dyn Socket>, ConnectErr
         Ok(address) => ServerName::IpAddress(std::net::IpAddr::V6(address).into()),
         Err(_) => ServerName::try_from(upstream.host.clone()).map_err(|_| ConnectError::Name)?,
     };
-    let connector = TlsConnector::from(tls::client(upstream.authorities.as_ref())?);
-    Ok(Box::new(connector.connect(name, stream).await?))
+    let connector = TlsConnector::from(tls::client(upstream.authorities.as_ref(), upstream.identity.as_ref())?);
+    let stream = connector.connect(name, stream).await?;
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let binding = certificate.and_then(|certificate| end_point(certificate));
+    Ok((Box::new(stream), binding))
 }
 
 /// Finds out in minutes, not hours, that the other side is gone without a word.
@@ -129,7 +136,11 @@ pub(crate) fn keep_alive(stream: &TcpStream) {
 }
 
 /// Authenticates, and reads on until the server is ready.
-async fn get_ready(upstream: &PostgresUpstream, mut socket: Box<dyn Socket>) -> Result<Connected, ConnectError> {
+async fn get_ready(
+    upstream: &PostgresUpstream,
+    mut socket: Box<dyn Socket>,
+    binding: Binding,
+) -> Result<Connected, ConnectError> {
     let mut frames = Frames::default();
     let mut said = Vec::new();
     let mut key = None;
@@ -165,13 +176,12 @@ async fn get_ready(upstream: &PostgresUpstream, mut socket: Box<dyn Socket>) -> 
                         if upstream.password.is_empty() {
                             return Err(ConnectError::NoPassword);
                         }
-                        if !rest.split(|byte| *byte == 0).any(|name| name == SCRAM_SHA_256.as_bytes()) {
-                            return Err(ConnectError::Method("SASL without SCRAM-SHA-256"));
-                        }
-                        let begun = ScramSha256::new(upstream.password.as_bytes(), ChannelBinding::unsupported());
+                        let (mechanism, channel) = mechanism(rest, binding.as_deref())
+                            .ok_or(ConnectError::Method("SASL without SCRAM-SHA-256"))?;
+                        let begun = ScramSha256::new(upstream.password.as_bytes(), channel);
                         let first = begun.message();
                         let length = u32::try_from(first.len()).map_err(|_| ConnectError::Protocol("SASL"))?;
-                        let answer = [SCRAM_SHA_256.as_bytes(), &[0], &length.to_be_bytes(), first].concat();
+                        let answer = [mechanism.as_bytes(), &[0], &length.to_be_bytes(), first].concat();
                         scram = Some(begun);
                         answer
                     }
@@ -206,6 +216,20 @@ async fn get_ready(upstream: &PostgresUpstream, mut socket: Box<dyn Socket>) -> 
     }
 }
 
+/// The mechanism of those that are offered, and how its proof is bound. Bound where both sides can; where the server seems not
+/// to, it is told that we could, so that it finds out if somebody between took the offer away.
+fn mechanism(offered: &[u8], binding: Option<&[u8]>) -> Option<(&'static str, ChannelBinding)> {
+    let offers = |mechanism: &str| offered.split(|byte| *byte == 0).any(|name| name == mechanism.as_bytes());
+    match binding {
+        Some(hash) if offers(SCRAM_SHA_256_PLUS) => {
+            Some((SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(hash.to_vec())))
+        }
+        _ if !offers(SCRAM_SHA_256) => None,
+        Some(_) => Some((SCRAM_SHA_256, ChannelBinding::unrequested())),
+        None => Some((SCRAM_SHA_256, ChannelBinding::unsupported())),
+    }
+}
+
 /// The SQLSTATE and the message of an ErrorResponse.
 fn first_line(body: &Bytes) -> String {
     let fields: Vec<&[u8]> = body.split(|byte| *byte == 0).collect();
@@ -214,4 +238,28 @@ fn first_line(body: &Bytes) -> String {
         field.map(|field| String::from_utf8_lossy(&field[1..]).into_owned()).unwrap_or_default()
     };
     format!("{} {}", field(b'C'), field(b'M'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The mechanism that is chosen, and the header with which its first message begins.
+    fn chosen(offered: &[u8], binding: Option<&[u8]>) -> Option<(&'static str, String)> {
+        let (mechanism, channel) = mechanism(offered, binding)?;
+        let first = String::from_utf8(ScramSha256::new(b"x", channel).message().to_vec()).unwrap();
+        Some((mechanism, first.split_once("n=").unwrap().0.to_owned()))
+    }
+
+    #[test]
+    fn a_proof_is_bound_to_its_connection_where_that_can_be() {
+        let both = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
+        let bound = Some((SCRAM_SHA_256_PLUS, "p=tls-server-end-point,,".to_owned()));
+        assert_eq!(chosen(both, Some(b"hash")), bound);
+        assert_eq!(chosen(both, None), Some((SCRAM_SHA_256, "n,,".to_owned())));
+        let plain = b"SCRAM-SHA-256\0\0";
+        assert_eq!(chosen(plain, Some(b"hash")), Some((SCRAM_SHA_256, "y,,".to_owned())), "a taken offer is found out");
+        assert_eq!(chosen(plain, None), Some((SCRAM_SHA_256, "n,,".to_owned())));
+        assert_eq!(chosen(b"OAUTHBEARER\0\0", Some(b"hash")), None);
+    }
 }

@@ -1,10 +1,13 @@
 //! `COPY`: what comes out is inspected value by value, what goes in as a stream that is refused as a whole.
 
+mod binary;
+
 use super::frame::{Message, message};
 use super::literal::Element;
 use super::read::Reader;
 use super::rows::{Described, RowError, Rows, Rules};
 use super::value::Field;
+use binary::Binary;
 use bytes::Bytes;
 use sluice_dsl::sql::CopyFacts;
 use sluice_engine::{ActionKind, Budget, Decision, Program, RuleSet, Sink, Stop, Stream, StreamOptions};
@@ -46,9 +49,9 @@ impl Style {
     }
 }
 
-/// Whether what is copied can be read: in text or CSV, and in UTF-8.
+/// Whether what is copied can be read: in a format that is known, and in UTF-8.
 pub(super) fn is_readable(facts: &CopyFacts) -> bool {
-    Style::of(facts).is_some() && has_utf8(facts)
+    (facts.format == "binary" || Style::of(facts).is_some()) && has_utf8(facts)
 }
 
 /// Whether the data is in UTF-8.
@@ -62,11 +65,19 @@ pub(super) fn is_utf8(name: &str) -> bool {
     ["utf8", "unicode"].contains(&letters.to_ascii_lowercase().as_str())
 }
 
+/// In which form rows come.
+#[derive(Debug)]
+enum Form {
+    /// In one that nobody reads, since no rule holds.
+    Any,
+    Lines(Style),
+    Binary(Binary),
+}
+
 /// Rows on their way out.
 #[derive(Debug)]
 pub(super) struct CopyOut {
-    /// None where the data is not read, since no rule holds.
-    style: Option<Style>,
+    form: Form,
     rows: Rows,
     count: usize,
     /// The next row names the columns.
@@ -88,21 +99,19 @@ impl CopyOut {
         response.exactly(2 * count)?;
         let named = facts.columns.len() == count;
         let described: Vec<Described> = (0..count)
-            .map(|at| Described {
-                name: if named { facts.columns[at].clone() } else { String::new() },
-                oid: 0,
-                binary: false,
-            })
+            .map(|at| Described { name: if named { facts.columns[at].clone() } else { String::new() }, oid: 0, binary })
             .collect();
         let mut rows = Rows::new(&described, rules, program, budget);
-        let style = Style::of(facts).filter(|_| !binary);
-        if style.is_none() && !rows.is_idle() {
-            return Err(RowError::Malformed);
-        }
+        let form = match Style::of(facts) {
+            _ if rows.is_idle() => Form::Any,
+            None if binary => Form::Binary(Binary::default()),
+            Some(style) if !binary => Form::Lines(style),
+            _ => return Err(RowError::Malformed),
+        };
         if !named {
             rows.forget_names();
         }
-        Ok(Self { style, header: facts.header, rows, count })
+        Ok(Self { form, header: facts.header, rows, count })
     }
 
     /// What was decided since this was last asked.
@@ -115,15 +124,22 @@ impl CopyOut {
         self.rows.has_much_to_tell()
     }
 
-    /// A CopyData as it may leave: one row, as servers send it.
+    /// A CopyData as it may leave: one row, or some in the binary format, as servers send them.
     ///
     /// # Errors
     /// [`RowError`]: nothing of it leaves.
     pub(super) fn row(&mut self, data: &Message, seen: &mut Vec<u8>) -> Result<Bytes, RowError> {
         let body = data.body();
-        let Some(style) = self.style.clone().filter(|_| !self.rows.is_idle()) else {
-            seen.extend_from_slice(&body);
-            return Ok(data.raw().clone());
+        let style = match &mut self.form {
+            Form::Any => {
+                seen.extend_from_slice(&body);
+                return Ok(data.raw().clone());
+            }
+            Form::Binary(binary) => {
+                let changed = binary.data(&body, self.count, &mut self.rows, seen)?;
+                return Ok(changed.map_or_else(|| data.raw().clone(), |body| message(b'd', &body)));
+            }
+            Form::Lines(style) => style.clone(),
         };
         let line = body.strip_suffix(b"\n").ok_or(RowError::Malformed)?;
         let header = std::mem::take(&mut self.header);

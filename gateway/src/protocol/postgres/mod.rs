@@ -8,6 +8,7 @@ mod conversation;
 mod copy;
 pub mod frame;
 mod literal;
+pub mod oauth;
 mod read;
 pub mod report;
 mod rows;

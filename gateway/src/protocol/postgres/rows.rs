@@ -3,7 +3,7 @@
 use super::frame::{MAX_MESSAGE, Message, put};
 use super::read::{Malformed, Reader};
 use super::texts::Texts;
-use super::value::{Column, Field, inspect, shown};
+use super::value::{Column, Field, inspect, inspect_guessed, shown};
 use bytes::{Bytes, BytesMut};
 use sluice_dsl::Reading;
 use sluice_engine::{Budget, Decision, Program, RuleSet, Stop};
@@ -149,6 +149,28 @@ impl Rows {
             return texts.text(value, None).map(Field::from);
         }
         inspect(column, value, texts)
+    }
+
+    /// A value in the binary format of the column of this place, whose type is a guess; `seen` gets what the user sees of it.
+    pub(super) fn guessed(&mut self, at: usize, oid: u32, value: &Bytes, seen: &mut Vec<u8>) -> Result<Field, Stop> {
+        let (column, texts) = &self.columns[at];
+        let column = Column { oid, ..column.clone() };
+        let field = inspect_guessed(&column, value, &mut self.texts[*texts].1)?;
+        if at > 0 {
+            seen.push(b'\t');
+        }
+        match &field {
+            Field::Same => show(&column, value, seen),
+            Field::New(value) => show(&column, value, seen),
+            Field::Null => seen.extend_from_slice(b"\\N"),
+        }
+        Ok(field)
+    }
+
+    /// A value of this column that is NULL.
+    pub(super) fn null(&mut self, at: usize, seen: &mut Vec<u8>) -> Field {
+        seen.extend_from_slice(if at > 0 { b"\t\\N" } else { b"\\N" });
+        Field::Same
     }
 
     /// Many decisions wait to be told.

@@ -9,6 +9,8 @@ use thiserror::Error;
 pub const MAX_STARTUP: usize = 10_000;
 /// The parameter that says what the session is for.
 pub const PURPOSE: &str = "sluice.purpose";
+/// The parameter that says how the token comes.
+pub const AUTH: &str = "sluice.auth";
 
 /// The newest version that is spoken, 3.2; its key that cancels is longer than that of 3.0.
 const NEWEST: u32 = version(3, 2);
@@ -119,6 +121,16 @@ fn packet(code: u32, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
     out.freeze()
 }
 
+/// How a client shows its token. A server has to ask for one way before it hears of any, so the client says it with its startup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// As its password, which every client can.
+    #[default]
+    Password,
+    /// With SASL OAUTHBEARER.
+    OauthBearer,
+}
+
 /// A session that a client wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Startup {
@@ -128,6 +140,8 @@ pub struct Startup {
     pub database: String,
     /// What it says it does it for.
     pub purpose: Option<String>,
+    /// How its token comes.
+    pub auth: Auth,
     /// Settings of the session by name, those of `options` among them, in their order.
     pub settings: Vec<(String, String)>,
     /// The answer that a newer version than the ones spoken, or an option that is not known, asks for.
@@ -151,6 +165,9 @@ pub enum StartupError {
     /// Something in `options` that is no setting.
     #[error("`options` may hold settings alone, such as `-c {PURPOSE}=reporting`")]
     Options,
+    /// A way to show a token that is none.
+    #[error("`{AUTH}` is `password` or `oauthbearer`")]
+    Auth,
     /// A parameter twice, with different values.
     #[error("the parameter `{0}` is given twice")]
     Repeated(String),
@@ -166,7 +183,7 @@ impl StartupError {
         match self {
             Self::Malformed | Self::Version(..) => "08P01",
             Self::Replication => "0A000",
-            Self::Options | Self::Repeated(_) | Self::Encoding => "22023",
+            Self::Options | Self::Auth | Self::Repeated(_) | Self::Encoding => "22023",
         }
     }
 }
@@ -208,7 +225,7 @@ pub fn opening(buffer: &mut BytesMut) -> Result<Option<Opening>, StartupError> {
 
 fn parameters(code: u32, mut packet: Reader) -> Result<Startup, StartupError> {
     let mut startup = Startup::default();
-    let (mut user, mut database, mut purpose) = (None, None, None);
+    let (mut user, mut database, mut purpose, mut auth) = (None, None, None, None);
     let mut unknown: Vec<String> = Vec::new();
     loop {
         let name = text(packet.text()?)?;
@@ -220,14 +237,15 @@ fn parameters(code: u32, mut packet: Reader) -> Result<Startup, StartupError> {
             "user" => once(&name, &mut user, value)?,
             "database" => once(&name, &mut database, value)?,
             PURPOSE => once(&name, &mut purpose, value)?,
+            AUTH => once(&name, &mut auth, value)?,
             "replication" if ["false", "off", "no", "0"].contains(&value.to_ascii_lowercase().as_str()) => {}
             "replication" => return Err(StartupError::Replication),
             "options" => {
                 for (name, value) in options(&value)? {
-                    if name == PURPOSE {
-                        once(&name, &mut purpose, value)?;
-                    } else {
-                        startup.settings.push((name, value));
+                    match name.as_str() {
+                        PURPOSE => once(&name, &mut purpose, value)?,
+                        AUTH => once(&name, &mut auth, value)?,
+                        _ => startup.settings.push((name, value)),
                     }
                 }
             }
@@ -239,6 +257,11 @@ fn parameters(code: u32, mut packet: Reader) -> Result<Startup, StartupError> {
     startup.user = user.filter(|user| !user.is_empty()).ok_or(StartupError::Malformed)?;
     startup.database = database.filter(|name| !name.is_empty()).unwrap_or_else(|| startup.user.clone());
     startup.purpose = purpose;
+    startup.auth = match auth.as_deref() {
+        None | Some("password") => Auth::Password,
+        Some("oauthbearer") => Auth::OauthBearer,
+        Some(_) => return Err(StartupError::Auth),
+    };
     startup.long_keys = code >= NEWEST;
     if code != OLDEST && code != NEWEST || !unknown.is_empty() {
         // 3.1 never was; whoever asks for it speaks 3.0.
@@ -351,6 +374,15 @@ mod tests {
         assert_eq!(read(&[("user", "a"), (PURPOSE, "x")]).unwrap().purpose.as_deref(), Some("x"));
         let twice = [("user", "a"), (PURPOSE, "x"), ("options", "-c sluice.purpose=y")];
         assert_eq!(read(&twice), Err(StartupError::Repeated(PURPOSE.to_owned())));
+    }
+
+    #[test]
+    fn a_client_says_how_its_token_comes() {
+        assert_eq!(read(&[("user", "a")]).unwrap().auth, Auth::Password);
+        assert_eq!(read(&[("user", "a"), (AUTH, "password")]).unwrap().auth, Auth::Password);
+        let bearer = read(&[("user", "a"), ("options", "-c sluice.auth=oauthbearer")]).unwrap();
+        assert_eq!((bearer.auth, bearer.settings), (Auth::OauthBearer, Vec::new()));
+        assert_eq!(read(&[("user", "a"), (AUTH, "md5")]), Err(StartupError::Auth));
     }
 
     #[test]

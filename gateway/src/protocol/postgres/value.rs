@@ -57,6 +57,45 @@ pub(super) fn inspect(column: &Column, bytes: &Bytes, texts: &mut Texts) -> Resu
     Value { name, selected: column.selected, texts }.of(column.oid, column.binary, bytes, 0)
 }
 
+/// Types whose values in the binary format are read as text; a value is of at most a few of them by its length.
+const RENDERED: [Type; 12] = [
+    Type::Int(2),
+    Type::Int(4),
+    Type::Int(8),
+    Type::Oid,
+    Type::Float4,
+    Type::Float8,
+    Type::Numeric,
+    Type::Uuid,
+    Type::Inet,
+    Type::Macaddr,
+    Type::Date,
+    Type::Timestamp,
+];
+
+/// Inspects a value in the binary format whose type is a guess: as that, and as everything else that its bytes could be. What a
+/// rule finds only there is replaced by NULL.
+///
+/// # Errors
+/// A rule blocks it, or the inspector stopped.
+pub(super) fn inspect_guessed(column: &Column, bytes: &Bytes, texts: &mut Texts) -> Result<Field, Stop> {
+    let field = inspect(column, bytes, texts)?;
+    if field != Field::Same || texts.is_idle() || column.selected {
+        return Ok(field);
+    }
+    for kind in RENDERED {
+        if kind == Type::Macaddr && !matches!(bytes.len(), 6 | 8) {
+            continue;
+        }
+        if let Some(text) = kind.render(bytes)
+            && texts.text(&text.into(), column.name.as_deref())? != Seen::Same
+        {
+            return Ok(Field::Null);
+        }
+    }
+    Ok(Field::Same)
+}
+
 struct Value<'a> {
     name: Option<&'a str>,
     selected: bool,

@@ -168,8 +168,9 @@ impl Conversation {
             return Some(Report::error("0A000", "`COPY` in another encoding than UTF-8 can't be read"));
         }
         if out.iter().any(|copy| !is_readable(copy)) && !self.every.is_empty() {
-            let report = Report::error("0A000", "`COPY … TO` in the binary format can't be masked");
-            return Some(report.hint("Copy as text or CSV."));
+            return Some(
+                Report::error("0A000", "`COPY … TO` in this format can't be read").hint("Copy as text or CSV."),
+            );
         }
         if out.iter().any(|copy| copy.columns.is_empty()) && self.claims_columns {
             let report = Report::error("0A000", "a rule masks columns by name, and this `COPY … TO` names none");

@@ -381,8 +381,53 @@ fn what_copies_out_is_masked_line_by_line() {
     play.got();
     play.client(&query("COPY t TO STDOUT"));
     assert_eq!(play.got(), "EZ", "a rule masks columns by name, and none is named");
-    play.client(&query("COPY t (id) TO STDOUT (FORMAT binary)"));
-    assert_eq!(play.got(), "EZ");
+}
+
+#[test]
+fn what_copies_out_in_binary_is_masked_with_its_lengths() {
+    let mut play = Play::new();
+    play.client(&query("COPY cards (id, email, pan, doc) TO STDOUT (FORMAT binary)"));
+    let response = message(b'H', &[1, 0, 4, 0, 1, 0, 1, 0, 1, 0, 1]);
+    let header = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+    let row = |fields: [Option<&[u8]>; 4]| {
+        let mut row = vec![0, 4];
+        for field in fields {
+            match field {
+                None => row.extend((-1_i32).to_be_bytes()),
+                Some(field) => {
+                    row.extend(i32::try_from(field.len()).unwrap().to_be_bytes());
+                    row.extend(field);
+                }
+            }
+        }
+        row
+    };
+    let end = &[0xff, 0xff][..];
+    let id = &7_i32.to_be_bytes()[..];
+    let clean = row([Some(id), None, None, Some(b"\x01{}")]);
+    let first = message(b'd', &[header, &clean[..]].concat());
+    let number = 4_111_111_111_111_111_i64.to_be_bytes();
+    let dirty =
+        row([Some(id), Some(b"to bob@example.org"), Some(&number), Some(b"\x01{\"a\": \"bob\\u0040example.org\"}")]);
+    let masked = row([Some(id), Some(b"to [email]"), None, Some(b"\x01{\"a\": \"[email]\"}")]);
+    let rest = [message(b'd', end), message(b'c', b""), complete("COPY 2"), ready(b'I')];
+    play.server(&all(&[response.clone(), first.clone(), message(b'd', &dirty)]));
+    play.server(&all(&rest));
+    assert_eq!(play.client, [response.clone(), first, message(b'd', &masked), all(&rest).into()].concat());
+    let seen = play.notes.iter().filter_map(|note| match note {
+        Note::Seen(_, seen) => Some(String::from_utf8_lossy(seen)),
+        _ => None,
+    });
+    let seen: String = seen.collect();
+    assert!(seen.contains("\tto [email]\t\\N\t{\"a\": \"[email]\"}\n"), "{seen}");
+    play.got();
+    // What is not as a server writes it does not pass.
+    for wrong in [&b"PGCOPY\n"[..], &[&header[..], &[0, 3]].concat(), &[&header[..], end, end].concat()] {
+        let mut play = Play::new();
+        play.client(&query("COPY cards (id, email, pan, doc) TO STDOUT (FORMAT binary)"));
+        play.server(&response);
+        assert!(play.try_server(&message(b'd', wrong)).is_err(), "{wrong:?}");
+    }
 }
 
 #[test]
