@@ -45,6 +45,14 @@ impl Authority {
         (params.signed_by(&key, &self.certificate).unwrap(), key)
     }
 
+    /// A certificate that says who its holder is, and its key, in PEM.
+    pub fn issue_for(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        (params.signed_by(&key, &self.certificate).unwrap().pem(), key.serialize_pem())
+    }
+
     /// The same in PEM: the certificate and the key.
     pub fn issue(&self) -> (String, String) {
         let (certificate, key) = self.sign();

@@ -71,6 +71,17 @@ fn as_server(program: &Path, args: &[&str]) -> Plain {
 impl Postgres {
     /// Starts one with the content of the tests.
     pub async fn start(authority: &Authority) -> Self {
+        Self::with_access(authority, None).await
+    }
+
+    /// The same; over TLS it asks for a password and for a certificate that names its user.
+    pub async fn asking_for_certificates(authority: &Authority) -> Self {
+        let access = "hostnossl all all 127.0.0.1/32 scram-sha-256\n\
+                      hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-full\n";
+        Self::with_access(authority, Some(access)).await
+    }
+
+    async fn with_access(authority: &Authority, access: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (data, port) = (folder.path().join("data"), free_port());
         let own = |path: &Path| {
@@ -97,11 +108,32 @@ impl Postgres {
             std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
             own(&file);
         }
+        if let Some(access) = access {
+            std::fs::write(data.join("pg_hba.conf"), access).unwrap();
+        }
+        let authorities = data.join("ca.crt");
+        std::fs::write(&authorities, authority.pem()).unwrap();
+        own(&authorities);
         let port_text = port.to_string();
         let sockets = format!("unix_socket_directories={}", folder.path().display());
         let server = as_server(
             &program("postgres"),
-            &["-D", &shown, "-h", "127.0.0.1", "-p", &port_text, "-c", &sockets, "-c", "ssl=on", "-c", "fsync=off"],
+            &[
+                "-D",
+                &shown,
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port_text,
+                "-c",
+                &sockets,
+                "-c",
+                "ssl=on",
+                "-c",
+                "ssl_ca_file=ca.crt",
+                "-c",
+                "fsync=off",
+            ],
         );
         let mut server = Command::from(server);
         let log = std::fs::File::create(folder.path().join("server.log")).unwrap();

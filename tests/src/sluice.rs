@@ -144,7 +144,7 @@ impl Setting {
 
     /// Writes the configuration and starts the gateway.
     pub async fn start(self) -> Sluice {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let rules: Vec<String> = match &self.rules {
             Rules::None => vec![write(&folder, "none.rules", NO_RULE)],
             Rules::Standard => ["pii", "secrets", "sql"]
@@ -206,14 +206,14 @@ impl Sluice {
 
     /// The gateway as it is without a configuration: the standard packs and the `demo` connection.
     pub async fn demo() -> Self {
-        Self::launch(tempfile::tempdir().unwrap(), Vec::new(), None, None, Authority::new()).await
+        Self::launch(folder(), Vec::new(), None, None, Authority::new()).await
     }
 
     /// The gateway on a configuration of `examples/` as it stands, but for these texts of it, and its issuer, which the test has to
     /// replace by its own; and with these variables set.
     pub async fn example(name: &str, replaced: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
         let root = place::root();
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let copy = folder.path().join("examples").join(name);
         std::fs::create_dir_all(&copy).unwrap();
         for file in std::fs::read_dir(root.join("examples").join(name)).unwrap() {
@@ -404,6 +404,13 @@ impl Sluice {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("stderr.log")).unwrap_or_default()
     }
+}
+
+/// The folder of a gateway, in memory where the machine has a place for that: the gateway refuses what it can't make durable within
+/// 800 ms, and a disk that is busy with something else (an install, a build) takes longer. The tests of stores that
+/// stall or fail bring that about themselves.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// The bodies of all recorded responses, in order, each put together from its parts.

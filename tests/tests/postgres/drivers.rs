@@ -8,6 +8,8 @@ use sluice_tests::place;
 use sluice_tests::postgres::{DATABASE, PASSWORD, USER};
 use sluice_tests::program::{command, run};
 use sluice_tests::sluice::Rules;
+use tokio_postgres::binary_copy::BinaryCopyOutStream;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, error::SqlState};
 
 async fn client(scene: &Scene) -> Client {
@@ -82,6 +84,12 @@ async fn tokio_postgres_reads_masked_values_in_the_binary_format() {
     let copied: Vec<bytes::Bytes> = out.try_collect().await.unwrap();
     let copied = String::from_utf8(copied.concat()).unwrap();
     assert!(copied.contains("50\t[email]\n51\t\\N\n") && !copied.contains("60\t"), "{copied}");
+    let out = client.copy_out("COPY customer (id, email, pan, doc) TO STDOUT (FORMAT binary)").await.unwrap();
+    let types = [Type::INT4, Type::TEXT, Type::TEXT, Type::JSONB];
+    let rows: Vec<_> = BinaryCopyOutStream::new(out, &types).try_collect().await.unwrap();
+    let first = (rows[0].get::<i32>(0), rows[0].get::<Option<&str>>(1), rows[0].get::<Option<&str>>(2));
+    assert_eq!(first, (1, Some("[email]"), Some("**** **** **** 1111")));
+    assert_eq!((rows.len(), rows[1].get::<Option<&str>>(2)), (5, None));
     scene.sluice.stop().await;
 }
 

@@ -3,6 +3,7 @@
 
 mod drivers;
 mod endings;
+mod programs;
 mod psql;
 mod scene;
 mod wire;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use sluice_tests::authority::Authority;
-use sluice_tests::postgres::{Postgres, free_port, psql};
+use sluice_tests::postgres::{Postgres, USER, free_port, psql};
 use sluice_tests::program::Finished;
 use sluice_tests::sluice::{Rules, Sluice, Upstream};
 use tempfile::TempDir;
@@ -43,8 +43,18 @@ impl Scene {
         Self::configured(rules, "plaintext = true", "").await
     }
 
-    /// With these lines in `[postgres]` and in the connection. `CERTIFICATE` stands for the lines of a certificate.
+    /// With these lines in `[postgres]` and in the connection. `CERTIFICATE` stands for the lines of a certificate; in the connection
+    /// it names the server's user.
     pub(crate) async fn configured(rules: Rules, listen: &str, connection: &str) -> Self {
+        Self::begin(rules, listen, connection, false).await
+    }
+
+    /// In front of a server that asks for a certificate.
+    pub(crate) async fn with_certificates(connection: &str) -> Self {
+        Self::begin(Rules::Text(RULES.to_owned()), "plaintext = true", connection, true).await
+    }
+
+    async fn begin(rules: Rules, listen: &str, connection: &str, asks: bool) -> Self {
         let authority = Authority::new();
         let folder = tempfile::tempdir().unwrap();
         let authority_file = folder.path().join("authority.pem");
@@ -56,7 +66,15 @@ impl Scene {
             file
         });
         let listen = listen.replace("CERTIFICATE", &format!("certificate = {:?}\nkey = {:?}", files[0], files[1]));
-        let postgres = Postgres::start(&authority).await;
+        let (certificate, key) = authority.issue_for(USER);
+        let own = [("own.pem", certificate), ("own.key", key)].map(|(name, text)| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            file
+        });
+        let connection = connection.replace("CERTIFICATE", &format!("certificate = {:?}\nkey = {:?}", own[0], own[1]));
+        let postgres =
+            if asks { Postgres::asking_for_certificates(&authority).await } else { Postgres::start(&authority).await };
         let port = free_port();
         let sluice = Sluice::new()
             .rules(rules)

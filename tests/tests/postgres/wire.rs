@@ -70,6 +70,62 @@ async fn open(scene: &Scene, version: u32) -> (Raw, Vec<u8>) {
     }
 }
 
+/// What a client says in a SASL exchange first.
+fn bearer(said: &[u8]) -> Vec<u8> {
+    let length = (said.len() as u32).to_be_bytes();
+    message(b'p', &[b"OAUTHBEARER\0", &length[..], said].concat())
+}
+
+/// A client that asks for OAUTHBEARER, up to the server's offer.
+async fn oauth(scene: &Scene) -> Raw {
+    let mut raw = Raw::connect(scene).await;
+    raw.send(&packet(196_608, b"user\0ada\0database\0crm\0options\0-c sluice.auth=oauthbearer\0\0")).await;
+    assert_eq!(raw.read().await, (b'R', b"\0\0\0\x0aOAUTHBEARER\0\0".to_vec()));
+    raw
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_may_come_by_oauthbearer() {
+    let scene = Scene::with(Rules::Text(RULES.to_owned())).await;
+    let mut raw = oauth(&scene).await;
+    raw.send(&bearer(format!("n,,\x01auth=Bearer {}\x01\x01", scene.token().await).as_bytes())).await;
+    assert_eq!(raw.read().await, (b'R', vec![0; 4]));
+    assert!(raw.until_ready().await.ends_with("KZI"));
+    raw.send(&message(b'Q', b"SELECT email FROM customer WHERE id = 1\0")).await;
+    assert_eq!(raw.until_ready().await, "TDCZI");
+    // Without a good token: where to get one, and after the client's answer the error.
+    for said in ["n,,\x01auth=\x01\x01", "n,,\x01auth=Bearer nonsense\x01\x01"] {
+        let mut raw = oauth(&scene).await;
+        raw.send(&bearer(said.as_bytes())).await;
+        let (tag, told) = raw.read().await;
+        assert!(tag == b'R' && told.starts_with(&[0, 0, 0, 11]), "{told:?}");
+        let place = format!("{}/.well-known/openid-configuration", scene.sluice.issuer().url);
+        assert!(has(&told, &place), "{}", String::from_utf8_lossy(&told));
+        raw.send(&message(b'p', b"\x01")).await;
+        let rest = raw.rest().await;
+        assert!(has(&rest, "the token was not accepted") && has(&rest, "28000"), "{}", String::from_utf8_lossy(&rest));
+    }
+    for wrong in [&bearer(b"n,a=root,\x01auth=Bearer x\x01\x01"), &message(b'p', b"token\0"), &message(b'Q', b"x\0")] {
+        let mut raw = oauth(&scene).await;
+        raw.send(wrong).await;
+        assert!(has(&raw.rest().await, "OAUTHBEARER"));
+    }
+    scene.sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_asks_for_a_certificate_gets_the_gateways() {
+    let scene = Scene::with_certificates("CERTIFICATE").await;
+    let done = scene.psql(&["-Atc", "SELECT ssl, client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()"], "").await;
+    assert_eq!(done.text(), "t|/CN=sluice\n", "{}\n{}", done.stderr, scene.sluice.log());
+    scene.sluice.stop().await;
+    let scene = Scene::with_certificates("").await;
+    let done = scene.psql(&["-Atc", "SELECT 1"], "").await;
+    assert!(done.stderr.contains("can't be reached"), "{}", done.stderr);
+    assert!(scene.sluice.log().contains("certificate"), "{}", scene.sluice.log());
+    scene.sluice.stop().await;
+}
+
 fn has(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
