@@ -37,7 +37,7 @@ async fn tokio_postgres_reads_masked_values_in_the_binary_format() {
     assert_eq!((row.get::<_, Option<i64>>(0), row.get::<_, Option<i64>>(1)), (None, Some(7)));
 
     let refused = client.prepare("DROP TABLE customer").await.unwrap_err();
-    let told = refused.as_db_error().unwrap();
+    let told = refused.as_db_error().unwrap_or_else(|| panic!("{refused:?} {}", scene.sluice.log()));
     assert_eq!(told.code(), &SqlState::INSUFFICIENT_PRIVILEGE);
     assert_eq!(told.hint(), Some("Rule no_destructive_sql (T-1) of pack tests.pg."));
     let secret = client.query("SELECT $1::text", &[&"SECRET-1234"]).await.unwrap_err();
