@@ -23,7 +23,7 @@ use crate::{
         dev::{DevIssuer, DevIssuerError},
     },
     listen::postgres::Front,
-    listen::tunnel,
+    listen::{tcp, tunnel},
     private,
     session::Sessions,
     tls::{CertificateError, ServerCertificate},
@@ -106,7 +106,7 @@ fn tunnel_hint(source: &io::Error) -> &'static str {
 }
 
 /// Where a gateway listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
     /// For HTTP.
     pub http: SocketAddr,
@@ -114,6 +114,8 @@ pub struct Bound {
     pub postgres: Option<SocketAddr>,
     /// For agents, where that is configured.
     pub agents: Option<SocketAddr>,
+    /// For clients that can't say who they are, each with its connection's name.
+    pub listeners: Vec<(SocketAddr, String)>,
 }
 
 /// Runs a gateway until `shutdown`; `ready` learns the addresses when connections are accepted.
@@ -142,10 +144,18 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
         }
     };
     let tunnel = bind_tunnel(&mut config).await?;
+    let mut plain = Vec::new();
+    for listener in &config.listeners {
+        let address = listener.listen;
+        let failed = |source| ServeError::Listen { address, source };
+        let bound = tcp::Bound::bind(listener).await.map_err(failed)?;
+        plain.push((bound.address().map_err(failed)?, listener.connection.clone(), bound));
+    }
     let bound = Bound {
         http: config.listen,
         postgres: front.as_ref().map(|(address, _)| *address),
         agents: tunnel.as_ref().map(tunnel::Bound::address),
+        listeners: plain.iter().map(|(address, connection, _)| (*address, connection.clone())).collect(),
     };
 
     let gateway = Arc::new(assemble(config, policy, evidence)?);
@@ -158,9 +168,11 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
             front.serve(Arc::clone(&gateway), stopping.clone()).await;
         }
     };
-    // Boxed: the sessions of both are long futures.
+    let plain = plain.into_iter().map(|(.., bound)| bound.serve(Arc::clone(&gateway), stopping.clone()));
+    let plain = futures_util::future::join_all(plain);
+    // Boxed: the sessions of all are long futures.
     let serving = Box::pin(async {
-        let (served, ()) = tokio::join!(http, postgres);
+        let (served, (), _) = tokio::join!(http, postgres, plain);
         served
     });
     tokio::pin!(serving);

@@ -21,6 +21,7 @@ use super::{Config, ConnectionConfig, DEFAULT_LISTEN, IssuerConfig, MaskKey, Ups
 use crate::identity::{algorithm_named, is_trustworthy};
 use crate::tls::Authorities;
 
+mod listener;
 mod tunnel;
 
 /// The longest file that is read for a secret, in bytes.
@@ -129,6 +130,7 @@ pub(super) struct Reader<'a> {
 const ROOT: &[&str] = &[
     "listen",
     "tunnel",
+    "listener",
     "public_url",
     "store",
     "rules",
@@ -190,6 +192,7 @@ impl Reader<'_> {
         }
         let issuers = self.issuers(root);
         let connections = self.connections(root);
+        let listeners = self.listeners(root, &connections);
         let mask_keys = self.mask_keys(root);
         let postgres = self.postgres_listen(root);
         let allowed_origins = self.list_of(root, "allowed_origins").into_iter().map(|(text, _)| text).collect();
@@ -197,6 +200,7 @@ impl Reader<'_> {
         Some(Config {
             listen: listen.ok()?,
             tunnel,
+            listeners,
             public_url,
             store: self.base.join(store),
             rules,
@@ -548,7 +552,7 @@ impl Reader<'_> {
         }
     }
 
-    fn list_of(&mut self, table: &DeTable<'_>, name: &str) -> Vec<(String, Range<usize>)> {
+    pub(super) fn list_of(&mut self, table: &DeTable<'_>, name: &str) -> Vec<(String, Range<usize>)> {
         let Some(value) = table.get(name) else { return Vec::new() };
         let Some(listed) = value.get_ref().as_array() else {
             self.wrong_type(value, name, "a list of strings");

@@ -1,7 +1,10 @@
 //! The front: who may speak to the gateway at all, and the routes.
 
+mod counts;
 mod guard;
 pub mod postgres;
+mod proxy;
+pub mod tcp;
 pub mod tunnel;
 
 use crate::config::{ConnectionConfig, UpstreamConfig};

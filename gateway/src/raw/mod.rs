@@ -3,7 +3,11 @@
 //! Nothing is understood of the target's own protocol. What a rule masks is replaced, what a rule blocks breaks the session off on
 //! both sides; whatever else goes wrong does the same, so that nobody takes a part for the whole.
 
+mod carry;
 mod pass;
+mod socket;
+#[cfg(target_os = "linux")]
+mod splice;
 mod tally;
 
 use std::{
@@ -12,10 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sluice_client::{
-    stream::{Reader, Writer, code_of},
-    wire::Code,
-};
+use sluice_client::{stream::code_of, wire::Code};
 use sluice_dsl::{HitAction, RequestFacts};
 use sluice_engine::{RuleSet, Stop};
 use tokio::{
@@ -31,7 +32,9 @@ use crate::{
     meter::Meter,
     session::Session,
 };
-use pass::{Broken, Incoming, Outgoing, Pass, Side};
+use pass::{Broken, Pass, Side};
+pub(crate) use socket::Outgoing;
+use socket::{Incoming, Source, Target};
 use tally::Tally;
 
 /// How long a target may take to be reached.
@@ -62,8 +65,20 @@ impl Refused {
     }
 }
 
-/// Records what is asked for, decides whether it may be, and connects. Nothing has gone upstream when it is refused.
+/// Records what is asked for, decides whether it may be, and connects. Nothing has gone upstream when it is refused, and the
+/// session is over.
 pub(crate) async fn open(gateway: &Gateway, session: Arc<Session>, address: &str) -> Result<Opened, Refused> {
+    let id = session.id.clone();
+    let opened = reach(gateway, session, address).await;
+    if let Err(refused) = &opened
+        && let Err(error) = gateway.sessions.close(&id, &refused.message).await
+    {
+        tracing::error!(session = %id, %error, "the end of a session is not recorded");
+    }
+    opened
+}
+
+async fn reach(gateway: &Gateway, session: Arc<Session>, address: &str) -> Result<Opened, Refused> {
     let facts = RequestFacts { now: Some(jiff::ZonedDateTime::now()), ..RequestFacts::default() };
     let mut refusal = None;
     let mut hits = Vec::new();
@@ -167,7 +182,7 @@ impl End {
 pub(crate) async fn run(
     gateway: &Gateway,
     opened: Opened,
-    (mut reader, mut writer): (Reader, Writer),
+    (mut reader, mut writer): (impl Source, impl Target),
     lost: impl Future<Output = Code>,
     shutdown: &CancellationToken,
     meter: Option<Arc<Meter>>,
@@ -176,7 +191,7 @@ pub(crate) async fn run(
     let policy = session.policy.policy();
     let tally = Tally::new(&gateway.evidence, &session, exchange, policy.clone());
     let (mut from_target, mut to_target) = target;
-    let gone = writer.stopped();
+    let gone = writer.gone();
     let end = {
         let up = Pass::new(Side::Client, policy.program(), requests, &gateway.budget, &session, &tally, meter.clone());
         let down = Pass::new(Side::Target, policy.program(), responses, &gateway.budget, &session, &tally, meter);
@@ -211,16 +226,20 @@ pub(crate) async fn run(
             }
         }
     };
-    if let Some(code) = end.code {
-        writer.reset(code);
-        reader.stop(code);
+    match end.code {
+        Some(code) => {
+            writer.reset(code);
+            reader.stop(code);
+            drop(writer);
+        }
+        None => writer.close(),
     }
     match end.outcome {
         ResponseOutcome::Complete => to_target.close(),
         // A reset, so that the target doesn't take what it has for all.
         _ => drop(to_target),
     }
-    drop((reader, writer, from_target));
+    drop((reader, from_target));
     let reason = end.reason.clone().unwrap_or_else(|| "the client and the target ended it".to_owned());
     if let Err(error) = tally.close(end.outcome, end.reason).await {
         tracing::error!(session = %session.id, %error, "the end of a session is not recorded");

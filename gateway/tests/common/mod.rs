@@ -91,6 +91,7 @@ impl Place {
             config: Config {
                 listen: address,
                 tunnel: None,
+                listeners: Vec::new(),
                 public_url: None,
                 store: dir.path().join("evidence.sqlite"),
                 rules: Vec::new(),

@@ -14,8 +14,9 @@ use sluice_client::{
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use super::{
+    super::counts::Slot,
     Tunnel,
-    admit::{Slot, Subject, subject},
+    admit::{Subject, subject},
     http,
     live::{Entered, Holder, NotRenewed, seconds_until},
 };
@@ -282,16 +283,7 @@ impl Tunnel {
                 };
                 let policy = self.gateway.policy.load_full();
                 let session = self.gateway.sessions.open(new, config, &policy).await?;
-                let id = session.id.clone();
-                match raw::open(&self.gateway, session, address).await {
-                    Ok(opened) => (id, Carries::Bytes(opened)),
-                    Err(refused) => {
-                        if let Err(error) = self.gateway.sessions.close(&id, &refused.message).await {
-                            tracing::error!(session = %id, %error, "the end of a session is not recorded");
-                        }
-                        return Err(refused.into());
-                    }
-                }
+                (session.id.clone(), Carries::Bytes(raw::open(&self.gateway, session, address).await?))
             }
             UpstreamConfig::Postgres(_) => {
                 let why = "this connection is for PostgreSQL's own clients, at the address of `[postgres]`";

@@ -1,0 +1,172 @@
+//! Both ends of a session of bytes: streams of agents, and sockets, whose end can't be mistaken either.
+
+use std::{
+    future::{pending, poll_fn},
+    io,
+    pin::Pin,
+    task::{Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use sluice_client::{
+    stream::{Reader, Writer},
+    wire::Code,
+};
+use socket2::SockRef;
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+use tokio_util::io::poll_read_buf;
+
+/// The most that is read in one go, in bytes.
+pub(super) const PIECE: usize = 64 * 1024;
+/// Where less than this came last, less is asked for.
+pub(super) const SMALL: usize = 8 * 1024;
+
+/// Bytes come from here; `next` loses nothing when it is dropped.
+pub(crate) trait Source {
+    async fn next(&mut self) -> io::Result<Option<Bytes>>;
+    /// Nothing more is taken, for this reason.
+    fn stop(&mut self, code: Code);
+    /// The socket, where nothing lies between it and the bytes.
+    fn socket(&mut self) -> Option<&mut Incoming>;
+}
+
+impl Source for Reader {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        Self::next(self).await
+    }
+    fn stop(&mut self, code: Code) {
+        Self::stop(self, code);
+    }
+    fn socket(&mut self) -> Option<&mut Incoming> {
+        None
+    }
+}
+
+/// Bytes of a socket.
+pub(crate) struct Incoming {
+    pub(super) half: OwnedReadHalf,
+    /// How much is asked for next.
+    size: usize,
+}
+
+impl Incoming {
+    fn new(half: OwnedReadHalf) -> Self {
+        Self { half, size: SMALL }
+    }
+}
+
+impl Source for Incoming {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        poll_fn(|context| {
+            // Waiting holds no memory.
+            ready!(self.half.as_ref().poll_read_ready(context))?;
+            let mut buffer = BytesMut::with_capacity(self.size);
+            let read = ready!(poll_read_buf(Pin::new(&mut self.half), context, &mut buffer))?;
+            self.size = if read == self.size { PIECE } else { read.clamp(SMALL, self.size) };
+            Poll::Ready(Ok((read > 0).then(|| buffer.freeze())))
+        })
+        .await
+    }
+    fn stop(&mut self, _: Code) {}
+    fn socket(&mut self) -> Option<&mut Incoming> {
+        Some(self)
+    }
+}
+
+/// Bytes go there.
+pub(crate) trait Target {
+    async fn send(&mut self, bytes: Bytes) -> io::Result<()>;
+    /// No more comes.
+    async fn end(&mut self) -> io::Result<()>;
+    /// Breaks it off, for this reason.
+    fn reset(&mut self, code: Code);
+    /// All was said on both sides: what is on its way still arrives.
+    fn close(self);
+    /// Resolves when the other side takes no more, where that is heard without writing.
+    fn gone(&self) -> impl Future<Output = ()> + Send + 'static;
+    /// The socket, where nothing lies between it and the bytes.
+    fn socket(&mut self) -> Option<&mut Outgoing>;
+}
+
+impl Target for Writer {
+    async fn send(&mut self, bytes: Bytes) -> io::Result<()> {
+        Self::send(self, bytes).await
+    }
+    async fn end(&mut self) -> io::Result<()> {
+        self.shutdown().await
+    }
+    fn reset(&mut self, code: Code) {
+        Self::reset(self, code);
+    }
+    fn close(self) {}
+    fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.stopped()
+    }
+    fn socket(&mut self) -> Option<&mut Outgoing> {
+        None
+    }
+}
+
+/// Bytes for a socket. However this ends, by a mistake or by the end of the process, the other side gets a reset: only
+/// [`Target::close`] closes the connection in order.
+pub(crate) struct Outgoing(Option<OwnedWriteHalf>);
+
+impl Outgoing {
+    /// Both halves of a connection.
+    pub(crate) fn split(socket: TcpStream) -> io::Result<(Incoming, Self)> {
+        socket.set_zero_linger()?;
+        let (read, write) = socket.into_split();
+        Ok((Incoming::new(read), Self(Some(write))))
+    }
+
+    /// The socket.
+    pub(super) fn half(&self) -> io::Result<&OwnedWriteHalf> {
+        self.0.as_ref().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        // Dropped as it is, a half says that it has ended.
+        if let Some(half) = self.0.take() {
+            half.forget();
+        }
+    }
+}
+
+impl Target for Outgoing {
+    async fn send(&mut self, bytes: Bytes) -> io::Result<()> {
+        match &mut self.0 {
+            Some(half) => half.write_all(&bytes).await,
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+    async fn end(&mut self) -> io::Result<()> {
+        let Some(half) = &mut self.0 else { return Ok(()) };
+        match half.shutdown().await {
+            // It has ended already, which is what was to be.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            done => done,
+        }
+    }
+    // What a reset of TCP says is that something is missing, and no more.
+    fn reset(&mut self, _: Code) {}
+    fn close(self) {
+        if let Some(half) = &self.0 {
+            // An error means that the connection is gone already.
+            let _ = SockRef::from(half.as_ref()).set_linger(None);
+        }
+    }
+    fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        pending()
+    }
+    fn socket(&mut self) -> Option<&mut Outgoing> {
+        Some(self)
+    }
+}
