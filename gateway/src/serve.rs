@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
+    control::Control,
     evidence::{Evidence, EvidenceError},
     gateway::Gateway,
     identity::{
@@ -132,6 +133,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
 
     let policy = compile(&config)?;
     let evidence = Evidence::open(&config.store)?;
+    let control = Control::bind(&config.store).await;
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     config.listen = listener.local_addr().map_err(failed)?;
     let front = match &config.postgres {
@@ -175,6 +177,12 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
         let (served, (), _) = tokio::join!(http, postgres, plain);
         served
     });
+    let serving = async {
+        tokio::select! {
+            served = serving => served,
+            () = crate::control::serve(control, &gateway) => Ok(()),
+        }
+    };
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,

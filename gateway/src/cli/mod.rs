@@ -61,7 +61,7 @@ enum Command {
     Demo,
     /// Sign a token of the development issuer.
     Token(token::TokenArgs),
-    /// Read the recorded sessions.
+    /// Read the recorded sessions; list and end those that are live.
     Sessions(sessions::SessionsArgs),
     /// Work with configuration files.
     Config(config::ConfigArgs),
@@ -81,7 +81,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Connect(arguments) => connect::connect(arguments).await,
         Command::Demo => crate::demo::run().await,
         Command::Token(arguments) => token::token(&arguments),
-        Command::Sessions(arguments) => sessions::sessions(&arguments),
+        Command::Sessions(arguments) => sessions::sessions(&arguments).await,
         Command::Config(arguments) => config::config(&arguments),
         Command::DemoServer => crate::demo::server::run().await,
     }

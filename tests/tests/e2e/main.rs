@@ -8,6 +8,7 @@ mod evidence;
 mod examples;
 mod identity;
 mod lifecycle;
+mod listener;
 mod messages;
 mod notes;
 mod refusal;
