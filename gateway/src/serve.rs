@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    agents::Agents,
     config::Config,
     control::Control,
     evidence::{Evidence, EvidenceError},
@@ -232,6 +233,7 @@ pub fn assemble(config: Config, policy: Policy, evidence: Evidence) -> Result<Ga
     Ok(Gateway {
         authenticator,
         sessions: Sessions::new(evidence.clone()),
+        agents: Agents::default(),
         evidence,
         policy: ArcSwap::from_pointee(policy),
         budget: Budget::new(INSPECTION_MEMORY),

@@ -237,6 +237,11 @@ pub enum UpstreamConfig {
         /// A name or an address, and a port.
         address: String,
     },
+    /// Anything over TCP that agents serve from inside another network: bytes as they are.
+    Agents {
+        /// Whoever is in one of these groups may serve it; never empty.
+        groups: Vec<String>,
+    },
     /// A PostgreSQL server.
     Postgres(Arc<PostgresUpstream>),
 }
@@ -272,6 +277,14 @@ impl std::fmt::Debug for PostgresUpstream {
     }
 }
 
+impl UpstreamConfig {
+    /// Whether it carries bytes as they are.
+    #[must_use]
+    pub fn is_bytes(&self) -> bool {
+        matches!(self, Self::Tcp { .. } | Self::Agents { .. })
+    }
+}
+
 impl std::fmt::Debug for UpstreamConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -285,6 +298,7 @@ impl std::fmt::Debug for UpstreamConfig {
                 f.debug_struct("Http").field("host", &url.host_str()).field("headers", &headers.keys()).finish()
             }
             Self::Postgres(upstream) => upstream.fmt(f),
+            Self::Agents { groups } => f.debug_struct("Agents").field("groups", groups).finish(),
             Self::Tcp { address } => f.debug_struct("Tcp").field("address", address).finish(),
         }
     }

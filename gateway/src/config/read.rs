@@ -152,6 +152,7 @@ const CONNECTION: &[&str] = &[
     "headers",
     "postgres",
     "tcp",
+    "agents",
     "user",
     "password",
     "tls",
@@ -330,13 +331,26 @@ impl Reader<'_> {
     }
 
     fn upstream(&mut self, table: &DeTable<'_>, span: Range<usize>) -> Option<UpstreamConfig> {
-        let kinds = ["command", "url", "postgres", "tcp"];
+        let kinds = ["command", "url", "postgres", "tcp", "agents"];
         let named: Vec<&str> = kinds.into_iter().filter(|kind| table.contains_key(*kind)).collect();
         match named.as_slice() {
             ["tcp"] => {
                 let others = ["env", "cwd", "headers", "ca_file", "user", "password", "tls"];
                 self.foreign(table, &others, "tcp");
                 self.target(table).map(|address| UpstreamConfig::Tcp { address })
+            }
+            ["agents"] => {
+                let others = ["env", "cwd", "headers", "ca_file", "user", "password", "tls"];
+                self.foreign(table, &others, "agents");
+                let groups: Vec<String> = self.list_of(table, "agents").into_iter().map(|(group, _)| group).collect();
+                if groups.is_empty() || groups.iter().any(String::is_empty) {
+                    self.problem(
+                        span,
+                        "`agents` names the groups whose members may serve the connection: [\"ledger-agents\"]",
+                    );
+                    return None;
+                }
+                Some(UpstreamConfig::Agents { groups })
             }
             ["command"] => {
                 self.foreign(table, &["headers", "ca_file", "user", "password", "tls"], "command");
@@ -368,13 +382,16 @@ impl Reader<'_> {
                 Some(UpstreamConfig::Http { url: self.url_of(table, "url")?, headers, authorities })
             }
             [] => {
-                self.problem(span, "a connection needs `command` (stdio), `url` (HTTP), `postgres` or `tcp` (bytes)");
+                self.problem(
+                    span,
+                    "a connection needs `command` (stdio), `url` (HTTP), `postgres`, `tcp` or `agents` (bytes)",
+                );
                 None
             }
             [..] => {
                 self.problem(
                     span,
-                    "a connection has one of `command` (stdio), `url` (HTTP), `postgres` and `tcp` (bytes), not several",
+                    "a connection has one of `command` (stdio), `url` (HTTP), `postgres`, `tcp` and `agents` (bytes), not several",
                 );
                 None
             }

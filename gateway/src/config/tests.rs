@@ -213,8 +213,12 @@ fn a_listener_stands_for_an_identity_and_says_whom_it_lets_in() {
     let [listener] = &listeners[..] else { panic!("{listeners:?}") };
     assert_eq!(listener.groups, ["a", "b"]);
     assert_eq!(listener.from.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.0/8", "::1/128"]);
-    let listeners = read(&with("listen = \"0.0.0.0:6379\"\nfrom = [\"10.1.0.0/16\", \"2001:db8::7\"]")).unwrap().listeners;
-    assert_eq!(listeners[0].from.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.1.0.0/16", "2001:db8::7/128"]);
+    let listeners =
+        read(&with("listen = \"0.0.0.0:6379\"\nfrom = [\"10.1.0.0/16\", \"2001:db8::7\"]")).unwrap().listeners;
+    assert_eq!(
+        listeners[0].from.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.1.0.0/16", "2001:db8::7/128"]
+    );
     for (lines, message) in [
         ("listen = \"0.0.0.0:6379\"", "`from` says which networks may connect"),
         ("listen = \"127.0.0.1:1\"\nfrom = [\"10.1\"]", "`10.1` is no network"),
@@ -226,5 +230,5 @@ fn a_listener_stands_for_an_identity_and_says_whom_it_lets_in() {
         assert!(found.iter().any(|found| found.contains(message)), "{lines}: {found:?}");
     }
     let of_mcp = with("listen = \"127.0.0.1:1\"").replace("connection = \"ledger\"", "connection = \"crm\"");
-    assert!(messages(&of_mcp)[0].contains("`crm` is no connection of kind `tcp`"), "{:?}", messages(&of_mcp));
+    assert!(messages(&of_mcp)[0].contains("`crm` is no connection of bytes"), "{:?}", messages(&of_mcp));
 }

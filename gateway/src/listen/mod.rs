@@ -107,7 +107,7 @@ async fn connection(
     let Some(config) = gateway.config.connections.get(&connection).filter(speaks_mcp).cloned() else {
         return refused(StatusCode::NOT_FOUND, code::FORBIDDEN, "there is no such connection");
     };
-    if matches!(config.upstream, UpstreamConfig::Tcp { .. }) {
+    if config.upstream.is_bytes() {
         let message = "this connection carries bytes, not MCP: open it with `sluice connect`";
         return refused(StatusCode::NOT_FOUND, code::FORBIDDEN, message);
     }

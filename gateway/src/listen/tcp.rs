@@ -21,7 +21,7 @@ use super::{
     proxy,
 };
 use crate::{
-    config::{ConnectionConfig, ListenerConfig, UpstreamConfig},
+    config::{ConnectionConfig, ListenerConfig},
     gateway::Gateway,
     identity::{Identity, UserKind},
     meter::Meter,
@@ -67,12 +67,8 @@ impl Bound {
     /// Serves until `shutdown`, and then until the sessions have ended.
     pub async fn serve(self, gateway: Arc<Gateway>, shutdown: CancellationToken) {
         let Self { listener, config, purpose } = self;
-        let found = gateway.config.connections.get(&config.connection).cloned();
-        let Some((connection, address)) = found.and_then(|connection| match &connection.upstream {
-            UpstreamConfig::Tcp { address } => Some((connection.clone(), address.clone())),
-            _ => None,
-        }) else {
-            return tracing::error!(connection = config.connection, "a listener has no connection of kind `tcp`");
+        let Some(connection) = gateway.config.connections.get(&config.connection).cloned() else {
+            return tracing::error!(connection = config.connection, "a listener has no connection");
         };
         let identity = Identity {
             issuer: ISSUER.to_owned(),
@@ -91,7 +87,6 @@ impl Bound {
             shutdown: shutdown.clone(),
             config,
             connection,
-            address,
             identity,
             purpose,
         });
@@ -121,8 +116,6 @@ struct Front {
     shutdown: CancellationToken,
     config: ListenerConfig,
     connection: ConnectionConfig,
-    /// The target's.
-    address: String,
     identity: Identity,
     purpose: Option<Purpose>,
     meter: Option<Arc<Meter>>,
@@ -160,7 +153,7 @@ async fn serve(front: Arc<Front>, mut socket: TcpStream, peer: SocketAddr) {
             return break_off(socket);
         }
     };
-    let opened = match raw::open(&front.gateway, session, &front.address).await {
+    let opened = match raw::open(&front.gateway, session, &front.connection.upstream).await {
         Ok(opened) => opened,
         Err(refused) => {
             tracing::info!(%peer, connection = front.config.connection, reason = refused.message, "refused");

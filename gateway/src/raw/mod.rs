@@ -26,6 +26,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    agents::Through,
+    config::UpstreamConfig,
     evidence::{Event, EvidenceError, HitRecord, Record, RequestOutcome, ResponseOutcome},
     exchange::GRACE,
     gateway::Gateway,
@@ -34,7 +36,7 @@ use crate::{
 };
 use pass::{Broken, Pass, Side};
 pub(crate) use socket::Outgoing;
-use socket::{Incoming, Source, Target};
+use socket::{FromTarget, Incoming, Source, Target, ToTarget};
 use tally::Tally;
 
 /// How long a target may take to be reached.
@@ -50,7 +52,9 @@ pub(crate) struct Opened {
     exchange: u64,
     requests: RuleSet,
     responses: RuleSet,
-    target: (Incoming, Outgoing),
+    target: (FromTarget, ToTarget),
+    /// The agent that it goes through, where it does.
+    through: Option<Through>,
 }
 
 /// Why a session doesn't come about.
@@ -67,9 +71,13 @@ impl Refused {
 
 /// Records what is asked for, decides whether it may be, and connects. Nothing has gone upstream when it is refused, and the
 /// session is over.
-pub(crate) async fn open(gateway: &Gateway, session: Arc<Session>, address: &str) -> Result<Opened, Refused> {
+pub(crate) async fn open(
+    gateway: &Gateway,
+    session: Arc<Session>,
+    upstream: &UpstreamConfig,
+) -> Result<Opened, Refused> {
     let id = session.id.clone();
-    let opened = reach(gateway, session, address).await;
+    let opened = reach(gateway, session, upstream).await;
     if let Err(refused) = &opened
         && let Err(error) = gateway.sessions.close(&id, &refused.message).await
     {
@@ -78,7 +86,7 @@ pub(crate) async fn open(gateway: &Gateway, session: Arc<Session>, address: &str
     opened
 }
 
-async fn reach(gateway: &Gateway, session: Arc<Session>, address: &str) -> Result<Opened, Refused> {
+async fn reach(gateway: &Gateway, session: Arc<Session>, upstream: &UpstreamConfig) -> Result<Opened, Refused> {
     let facts = RequestFacts { now: Some(jiff::ZonedDateTime::now()), ..RequestFacts::default() };
     let mut refusal = None;
     let mut hits = Vec::new();
@@ -106,7 +114,10 @@ async fn reach(gateway: &Gateway, session: Arc<Session>, address: &str) -> Resul
     let event = Event::Request {
         exchange,
         method: "connect".to_owned(),
-        name: Some(address.to_owned()),
+        name: Some(match upstream {
+            UpstreamConfig::Tcp { address } => address.clone(),
+            _ => "by an agent".to_owned(),
+        }),
         body: String::new(),
         purpose: session.purpose.as_ref().map(ToString::to_string),
         outcome: if refusal.is_some() { RequestOutcome::Refused } else { RequestOutcome::Forwarded },
@@ -119,14 +130,22 @@ async fn reach(gateway: &Gateway, session: Arc<Session>, address: &str) -> Resul
     if let Some(refusal) = refusal {
         return Err(refusal);
     }
-    let target = match timeout(CONNECT, connect(address)).await {
-        Ok(Ok(target)) => target,
-        failed => {
-            let reason = failed.map_or_else(
-                |_| "it doesn't answer".to_owned(),
-                |failed| failed.map_or_else(|e| e.to_string(), |_| String::new()),
-            );
-            tracing::warn!(connection = session.connection, address, reason, "a target can't be reached");
+    let reached = match upstream {
+        UpstreamConfig::Tcp { address } => match timeout(CONNECT, connect(address)).await {
+            Ok(Ok((from, to))) => Ok(((FromTarget::Socket(from), ToTarget::Socket(to)), None)),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("it doesn't answer".to_owned()),
+        },
+        UpstreamConfig::Agents { .. } => {
+            let dialled = gateway.agents.dial(&session.connection, &session.id).await;
+            dialled.map(|((from, to), through)| ((FromTarget::Agent(from), ToTarget::Agent(to)), Some(through)))
+        }
+        _ => Err("it doesn't carry bytes".to_owned()),
+    };
+    let (target, through) = match reached {
+        Ok(reached) => reached,
+        Err(reason) => {
+            tracing::warn!(connection = session.connection, reason, "a target can't be reached");
             let event = Event::Passed {
                 exchange,
                 sent: 0,
@@ -144,7 +163,7 @@ async fn reach(gateway: &Gateway, session: Arc<Session>, address: &str) -> Resul
         }
     };
     let (requests, responses) = (session.policy.request_rules(&facts), session.policy.response_rules(&facts));
-    Ok(Opened { session, exchange, requests, responses, target })
+    Ok(Opened { session, exchange, requests, responses, target, through })
 }
 
 async fn append(gateway: &Gateway, session: &Session, event: Event) -> Result<(), EvidenceError> {
@@ -187,7 +206,7 @@ pub(crate) async fn run(
     shutdown: &CancellationToken,
     meter: Option<Arc<Meter>>,
 ) {
-    let Opened { session, exchange, requests, responses, target } = opened;
+    let Opened { session, exchange, requests, responses, target, through } = opened;
     let policy = session.policy.policy();
     let tally = Tally::new(&gateway.evidence, &session, exchange, policy.clone());
     let (mut from_target, mut to_target) = target;
@@ -219,6 +238,9 @@ pub(crate) async fn run(
                 }
                 Err(broken) => end_of(&broken, policy),
             },
+            () = agent_gone(through.as_ref()) => {
+                End::new(Code::Upstream, ResponseOutcome::UpstreamError, "the agent may serve no longer")
+            }
             () = gone => End::new(Code::Ended, ResponseOutcome::Cancelled, "the client went away"),
             error = recorded => end_of(&Broken::Evidence(error), policy),
             () = stopped(shutdown, &session) => {
@@ -237,7 +259,11 @@ pub(crate) async fn run(
     match end.outcome {
         ResponseOutcome::Complete => to_target.close(),
         // A reset, so that the target doesn't take what it has for all.
-        _ => drop(to_target),
+        _ => {
+            to_target.reset(Code::Ended);
+            from_target.stop(Code::Ended);
+            drop(to_target);
+        }
     }
     drop((reader, from_target));
     let reason = end.reason.clone().unwrap_or_else(|| "the client and the target ended it".to_owned());
@@ -246,6 +272,14 @@ pub(crate) async fn run(
     }
     if let Err(error) = gateway.sessions.close(&session.id, &reason).await {
         tracing::error!(session = %session.id, %error, "the end of a session is not recorded");
+    }
+}
+
+/// Never, where it goes through none.
+async fn agent_gone(through: Option<&Through>) {
+    match through {
+        Some(through) => through.gone().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -170,3 +170,81 @@ impl Target for Outgoing {
         Some(self)
     }
 }
+
+/// The target's bytes, from its socket or by way of an agent.
+pub(crate) enum FromTarget {
+    Socket(Incoming),
+    Agent(Reader),
+}
+
+impl Source for FromTarget {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        match self {
+            Self::Socket(incoming) => incoming.next().await,
+            Self::Agent(reader) => reader.next().await,
+        }
+    }
+    fn stop(&mut self, code: Code) {
+        match self {
+            Self::Socket(incoming) => incoming.stop(code),
+            Self::Agent(reader) => reader.stop(code),
+        }
+    }
+    fn socket(&mut self) -> Option<&mut Incoming> {
+        match self {
+            Self::Socket(incoming) => Some(incoming),
+            Self::Agent(_) => None,
+        }
+    }
+}
+
+/// Bytes for the target, to its socket or by way of an agent.
+pub(crate) enum ToTarget {
+    Socket(Outgoing),
+    Agent(Writer),
+}
+
+impl Target for ToTarget {
+    async fn send(&mut self, bytes: Bytes) -> io::Result<()> {
+        match self {
+            Self::Socket(outgoing) => outgoing.send(bytes).await,
+            Self::Agent(writer) => writer.send(bytes).await,
+        }
+    }
+    async fn end(&mut self) -> io::Result<()> {
+        match self {
+            Self::Socket(outgoing) => outgoing.end().await,
+            Self::Agent(writer) => writer.shutdown().await,
+        }
+    }
+    fn reset(&mut self, code: Code) {
+        match self {
+            Self::Socket(outgoing) => outgoing.reset(code),
+            Self::Agent(writer) => writer.reset(code),
+        }
+    }
+    fn close(self) {
+        match self {
+            Self::Socket(outgoing) => outgoing.close(),
+            Self::Agent(writer) => writer.close(),
+        }
+    }
+    fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        let stopped = match self {
+            Self::Socket(_) => None,
+            Self::Agent(writer) => Some(writer.stopped()),
+        };
+        async {
+            match stopped {
+                Some(stopped) => stopped.await,
+                None => pending().await,
+            }
+        }
+    }
+    fn socket(&mut self) -> Option<&mut Outgoing> {
+        match self {
+            Self::Socket(outgoing) => Some(outgoing),
+            Self::Agent(_) => None,
+        }
+    }
+}

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use toml::{Spanned, de::DeTable};
 
 use super::{
-    super::{ConnectionConfig, ListenerConfig, UpstreamConfig},
+    super::{ConnectionConfig, ListenerConfig},
     Reader,
 };
 use std::collections::BTreeMap;
@@ -70,9 +70,12 @@ impl Reader<'_> {
         });
         let connection = self.text_of(table, "connection").and_then(|(name, span)| {
             match connections.get(&name).map(|connection| &connection.upstream) {
-                Some(UpstreamConfig::Tcp { .. }) => Some(name),
+                Some(upstream) if upstream.is_bytes() => Some(name),
                 Some(_) => {
-                    self.problem(span, format!("`{name}` is no connection of kind `tcp`: its clients bring a token"));
+                    self.problem(
+                        span,
+                        format!("`{name}` is no connection of bytes (`tcp` or `agents`): its clients bring a token"),
+                    );
                     None
                 }
                 None => {
@@ -101,7 +104,7 @@ impl Reader<'_> {
                 ),
                 _ => {
                     from = vec![
-                        network(IpAddr::from([127, 0, 0, 1]), 8),
+                        network(IpAddr::from([127, 0, 0, 0]), 8),
                         network(IpAddr::from([0_u16, 0, 0, 0, 0, 0, 0, 1]), 128),
                     ]
                 }

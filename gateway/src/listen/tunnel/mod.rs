@@ -2,6 +2,7 @@
 //! carries begins in `opening`.
 
 mod admit;
+mod agent;
 mod http;
 mod live;
 mod opening;
