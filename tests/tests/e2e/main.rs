@@ -17,5 +17,6 @@ mod scan;
 mod tls;
 mod tunnel;
 mod tunnel_identity;
+mod tunnel_limits;
 mod tunnel_mcp;
 mod tunnel_network;

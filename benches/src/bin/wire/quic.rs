@@ -16,7 +16,7 @@ use sluice_tests::tunnel::{agent, name};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::flow::{Target, order, water};
-use crate::tcp::ELSEWHERE;
+use crate::tcp::{ELSEWHERE, INSPECTED};
 use crate::{Better, Options, pairs, row};
 
 const TIMES: usize = 5_000;
@@ -27,7 +27,8 @@ pub(crate) async fn measure(options: &Options) {
     let start = async |rules| {
         Sluice::new().rules(rules).connection("bytes", Upstream::Tcp(target.address)).tunnel("").start().await
     };
-    let (inspected, plain) = (start(Rules::Standard).await, start(Rules::Text(ELSEWHERE.to_owned())).await);
+    let (inspected, plain) =
+        (start(Rules::Text(INSPECTED.to_owned())).await, start(Rules::Text(ELSEWHERE.to_owned())).await);
     let ours = agent(&inspected, "bench@example.org", &[]).await;
     let uninspected = agent(&plain, "bench@example.org", &[]).await;
     let raw = Raw::start().await;
@@ -39,6 +40,8 @@ pub(crate) async fn measure(options: &Options) {
     row("QUIC, inspected, throughput, against quinn", &a, &b, "MiB/s", &Better::More);
     let (a, b) = pairs(options.rounds, pours(&ours), pours(&uninspected)).await;
     row("QUIC, inspected against uninspected", &a, &b, "MiB/s", &Better::More);
+    let (a, b) = pairs(options.rounds, pours(&uninspected), async || raw.pour(size).await).await;
+    row("QUIC, uninspected, throughput, against quinn", &a, &b, "MiB/s", &Better::More);
     let (a, b) = pairs(options.rounds, async || trips(&ours).await, async || raw.trips().await).await;
     row("QUIC, inspected, 64 B round trip, p50, against quinn", &a, &b, "us", &Better::Less);
 }

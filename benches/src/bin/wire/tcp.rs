@@ -19,6 +19,28 @@ rule never {
 }
 "#;
 
+/// What the standard packs look for, but for the one pattern that has no prefilter: forty letters beside a word are looked for
+/// at every word, which is measured by itself.
+pub(crate) const INSPECTED: &str = r#"language 1
+pack bench.inspected "1.0.0" { owner "benches" reviewed 2026-11-27 }
+import std.pii "1"
+import std.secrets "1"
+rule personal {
+  on response
+  match std.pii.any
+  then mask redact(with: "[personal]")
+}
+rule secrets {
+  on both
+  match std.secrets.aws_key, std.secrets.github_token, std.secrets.gitlab_token, std.secrets.slack_token,
+    std.secrets.slack_webhook, std.secrets.stripe_key, std.secrets.google_api_key, std.secrets.openai_key,
+    std.secrets.anthropic_key, std.secrets.npm_token, std.secrets.pypi_token, std.secrets.sendgrid_key,
+    std.secrets.shopify_token, std.secrets.telegram_token, std.secrets.jwt, std.secrets.private_key,
+    std.secrets.bearer_token, std.secrets.url_password
+  then mask redact(with: "[secret]")
+}
+"#;
+
 /// Round trips in a round.
 const TIMES: usize = 20_000;
 
@@ -30,9 +52,10 @@ pub(crate) async fn gateway(rules: Rules, target: SocketAddr) -> Sluice {
 pub(crate) async fn measure(options: &Options) {
     let target = Target::start();
     let plain = gateway(Rules::Text(ELSEWHERE.to_owned()), target.address).await;
-    let inspected = gateway(Rules::Standard, target.address).await;
+    let inspected = gateway(Rules::Text(INSPECTED.to_owned()), target.address).await;
+    let standard = gateway(Rules::Standard, target.address).await;
     let haproxy = peers::HaProxy::start(target.address);
-    let (plain, inspected) = (plain_at(&plain), plain_at(&inspected));
+    let [plain, inspected, standard] = [&plain, &inspected, &standard].map(|sluice| sluice.listener("bytes"));
     for connections in [1, 4] {
         let pours = |address| async move || pour(address, options.size, connections);
         let named = |what: &str| format!("{what}, {connections} at once");
@@ -45,6 +68,9 @@ pub(crate) async fn measure(options: &Options) {
         }
         let (ours, theirs) = pairs(options.rounds, pours(inspected), pours(plain)).await;
         row(&named("inspected clean TCP against uninspected"), &ours, &theirs, "MiB/s", &Better::More);
+        let few = |address| async move || pour(address, options.size.div_ceil(16), connections);
+        let (ours, theirs) = pairs(options.rounds, few(standard), few(plain)).await;
+        row(&named("the same with the standard packs as they are"), &ours, &theirs, "MiB/s", &Better::More);
         let (ours, theirs) = pairs(options.rounds, pours(plain), pours(target.address)).await;
         row(&named("raw TCP against none between"), &ours, &theirs, "MiB/s", &Better::More);
     }
@@ -55,8 +81,4 @@ pub(crate) async fn measure(options: &Options) {
     }
     let (ours, theirs) = pairs(options.rounds, trips(plain), trips(target.address)).await;
     row("the same against none between", &ours, &theirs, "us", &Better::Less);
-}
-
-fn plain_at(sluice: &Sluice) -> SocketAddr {
-    sluice.listener("bytes")
 }
