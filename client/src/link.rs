@@ -34,7 +34,7 @@ const IDLE: VarInt = VarInt::from_u32(20_000);
 /// Often enough to be heard within the idle time, and for addresses of NAT to stay.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// What may be on its way in one stream, in bytes, and in all of them: a stream that nobody reads takes nothing from the others.
-const STREAM_WINDOW: u32 = 512 * 1024;
+const STREAM_WINDOW: u32 = 1 << 20;
 const WINDOW: u32 = 64 * STREAM_WINDOW;
 /// Sessions that the gateway may have with a client that serves.
 const SERVED: u32 = 4096;

@@ -25,7 +25,7 @@ use crate::{
         dev::{DevIssuer, DevIssuerError},
     },
     listen::postgres::Front,
-    listen::{tcp, tunnel},
+    listen::{Workers, tcp, tunnel},
     private,
     session::Sessions,
     tls::{CertificateError, ServerCertificate},
@@ -171,7 +171,9 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
             front.serve(Arc::clone(&gateway), stopping.clone()).await;
         }
     };
-    let plain = plain.into_iter().map(|(.., bound)| bound.serve(Arc::clone(&gateway), stopping.clone()));
+    let workers = Arc::new(Workers::start().map_err(failed)?);
+    let plain =
+        plain.into_iter().map(|(.., bound)| bound.serve(Arc::clone(&gateway), Arc::clone(&workers), stopping.clone()));
     let plain = futures_util::future::join_all(plain);
     // Boxed: the sessions of all are long futures.
     let serving = Box::pin(async {

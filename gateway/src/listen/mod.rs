@@ -6,6 +6,9 @@ pub mod postgres;
 mod proxy;
 pub mod tcp;
 pub mod tunnel;
+mod workers;
+
+pub use workers::Workers;
 
 use crate::config::{ConnectionConfig, UpstreamConfig};
 use crate::exchange::{self, Caller, Shared, Table};

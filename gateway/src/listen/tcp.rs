@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    Workers,
     counts::{Counts, Slot, network},
     proxy,
 };
@@ -65,7 +66,7 @@ impl Bound {
     }
 
     /// Serves until `shutdown`, and then until the sessions have ended.
-    pub async fn serve(self, gateway: Arc<Gateway>, shutdown: CancellationToken) {
+    pub async fn serve(self, gateway: Arc<Gateway>, workers: Arc<Workers>, shutdown: CancellationToken) {
         let Self { listener, config, purpose } = self;
         let Some(connection) = gateway.config.connections.get(&config.connection).cloned() else {
             return tracing::error!(connection = config.connection, "a listener has no connection");
@@ -97,7 +98,13 @@ impl Bound {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((socket, peer)) => drop(clients.spawn(serve(Arc::clone(&front), socket, peer))),
+                Ok((socket, peer)) => match socket.into_std() {
+                    Ok(socket) => {
+                        let serving = clients.track_future(serve(Arc::clone(&front), socket, peer));
+                        drop(workers.next().spawn(serving));
+                    }
+                    Err(error) => tracing::warn!(%error, "a connection can't be taken"),
+                },
                 Err(error) => {
                     tracing::warn!(%error, "a connection can't be taken");
                     sleep(REST).await;
@@ -129,7 +136,11 @@ struct Admitted {
     _counted: (Slot<()>, Slot<IpAddr>),
 }
 
-async fn serve(front: Arc<Front>, mut socket: TcpStream, peer: SocketAddr) {
+async fn serve(front: Arc<Front>, socket: std::net::TcpStream, peer: SocketAddr) {
+    let mut socket = match TcpStream::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::warn!(%peer, %error, "a connection can't be taken"),
+    };
     let admitted = match front.admit(&mut socket, peer).await {
         Ok(admitted) => admitted,
         Err(reason) => {
