@@ -171,9 +171,12 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
             front.serve(Arc::clone(&gateway), stopping.clone()).await;
         }
     };
-    let workers = Arc::new(Workers::start().map_err(failed)?);
-    let plain =
-        plain.into_iter().map(|(.., bound)| bound.serve(Arc::clone(&gateway), Arc::clone(&workers), stopping.clone()));
+    // Threads that nobody would use are not started.
+    let workers = if plain.is_empty() { None } else { Some(Arc::new(Workers::start().map_err(failed)?)) };
+    let plain = plain
+        .into_iter()
+        .zip(std::iter::repeat(workers))
+        .filter_map(|((.., bound), workers)| Some(bound.serve(Arc::clone(&gateway), workers?, stopping.clone())));
     let plain = futures_util::future::join_all(plain);
     // Boxed: the sessions of all are long futures.
     let serving = Box::pin(async {

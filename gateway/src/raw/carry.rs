@@ -45,7 +45,7 @@ pub(super) async fn carry(from: &mut Incoming, to: &mut Outgoing, passed: impl F
             Ok(Step::End) => return Carried::End,
             Ok(Step::Whole(came)) => came,
             Ok(Step::Part(came, rest)) => {
-                if let Err(error) = to.send(rest).await {
+                if let Err(error) = to.send(&mut [rest]).await {
                     return Carried::Unsent(error);
                 }
                 came

@@ -97,7 +97,7 @@ impl<'a> Pass<'a> {
                 next = patience.next(source.next()) => next,
                 () = until(pause) => None,
             };
-            let (released, ends) = match (next, &mut self.inspector) {
+            let (mut pieces, released, ends) = match (next, &mut self.inspector) {
                 (Some(read), inspector) => {
                     let read = read.map_err(|error| broken(self.from, error))?;
                     if let (Some(meter), Some(bytes)) = (&self.meter, &read) {
@@ -105,26 +105,26 @@ impl<'a> Pass<'a> {
                     }
                     self.session.touch();
                     match (read, inspector) {
-                        (Some(bytes), None) => (Released::clean(bytes), false),
-                        (None, None) => (Released::clean(Bytes::new()), true),
+                        (Some(bytes), None) => (Vec::new(), Released::clean(bytes), false),
+                        (None, None) => (Vec::new(), Released::clean(Bytes::new()), true),
                         (Some(bytes), Some(inspector)) => {
-                            let released = inspector.push(bytes);
+                            let (pieces, released) = inspector.push_pieces(bytes);
                             pause = (inspector.held() > 0).then(|| Instant::now() + PAUSE);
                             patience.set(false);
-                            (released, false)
+                            (pieces, released, false)
                         }
-                        (None, Some(inspector)) => (inspector.finish(), true),
+                        (None, Some(inspector)) => (Vec::new(), inspector.finish(), true),
                     }
                 }
                 (None, Some(inspector)) if pause.take().is_some() => {
                     let released = inspector.pause();
                     patience.set(inspector.awaits_event());
-                    (released, false)
+                    (Vec::new(), released, false)
                 }
-                (None, Some(inspector)) => (inspector.decide(), false),
+                (None, Some(inspector)) => (Vec::new(), inspector.decide(), false),
                 (None, None) => continue,
             };
-            if let Taken::NoMore = self.release(released, target).await? {
+            if let Taken::NoMore = self.release(&mut pieces, released, target).await? {
                 source.stop(Code::Upstream);
                 return Ok(false);
             }
@@ -144,8 +144,13 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Records what was decided and sends what may leave.
-    async fn release(&self, released: Released, target: &mut impl Target) -> Result<Taken, Broken> {
+    /// Records what was decided and sends what may leave: the pieces, or else the bytes.
+    async fn release(
+        &self,
+        pieces: &mut [Bytes],
+        released: Released,
+        target: &mut impl Target,
+    ) -> Result<Taken, Broken> {
         if !released.decisions.is_empty() {
             self.tally.decided(self.from, &released.decisions);
             if self.from == Side::Client {
@@ -153,9 +158,11 @@ impl<'a> Pass<'a> {
                 self.tally.flush().await.map_err(Broken::Evidence)?;
             }
         }
-        let len = released.bytes.len();
+        let mut whole = [released.bytes];
+        let pieces = if pieces.is_empty() { &mut whole } else { pieces };
+        let len = pieces.iter().map(Bytes::len).sum();
         if len > 0 {
-            match target.send(released.bytes).await {
+            match target.send(pieces).await {
                 Ok(()) => self.tally.passed(self.from, len),
                 // Its answer may be on its way, and be whole.
                 Err(_) if self.from == Side::Client => return Ok(Taken::NoMore),

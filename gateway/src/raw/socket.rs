@@ -2,7 +2,7 @@
 
 use std::{
     future::{pending, poll_fn},
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Poll, ready},
 };
@@ -81,7 +81,8 @@ impl Source for Incoming {
 
 /// Bytes go there.
 pub(crate) trait Target {
-    async fn send(&mut self, bytes: Bytes) -> io::Result<()>;
+    /// Sends the pieces one after the other, none of them copied where that is possible; what is left in them has no meaning.
+    async fn send(&mut self, pieces: &mut [Bytes]) -> io::Result<()>;
     /// No more comes.
     async fn end(&mut self) -> io::Result<()>;
     /// Breaks it off, for this reason.
@@ -95,8 +96,8 @@ pub(crate) trait Target {
 }
 
 impl Target for Writer {
-    async fn send(&mut self, bytes: Bytes) -> io::Result<()> {
-        Self::send(self, bytes).await
+    async fn send(&mut self, pieces: &mut [Bytes]) -> io::Result<()> {
+        Self::send_all(self, pieces).await
     }
     async fn end(&mut self) -> io::Result<()> {
         self.shutdown().await
@@ -141,11 +142,22 @@ impl Drop for Outgoing {
 }
 
 impl Target for Outgoing {
-    async fn send(&mut self, bytes: Bytes) -> io::Result<()> {
-        match &mut self.0 {
-            Some(half) => half.write_all(&bytes).await,
-            None => Err(io::ErrorKind::BrokenPipe.into()),
+    async fn send(&mut self, pieces: &mut [Bytes]) -> io::Result<()> {
+        let half = self.0.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        if let [whole] = pieces {
+            return half.write_all(whole).await;
         }
+        let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut left = &mut slices[..];
+        // What is empty at the beginning goes: nothing written is an error, below.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match half.write_vectored(left).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => IoSlice::advance_slices(&mut left, written),
+            }
+        }
+        Ok(())
     }
     async fn end(&mut self) -> io::Result<()> {
         let Some(half) = &mut self.0 else { return Ok(()) };
@@ -205,10 +217,10 @@ pub(crate) enum ToTarget {
 }
 
 impl Target for ToTarget {
-    async fn send(&mut self, bytes: Bytes) -> io::Result<()> {
+    async fn send(&mut self, pieces: &mut [Bytes]) -> io::Result<()> {
         match self {
-            Self::Socket(outgoing) => outgoing.send(bytes).await,
-            Self::Agent(writer) => writer.send(bytes).await,
+            Self::Socket(outgoing) => outgoing.send(pieces).await,
+            Self::Agent(writer) => writer.send_all(pieces).await,
         }
     }
     async fn end(&mut self) -> io::Result<()> {
@@ -246,5 +258,34 @@ impl Target for ToTarget {
             Self::Socket(outgoing) => Some(outgoing),
             Self::Agent(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_arrive_in_order_whatever_the_socket_takes_at_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut other, _) = listener.accept().await.unwrap();
+        let (_from, mut to) = Outgoing::split(client).unwrap();
+        // More than what lies in both sockets, with ends in and between the pieces.
+        let lens = [3, 0, 4_000_000, 1, 5_000_000, 0, 2];
+        let mut nth = 0_u8;
+        let mut pieces = lens.map(|len| {
+            nth += 1;
+            Bytes::from(vec![nth; len])
+        });
+        let wanted: Vec<u8> = pieces.iter().flat_map(|piece| piece.to_vec()).collect();
+        let sending = async {
+            to.send(&mut pieces).await.unwrap();
+            to.end().await.unwrap();
+        };
+        let mut heard = Vec::new();
+        let (read, ()) = tokio::join!(tokio::io::AsyncReadExt::read_to_end(&mut other, &mut heard), sending);
+        read.unwrap();
+        assert!(heard == wanted, "{} of {} bytes", heard.len(), wanted.len());
     }
 }
