@@ -200,7 +200,7 @@ fn a_target_of_bytes_is_a_host_and_a_port_and_nothing_else() {
         assert!(found.contains("`tcp` is a name or an address and a port"), "{target}: {found}");
     }
     let both = messages(&with("tcp = \"ledger:1\"\nurl = \"https://ledger.example/mcp\"")).join("\n");
-    assert!(both.contains("one of `command` (stdio), `url` (HTTP), `postgres` and `tcp` (bytes)"), "{both}");
+    assert!(both.contains("one of `command` (stdio), `url` (HTTP), `postgres`, `tcp` and `agents` (bytes)"), "{both}");
 }
 
 #[test]
