@@ -2,7 +2,8 @@
 //!
 //! [`wire`] is the frames alone, without sockets. A [`Tunnel`] is one connection to a gateway, over QUIC or, where UDP is blocked,
 //! over TLS; [`Tunnel::open`] opens a session on it and gives a [`Channel`] that reads and writes as a socket does. Tokens are asked
-//! for when they are needed and renewed before they expire.
+//! for when they are needed and renewed before they expire. A [`Service`] is the other way round: it serves targets of its own
+//! network through the gateway, and listens nowhere.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,6 +25,8 @@
 mod channel;
 mod lease;
 mod link;
+mod pump;
+mod serve;
 mod settings;
 pub mod stream;
 mod tunnel;
@@ -31,5 +34,7 @@ pub mod wire;
 
 pub use channel::{Channel, Keep};
 pub use link::Transport;
+pub use pump::pump;
+pub use serve::{Event, Service, Targets};
 pub use settings::{Choice, Fixed, Settings, TokenError, Tokens};
 pub use tunnel::{OpenError, Tunnel};

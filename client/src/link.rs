@@ -34,8 +34,13 @@ const IDLE: VarInt = VarInt::from_u32(20_000);
 /// Often enough to be heard within the idle time, and for addresses of NAT to stay.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// What may be on its way in one stream, in bytes, and in all of them: a stream that nobody reads takes nothing from the others.
-const STREAM_WINDOW: u32 = 512 * 1024;
+const STREAM_WINDOW: u32 = 1 << 20;
 const WINDOW: u32 = 64 * STREAM_WINDOW;
+/// Sessions that the gateway may have with a client that serves.
+const SERVED: u32 = 4096;
+/// A gateway, or a client that serves, is gone after this silence, in milliseconds.
+const SERVING_IDLE: VarInt = VarInt::from_u32(6_000);
+const SERVING_KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Addresses of one name that are tried.
 const ADDRESSES: usize = 4;
 
@@ -110,6 +115,24 @@ impl Dialer {
     /// # Errors
     /// The gateway's name can't be one, or TLS can't be set up.
     pub(crate) fn new(settings: &Settings) -> Result<Self, String> {
+        Self::with(settings, transport())
+    }
+
+    /// For a client that serves: the gateway opens streams as well.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn serving(settings: &Settings) -> Result<Self, String> {
+        let mut transport = transport();
+        // A gateway that is gone is noticed sooner, and here and there the shorter time counts (RFC 9000, section 10.1).
+        transport
+            .max_concurrent_bidi_streams(VarInt::from_u32(SERVED))
+            .max_idle_timeout(Some(IdleTimeout::from(SERVING_IDLE)))
+            .keep_alive_interval(Some(SERVING_KEEP_ALIVE));
+        Self::with(settings, transport)
+    }
+
+    fn with(settings: &Settings, transport: TransportConfig) -> Result<Self, String> {
         let host =
             settings.gateway.rsplit_once(':').map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']'));
         let host =
@@ -130,7 +153,7 @@ impl Dialer {
         tls.enable_early_data = false;
         let quic = QuicClientConfig::try_from(tls.clone()).map_err(|error| error.to_string())?;
         let mut quic = quinn::ClientConfig::new(Arc::new(quic));
-        quic.transport_config(Arc::new(transport()));
+        quic.transport_config(Arc::new(transport));
         Ok(Self { gateway: settings.gateway.clone(), name, tls: TlsConnector::from(Arc::new(tls)), quic })
     }
 

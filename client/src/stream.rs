@@ -203,6 +203,23 @@ impl Writer {
         }
     }
 
+    /// Sends pieces one after the other, as [`send`](Self::send) does; what is left in them has no meaning.
+    ///
+    /// # Errors
+    ///
+    /// As of [`send`](Self::send).
+    pub async fn send_all(&mut self, pieces: &mut [Bytes]) -> io::Result<()> {
+        match &mut self.out {
+            Out::Quic(stream) => Ok(stream.write_all_chunks(pieces).await?),
+            Out::Tls(stream) => {
+                for piece in pieces {
+                    stream.write_all(piece).await?;
+                }
+                stream.flush().await
+            }
+        }
+    }
+
     /// Breaks the stream off. What waits to be sent is thrown away; over TLS nothing is said, and the missing end tells.
     pub fn reset(&mut self, code: Code) {
         if let (Out::Quic(stream), false) = (&mut self.out, self.ended) {

@@ -57,7 +57,7 @@ pub enum OpenError {
 
 impl OpenError {
     /// True where another attempt may succeed.
-    fn is_passing(&self) -> bool {
+    pub(crate) fn is_passing(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Refused { code: Code::Draining, .. })
     }
 }
@@ -252,7 +252,7 @@ impl Inner {
 }
 
 /// The connection or the stream was lost before there was an answer.
-fn lost(error: &FrameError) -> OpenError {
+pub(crate) fn lost(error: &FrameError) -> OpenError {
     match error {
         FrameError::Io(error) => match code_of(error) {
             Some(code @ (Code::Done | Code::Draining)) => {

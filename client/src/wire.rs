@@ -31,6 +31,8 @@ const SESSION: usize = 36;
 enum Kind {
     Open = 0x01,
     Token = 0x02,
+    Serve = 0x03,
+    Dial = 0x41,
     Accepted = 0x81,
     Refused = 0x82,
 }
@@ -252,6 +254,24 @@ pub enum Opening {
         /// One session alone, which need not be of the same connection of QUIC or TCP; None: those of this one.
         session: Option<String>,
     },
+    /// The client serves this connection's target, as long as the stream is open: the gateway opens a stream for each session.
+    Serve {
+        /// Who serves.
+        token: Token,
+        /// What.
+        connection: ConnectionName,
+        /// The client program by its own word: 1 to 200 bytes without control characters.
+        client: Option<String>,
+    },
+}
+
+/// What the gateway begins a stream with, towards a client that serves; it is answered as an [`Opening`] is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// The connection whose target is meant.
+    pub connection: ConnectionName,
+    /// The session's identifier: a UUID in its usual 36 characters.
+    pub session: String,
 }
 
 /// What the gateway answers.
@@ -310,26 +330,54 @@ impl Frame for Opening {
                 out.session(session.as_deref())?;
                 out.end()
             }
+            Self::Serve { token, connection, client } => {
+                let mut out = Writer::new(Kind::Serve);
+                out.field(Tag::Token, token.as_str().as_bytes());
+                out.field(Tag::Connection, connection.as_str().as_bytes());
+                out.text(Tag::Client, client.as_deref(), MAX_CLIENT)?;
+                out.end()
+            }
         }
     }
 
     fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, WireError> {
-        let Some((kind, len)) = head(bytes, &[Kind::Open, Kind::Token])? else { return Ok(None) };
+        let Some((kind, len)) = head(bytes, &[Kind::Open, Kind::Token, Kind::Serve])? else { return Ok(None) };
         let allowed: &[Tag] = match kind {
             Kind::Open => &[Tag::Token, Tag::Connection, Tag::Purpose, Tag::Client],
+            Kind::Serve => &[Tag::Token, Tag::Connection, Tag::Client],
             _ => &[Tag::Token, Tag::Connection, Tag::Session],
         };
         let Some(fields) = Fields::read(bytes, len, allowed)? else { return Ok(None) };
         let token = fields.ascii(Tag::Token)?.and_then(Token::new).ok_or(WireError::Value(Tag::Token as u8))?;
         let connection = fields.ascii(Tag::Connection)?.and_then(ConnectionName::new);
         let connection = connection.ok_or(WireError::Value(Tag::Connection as u8))?;
-        let opening = if kind == Kind::Open {
-            let purpose = fields.text(Tag::Purpose, MAX_PURPOSE)?;
-            Self::Session { token, connection, purpose, client: fields.text(Tag::Client, MAX_CLIENT)? }
-        } else {
-            Self::Token { token, connection, session: fields.session()? }
+        let opening = match kind {
+            Kind::Open => {
+                let purpose = fields.text(Tag::Purpose, MAX_PURPOSE)?;
+                Self::Session { token, connection, purpose, client: fields.text(Tag::Client, MAX_CLIENT)? }
+            }
+            Kind::Serve => Self::Serve { token, connection, client: fields.text(Tag::Client, MAX_CLIENT)? },
+            _ => Self::Token { token, connection, session: fields.session()? },
         };
         Ok(Some((opening, HEAD + len)))
+    }
+}
+
+impl Frame for Dial {
+    fn encode(&self) -> Result<Vec<u8>, WireError> {
+        let mut out = Writer::new(Kind::Dial);
+        out.field(Tag::Connection, self.connection.as_str().as_bytes());
+        out.session(Some(&self.session))?;
+        out.end()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, WireError> {
+        let Some((_, len)) = head(bytes, &[Kind::Dial])? else { return Ok(None) };
+        let Some(fields) = Fields::read(bytes, len, &[Tag::Connection, Tag::Session])? else { return Ok(None) };
+        let connection = fields.ascii(Tag::Connection)?.and_then(ConnectionName::new);
+        let connection = connection.ok_or(WireError::Value(Tag::Connection as u8))?;
+        let session = fields.session()?.ok_or(WireError::Missing(Tag::Session as u8))?;
+        Ok(Some((Self { connection, session }, HEAD + len)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The frames of `sluice/1`: what is written is read back, each frame has one spelling, and a cut changes nothing.
 
 use proptest::prelude::*;
-use sluice_client::wire::{Answer, Carries, Code, ConnectionName, Frame, MAX_FIELDS, Opening, Token, WireError};
+use sluice_client::wire::{Answer, Carries, Code, ConnectionName, Dial, Frame, MAX_FIELDS, Opening, Token, WireError};
 
 const ID: &str = "01a20a81-4b74-726f-97c8-0f928da2ee18";
 
@@ -28,6 +28,7 @@ fn opening() -> impl Strategy<Value = Opening> {
         }),
         (token(), name(), prop::option::of(Just(ID.to_owned())))
             .prop_map(|(token, connection, session)| Opening::Token { token, connection, session }),
+        (token(), name(), text()).prop_map(|(token, connection, client)| Opening::Serve { token, connection, client }),
     ]
 }
 
@@ -86,6 +87,12 @@ proptest! {
     fn whatever_comes_is_read_in_one_way(bytes: Vec<u8>) {
         has_one_spelling::<Opening>(&bytes)?;
         has_one_spelling::<Answer>(&bytes)?;
+        has_one_spelling::<Dial>(&bytes)?;
+    }
+
+    #[test]
+    fn what_the_gateway_dials_for_comes_back_out_of_its_bytes(connection in name(), after: Vec<u8>) {
+        check(&Dial { connection, session: ID.to_owned() }, &after)?;
     }
 }
 

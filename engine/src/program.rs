@@ -191,7 +191,7 @@ impl Program {
     /// which are not searched for.
     #[must_use]
     pub fn prefilter(&self, pattern: PatternId) -> bool {
-        !self.inner.patterns[pattern.index()].probes.any.is_empty()
+        !self.inner.patterns[pattern.index()].probes.is_empty()
     }
 
     /// The name of a rule.

@@ -49,6 +49,7 @@ static SKIMMED: LazyLock<Program> = LazyLock::new(|| {
     rule(PatternSpec::regex("capped", r"--[\s\S]+?--").max(9), Action::Mask(Mask::redact("\"c\"")));
     let words = Matcher::Words { words: vec!["secret".into(), "geheim".into()], nocase: true };
     rule(PatternSpec::new("words", words), Action::Mask(Mask::redact("[w]")));
+    rule(PatternSpec::regex("stretch", r"\b[a-z]{20,22}\b"), Action::Mask(Mask::redact("[s]")));
     rule(PatternSpec::regex("stop", "BLOCK"), Action::Block);
     let program = builder.build().expect("valid");
     assert!(patterns.iter().all(|pattern| program.prefilter(*pattern)), "a pattern without a prefilter ends skimming");

@@ -2,11 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluice_client::wire::{Answer, Frame, HEAD, MAX_FIELDS, Opening, fields_len};
+use sluice_client::wire::{Answer, Dial, Frame, HEAD, MAX_FIELDS, Opening, fields_len};
 use std::fmt::Debug;
 
 fuzz_target!(|bytes: &[u8]| {
-    check::<Opening>(bytes, &[(0x01, &[1, 2], &[3, 4]), (0x02, &[1, 2], &[5])]);
+    check::<Opening>(bytes, &[(0x01, &[1, 2], &[3, 4]), (0x02, &[1, 2], &[5]), (0x03, &[1, 2], &[4])]);
+    check::<Dial>(bytes, &[(0x41, &[2, 5], &[])]);
     check::<Answer>(bytes, &[(0x81, &[8], &[5, 9]), (0x82, &[6, 7], &[])]);
 });
 

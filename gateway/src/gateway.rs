@@ -5,6 +5,7 @@ use sluice_dsl::Policy;
 use sluice_engine::Budget;
 
 use crate::{
+    agents::Agents,
     config::Config,
     evidence::Evidence,
     identity::{Authenticator, dev::DevIssuer},
@@ -22,6 +23,8 @@ pub struct Gateway {
     pub evidence: Evidence,
     /// The live sessions.
     pub sessions: Sessions,
+    /// The agents that serve targets.
+    pub agents: Agents,
     /// The rules in force; a session keeps the ones it was opened with.
     pub policy: ArcSwap<Policy>,
     /// Bounds the memory of all inspected streams together.

@@ -15,7 +15,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    agents::Agents,
     config::Config,
+    control::Control,
     evidence::{Evidence, EvidenceError},
     gateway::Gateway,
     identity::{
@@ -23,7 +25,7 @@ use crate::{
         dev::{DevIssuer, DevIssuerError},
     },
     listen::postgres::Front,
-    listen::tunnel,
+    listen::{Workers, tcp, tunnel},
     private,
     session::Sessions,
     tls::{CertificateError, ServerCertificate},
@@ -106,7 +108,7 @@ fn tunnel_hint(source: &io::Error) -> &'static str {
 }
 
 /// Where a gateway listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
     /// For HTTP.
     pub http: SocketAddr,
@@ -114,6 +116,8 @@ pub struct Bound {
     pub postgres: Option<SocketAddr>,
     /// For agents, where that is configured.
     pub agents: Option<SocketAddr>,
+    /// For clients that can't say who they are, each with its connection's name.
+    pub listeners: Vec<(SocketAddr, String)>,
 }
 
 /// Runs a gateway until `shutdown`; `ready` learns the addresses when connections are accepted.
@@ -130,6 +134,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
 
     let policy = compile(&config)?;
     let evidence = Evidence::open(&config.store)?;
+    let control = Control::bind(&config.store).await;
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     config.listen = listener.local_addr().map_err(failed)?;
     let front = match &config.postgres {
@@ -142,10 +147,18 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
         }
     };
     let tunnel = bind_tunnel(&mut config).await?;
+    let mut plain = Vec::new();
+    for listener in &config.listeners {
+        let address = listener.listen;
+        let failed = |source| ServeError::Listen { address, source };
+        let bound = tcp::Bound::bind(listener).await.map_err(failed)?;
+        plain.push((bound.address().map_err(failed)?, listener.connection.clone(), bound));
+    }
     let bound = Bound {
         http: config.listen,
         postgres: front.as_ref().map(|(address, _)| *address),
         agents: tunnel.as_ref().map(tunnel::Bound::address),
+        listeners: plain.iter().map(|(address, connection, _)| (*address, connection.clone())).collect(),
     };
 
     let gateway = Arc::new(assemble(config, policy, evidence)?);
@@ -158,11 +171,24 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
             front.serve(Arc::clone(&gateway), stopping.clone()).await;
         }
     };
-    // Boxed: the sessions of both are long futures.
+    // Threads that nobody would use are not started.
+    let workers = if plain.is_empty() { None } else { Some(Arc::new(Workers::start().map_err(failed)?)) };
+    let plain = plain
+        .into_iter()
+        .zip(std::iter::repeat(workers))
+        .filter_map(|((.., bound), workers)| Some(bound.serve(Arc::clone(&gateway), workers?, stopping.clone())));
+    let plain = futures_util::future::join_all(plain);
+    // Boxed: the sessions of all are long futures.
     let serving = Box::pin(async {
-        let (served, ()) = tokio::join!(http, postgres);
+        let (served, (), _) = tokio::join!(http, postgres, plain);
         served
     });
+    let serving = async {
+        tokio::select! {
+            served = serving => served,
+            () = crate::control::serve(control, &gateway) => Ok(()),
+        }
+    };
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
@@ -212,6 +238,7 @@ pub fn assemble(config: Config, policy: Policy, evidence: Evidence) -> Result<Ga
     Ok(Gateway {
         authenticator,
         sessions: Sessions::new(evidence.clone()),
+        agents: Agents::default(),
         evidence,
         policy: ArcSwap::from_pointee(policy),
         budget: Budget::new(INSPECTION_MEMORY),

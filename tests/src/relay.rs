@@ -38,6 +38,7 @@ struct Shared {
     weather: Weather,
     seed: AtomicU64,
     passed: AtomicU64,
+    retries: AtomicU64,
     /// The socket towards the gateway, for each client.
     backs: Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>,
 }
@@ -60,6 +61,7 @@ impl Relay {
             weather,
             seed: AtomicU64::new(1),
             passed: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
             backs: Mutex::default(),
         });
         let datagrams = tokio::spawn(there(Arc::clone(&shared)));
@@ -77,6 +79,11 @@ impl Relay {
     /// Datagrams that have passed, both ways.
     pub fn passed(&self) -> u64 {
         self.shared.passed.load(Ordering::Relaxed)
+    }
+
+    /// How often the gateway asked an address to prove itself (Retry; RFC 9000, section 17.2.5).
+    pub fn retries(&self) -> u64 {
+        self.shared.retries.load(Ordering::Relaxed)
     }
 
     /// From now on clients' datagrams reach the gateway from other addresses, as after a router was started anew.
@@ -101,6 +108,9 @@ impl Shared {
             return;
         }
         self.passed.fetch_add(1, Ordering::Relaxed);
+        if to.is_some() && matches!(datagram[..], [0xf0..=0xff, 0, 0, 0, 1, ..]) {
+            self.retries.fetch_add(1, Ordering::Relaxed);
+        }
         let times = if self.happens(self.weather.doubled) { 2 } else { 1 };
         let late = self.happens(self.weather.late);
         let shared = Arc::clone(self);

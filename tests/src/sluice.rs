@@ -278,6 +278,14 @@ impl Sluice {
         self.server = Some(server);
     }
 
+    /// Where clients of this connection are listened for that can't say who they are.
+    pub fn listener(&self, connection: &str) -> std::net::SocketAddr {
+        let said = &self.server.as_ref().expect("it runs").said;
+        let start = format!("clients of {connection} connect to ");
+        let address = said.iter().find_map(|line| line.strip_prefix(&start));
+        address.unwrap_or_else(|| panic!("no listener for {connection} in {said:?}")).parse().unwrap()
+    }
+
     /// The process id of the gateway.
     pub fn pid(&self) -> u32 {
         self.server.as_ref().expect("it runs").pid()

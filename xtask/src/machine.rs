@@ -24,6 +24,12 @@ const TESTS: &[Need] = &[
     Need { what: "a PostgreSQL server", met: postgres, packages: &["postgresql"] },
 ];
 
+const PEERS: &[Need] = &[
+    Need { what: "a PostgreSQL server", met: postgres, packages: &["postgresql"] },
+    Need { what: "HAProxy", met: || installed("haproxy"), packages: &["haproxy"] },
+    Need { what: "PgBouncer", met: || installed("pgbouncer"), packages: &["pgbouncer"] },
+];
+
 /// The Python environments of the tests: both generations of the SDK, which can't live in one, a client of PostgreSQL, and a
 /// QUIC client of other hands.
 const PYTHONS: &[(&str, &str)] = &[
@@ -47,6 +53,17 @@ pub(crate) fn for_tests() -> Outcome {
         python_packages(name, requirements)?;
     }
     Ok(())
+}
+
+/// Installs what connections are measured beside.
+pub(crate) fn for_wire() -> Outcome {
+    install(BUILD)?;
+    install(PEERS)
+}
+
+/// Servers stand where not everybody looks for programs.
+fn installed(program: &str) -> bool {
+    Path::new("/usr/sbin").join(program).is_file()
 }
 
 fn install(needs: &[Need]) -> Outcome {

@@ -23,6 +23,7 @@ usage: cargo xtask COMMAND [ARG…]
   fuzz [--minutes N] [TARGET…]
                replay what fuzzing once found, then fuzz the targets (all unless told), N minutes each (10 seconds unless told)
   bench [ARG…] measure the inspector beside its peers; `bench -- --help` lists what ARG… can be
+  wire [ARG…]  measure connections beside HAProxy, PgBouncer and quinn; `wire --help` lists what ARG… can be
   bless        accept what golden tests print now
 ";
 
@@ -50,6 +51,7 @@ fn dispatch(command: &str, rest: &[String]) -> Outcome {
         "docs" => checks::docs(),
         "fuzz" => fuzz::run(rest),
         "bench" => bench(rest),
+        "wire" => wire(rest),
         "bless" => checks::bless(),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
@@ -77,6 +79,17 @@ fn bench(rest: &[String]) -> Outcome {
     Step::cargo("run")
         .args(["--release", "--package", "sluice-benches", "--bin", "throughput", "--", "--peers"])
         .args([&*peers.to_string_lossy()])
+        .args(rest.iter().map(String::as_str).filter(|arg| *arg != "--"))
+        .replace()
+}
+
+/// Builds the gateway and the bench for release, and becomes the bench.
+fn wire(rest: &[String]) -> Outcome {
+    machine::for_wire()?;
+    Step::cargo("build").args(["--release", "--package", "sluice-gateway", "--bin", "sluice"]).run()?;
+    Step::cargo("run")
+        .env("SLUICE_TEST_BINARIES", shell::target_dir().join("release"))
+        .args(["--release", "--package", "sluice-benches", "--bin", "wire", "--"])
         .args(rest.iter().map(String::as_str).filter(|arg| *arg != "--"))
         .replace()
 }

@@ -8,6 +8,7 @@
 pub(crate) mod bytes;
 mod gather;
 pub(crate) mod probe;
+mod stretch;
 mod tails;
 pub(crate) mod vectors;
 mod windows;
@@ -16,6 +17,7 @@ mod words;
 use crate::stream::automaton::Automaton;
 use probe::{Lead, Probe, Probes, Run};
 use std::sync::Arc;
+use stretch::Stretched;
 use tails::Tails;
 pub use vectors::Vectors;
 use vectors::{Groups, bits, look};
@@ -49,6 +51,7 @@ pub(crate) struct Filter {
     groups: Groups,
     windows: Windows,
     words: Words,
+    stretches: Vec<Stretched>,
     tails: Vec<Tails>,
     vectors: Vectors,
 }
@@ -127,6 +130,7 @@ impl Filter {
                 }
                 filter.probes.push(Looked::new(*pattern, probe, automaton));
             }
+            filter.stretches.extend(probes.stretch.iter().map(|stretch| Stretched::new(*pattern, stretch, automaton)));
         }
         filter.tails = Tails::of(patterns);
         let windows = filter.windows.finish();
@@ -136,7 +140,7 @@ impl Filter {
 
     /// True where there is nothing to look for.
     pub(crate) fn is_empty(&self) -> bool {
-        self.probes.is_empty()
+        self.probes.is_empty() && self.stretches.is_empty()
     }
 
     /// Looks for windows that lie whole in the first bytes of `text`, at most [`BLOCK`] of them. The number of bytes that
@@ -155,7 +159,10 @@ impl Filter {
                 self.confirm(block, probe, at, found);
                 found.len() < most
             };
-            if self.words.look(block, &mut hit) && self.look_by_vectors(block, &mut hit) {
+            if self.words.look(block, &mut hit)
+                && self.look_by_vectors(block, &mut hit)
+                && self.stretches.iter().all(|stretch| stretch.look(block, found, most))
+            {
                 break;
             }
             len = (len / 4).max(MIN_LOOK);
@@ -187,6 +194,7 @@ impl Filter {
     pub(crate) fn tail(&self, text: &[u8], before: Option<u8>, found: &mut Vec<Starts>) {
         let count = found.len();
         self.tails.iter().for_each(|tails| tails.look(text, before, found));
+        self.stretches.iter().for_each(|stretch| stretch.tail(text, before, found));
         if found.len() > count {
             tidy(found);
         }

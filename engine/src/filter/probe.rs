@@ -10,6 +10,7 @@
 //! - **from its words**, where a pattern is a choice of words, a probe for each of them.
 
 use super::bytes::ByteSet;
+use super::stretch::Stretch;
 use super::tails::{FOLDED, pairs};
 use crate::pattern::{Matcher, PatternSpec};
 use crate::stream::automaton::{Automaton, DEAD};
@@ -100,6 +101,8 @@ pub(crate) struct Lead {
 pub(crate) struct Probes {
     /// Every match contains one of these; empty where the pattern is not filtered.
     pub(crate) any: Vec<Probe>,
+    /// What every match begins with, where the pattern has no probe.
+    pub(crate) stretch: Option<Stretch>,
     /// The longest beginning of a match that may hold no whole window yet, in bytes.
     pub(crate) reach: usize,
     /// The neighbours that such a beginning may consist of.
@@ -118,7 +121,12 @@ impl Probes {
     fn new(any: Vec<Probe>) -> Self {
         let rate = any.iter().map(Probe::rate).sum();
         let reach = any.iter().map(|probe| probe.lead.max + probe.window.len() - probe.lead.anchor - 1);
-        Self { reach: reach.max().unwrap_or(0), any, pairs: Box::new([0; FOLDED]), rate }
+        Self { reach: reach.max().unwrap_or(0), any, stretch: None, pairs: Box::new([0; FOLDED]), rate }
+    }
+
+    /// Nothing tells where a match may begin.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.any.is_empty() && self.stretch.is_none()
     }
 
     /// The probes of a pattern; none where nothing rare enough is found.
@@ -128,7 +136,9 @@ impl Probes {
         let start = graph.at_start().map(|probe| Self::new(vec![probe]));
         let indispensable = graph.indispensable().into_iter().map(|probe| Self::new(vec![probe]));
         let rarest = words.into_iter().chain(start).chain(indispensable).min_by(|a, b| a.rate.total_cmp(&b.rate));
-        let Some(probes) = rarest.filter(|probes| probes.rate <= TOO_OFTEN) else { return Self::default() };
+        let Some(probes) = rarest.filter(|probes| probes.rate <= TOO_OFTEN) else {
+            return Self { stretch: Stretch::of(automaton), ..Self::default() };
+        };
         let pairs = pairs(automaton, probes.reach);
         Self { pairs, ..probes }
     }

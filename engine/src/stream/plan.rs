@@ -65,7 +65,7 @@ impl Plan {
         let active: Vec<usize> = (0..claims.len()).filter(|pattern| !claims[*pattern].is_empty()).collect();
         let probes = |pattern: usize| &program.patterns[pattern].probes;
         let (filtered, others): (Vec<usize>, Vec<usize>) =
-            active.iter().partition(|pattern| !probes(**pattern).any.is_empty());
+            active.iter().partition(|pattern| !probes(**pattern).is_empty());
         let looked: Vec<_> = filtered
             .iter()
             .filter_map(|pattern| {

@@ -4,11 +4,14 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod agent;
 mod config;
 mod connect;
+mod gateway;
 mod serve;
 mod sessions;
 mod token;
+mod tokens;
 
 pub(crate) use sessions::print_record;
 
@@ -57,11 +60,13 @@ enum Command {
     },
     /// Open a connection of a gateway to local programs.
     Connect(connect::ConnectArgs),
+    /// Serve targets of this network through a gateway, without listening anywhere.
+    Agent(agent::AgentArgs),
     /// Show on a bundled server what the gateway does.
     Demo,
     /// Sign a token of the development issuer.
     Token(token::TokenArgs),
-    /// Read the recorded sessions.
+    /// Read the recorded sessions; list and end those that are live.
     Sessions(sessions::SessionsArgs),
     /// Work with configuration files.
     Config(config::ConfigArgs),
@@ -79,9 +84,10 @@ pub async fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Serve { config, listen, tunnel } => serve::serve(config.as_deref(), listen, tunnel).await,
         Command::Connect(arguments) => connect::connect(arguments).await,
+        Command::Agent(arguments) => agent::agent(arguments).await,
         Command::Demo => crate::demo::run().await,
         Command::Token(arguments) => token::token(&arguments),
-        Command::Sessions(arguments) => sessions::sessions(&arguments),
+        Command::Sessions(arguments) => sessions::sessions(&arguments).await,
         Command::Config(arguments) => config::config(&arguments),
         Command::DemoServer => crate::demo::server::run().await,
     }

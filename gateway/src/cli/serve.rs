@@ -56,6 +56,9 @@ pub(super) async fn serve(file: Option<&Path>, listen: Option<SocketAddr>, tunne
         if let Some(agents) = bound.agents {
             println!("agents connect to {agents} (QUIC, and TLS over TCP)");
         }
+        for (address, connection) in bound.listeners {
+            println!("clients of {connection} connect to {address}");
+        }
         println!("listening on http://{}", bound.http);
         if let Some(postgres) = bound.postgres {
             println!("listening on postgres://{postgres}");

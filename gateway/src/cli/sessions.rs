@@ -1,4 +1,4 @@
-//! `sluice sessions`: reads the evidence, also while a gateway writes it.
+//! `sluice sessions`: reads the evidence, also while a gateway writes it, and asks a running gateway about live sessions.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Outcome, failed};
 use crate::{
     config::{data_dir, load},
+    control::LiveSession,
     evidence::{DecisionRecord, Event, Reader, RequestOutcome, SessionId, SessionSummary, StoredRecord},
 };
 
@@ -21,6 +22,16 @@ pub(super) struct SessionsArgs {
 enum SessionsCommand {
     /// The sessions on record, newest first.
     List {
+        /// Those that are live now, the oldest first, as the running gateway tells them.
+        #[arg(long)]
+        live: bool,
+        #[command(flatten)]
+        from: From,
+    },
+    /// End a live session at once.
+    Kill {
+        /// The session.
+        id: String,
         #[command(flatten)]
         from: From,
     },
@@ -47,24 +58,62 @@ struct From {
 }
 
 impl From {
-    fn open(&self) -> Result<Reader, String> {
-        let path = match (&self.store, &self.config) {
+    fn path(&self) -> Result<PathBuf, String> {
+        Ok(match (&self.store, &self.config) {
             (Some(store), _) => store.clone(),
             (None, Some(config)) => load(config).map_err(|errors| errors.to_string())?.store,
             (None, None) => data_dir().join("evidence.sqlite"),
-        };
-        Reader::open(&path).map_err(|error| error.to_string())
+        })
+    }
+
+    fn open(&self) -> Result<Reader, String> {
+        Reader::open(&self.path()?).map_err(|error| error.to_string())
     }
 }
 
-pub(super) fn sessions(arguments: &SessionsArgs) -> Outcome {
+pub(super) async fn sessions(arguments: &SessionsArgs) -> Outcome {
     let done = match &arguments.command {
-        SessionsCommand::List { from } => list(from),
+        SessionsCommand::List { live: true, from } => live(from).await,
+        SessionsCommand::List { live: false, from } => list(from),
         SessionsCommand::Show { id, from } => show(id.as_deref(), from),
+        SessionsCommand::Kill { id, from } => kill(id, from).await,
     };
     match done {
         Ok(()) => Outcome::Clean,
         Err(reason) => failed(&reason),
+    }
+}
+
+/// What the running gateway answers.
+async fn ask(from: &From, question: &str) -> Result<String, String> {
+    let store = from.path()?;
+    crate::control::ask(&store, question).await.map_err(|error| {
+        let path = crate::control::path(&store);
+        format!("no gateway answers at {}: {error}; run this where it runs, as its user", path.display())
+    })
+}
+
+async fn live(from: &From) -> Result<(), String> {
+    let said = ask(from, "list").await?;
+    if from.json {
+        print!("{said}");
+        return Ok(());
+    }
+    println!("{:36}  {:24}  {:12}  {:>8}", "session", "user", "connection", "quiet, s");
+    for line in said.lines() {
+        let LiveSession { session, user, connection, quiet } =
+            serde_json::from_str(line).map_err(|error| format!("the gateway's answer can't be read: {error}"))?;
+        println!("{session:36}  {:24}  {connection:12}  {quiet:>8}", shown(&user));
+    }
+    Ok(())
+}
+
+async fn kill(id: &str, from: &From) -> Result<(), String> {
+    let id = SessionId::parse(id).ok_or("that is no session identifier")?;
+    match ask(from, &format!("kill {id}")).await?.trim_end() {
+        "ended" => Ok(()),
+        "unknown" => Err(format!("no session {id} is live; `sluice sessions list --live` names those that are")),
+        other => Err(format!("the gateway says: {other}")),
     }
 }
 

@@ -32,6 +32,7 @@ impl Config {
         Ok(Self {
             listen: DEFAULT_LISTEN,
             tunnel: Some(TunnelConfig { listen: DEFAULT_TUNNEL, certificate: None, limits: TunnelLimits::default() }),
+            listeners: Vec::new(),
             public_url: None,
             store: data.join("evidence.sqlite"),
             rules: Vec::new(),

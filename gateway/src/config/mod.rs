@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use url::Url;
 
 use crate::tls::{Authorities, ServerCertificate, ServerIdentity};
@@ -34,6 +35,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where agents connect by `sluice/1`; None: nowhere.
     pub tunnel: Option<TunnelConfig>,
+    /// Where clients connect that can't say who they are.
+    pub listeners: Vec<ListenerConfig>,
     /// The URL clients use, when it differs from the listen address (a TLS front, a name).
     pub public_url: Option<Url>,
     /// The evidence store's file.
@@ -115,6 +118,31 @@ impl Default for TunnelLimits {
             bytes_per_second: None,
         }
     }
+}
+
+/// A listener for clients that can't say who they are: whoever reaches it from its networks acts as one identity.
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    /// The address to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The connection that is behind it, of kind `tcp`.
+    pub connection: String,
+    /// What rules and records call those who connect.
+    pub user: String,
+    /// Their groups, sorted.
+    pub groups: Vec<String>,
+    /// What they connect for.
+    pub purpose: Option<String>,
+    /// The networks that may connect.
+    pub from: Vec<IpNet>,
+    /// The proxies that say in the PROXY protocol, version 2, who connects; they have to.
+    pub proxies: Vec<IpNet>,
+    /// Connections at once.
+    pub connections: u32,
+    /// Connections of one address at once.
+    pub connections_per_address: u32,
+    /// Bytes a second, both directions of all connections together; None: as many as there are.
+    pub bytes_per_second: Option<u32>,
 }
 
 /// An OpenID Connect issuer.
@@ -209,6 +237,11 @@ pub enum UpstreamConfig {
         /// A name or an address, and a port.
         address: String,
     },
+    /// Anything over TCP that agents serve from inside another network: bytes as they are.
+    Agents {
+        /// Whoever is in one of these groups may serve it; never empty.
+        groups: Vec<String>,
+    },
     /// A PostgreSQL server.
     Postgres(Arc<PostgresUpstream>),
 }
@@ -246,6 +279,14 @@ impl std::fmt::Debug for PostgresUpstream {
     }
 }
 
+impl UpstreamConfig {
+    /// Whether it carries bytes as they are.
+    #[must_use]
+    pub fn is_bytes(&self) -> bool {
+        matches!(self, Self::Tcp { .. } | Self::Agents { .. })
+    }
+}
+
 impl std::fmt::Debug for UpstreamConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -259,6 +300,7 @@ impl std::fmt::Debug for UpstreamConfig {
                 f.debug_struct("Http").field("host", &url.host_str()).field("headers", &headers.keys()).finish()
             }
             Self::Postgres(upstream) => upstream.fmt(f),
+            Self::Agents { groups } => f.debug_struct("Agents").field("groups", groups).finish(),
             Self::Tcp { address } => f.debug_struct("Tcp").field("address", address).finish(),
         }
     }

@@ -21,6 +21,7 @@ use super::{Config, ConnectionConfig, DEFAULT_LISTEN, IssuerConfig, MaskKey, Ups
 use crate::identity::{algorithm_named, is_trustworthy};
 use crate::tls::Authorities;
 
+mod listener;
 mod tunnel;
 
 /// The longest file that is read for a secret, in bytes.
@@ -129,6 +130,7 @@ pub(super) struct Reader<'a> {
 const ROOT: &[&str] = &[
     "listen",
     "tunnel",
+    "listener",
     "public_url",
     "store",
     "rules",
@@ -150,6 +152,7 @@ const CONNECTION: &[&str] = &[
     "headers",
     "postgres",
     "tcp",
+    "agents",
     "user",
     "password",
     "tls",
@@ -192,6 +195,7 @@ impl Reader<'_> {
         }
         let issuers = self.issuers(root);
         let connections = self.connections(root);
+        let listeners = self.listeners(root, &connections);
         let mask_keys = self.mask_keys(root);
         let postgres = self.postgres_listen(root);
         let allowed_origins = self.list_of(root, "allowed_origins").into_iter().map(|(text, _)| text).collect();
@@ -199,6 +203,7 @@ impl Reader<'_> {
         Some(Config {
             listen: listen.ok()?,
             tunnel,
+            listeners,
             public_url,
             store: self.base.join(store),
             rules,
@@ -328,13 +333,26 @@ impl Reader<'_> {
     }
 
     fn upstream(&mut self, table: &DeTable<'_>, span: Range<usize>) -> Option<UpstreamConfig> {
-        let kinds = ["command", "url", "postgres", "tcp"];
+        let kinds = ["command", "url", "postgres", "tcp", "agents"];
         let named: Vec<&str> = kinds.into_iter().filter(|kind| table.contains_key(*kind)).collect();
         match named.as_slice() {
             ["tcp"] => {
                 let others = ["env", "cwd", "headers", "ca_file", "user", "password", "tls", "certificate", "key"];
                 self.foreign(table, &others, "tcp");
                 self.target(table).map(|address| UpstreamConfig::Tcp { address })
+            }
+            ["agents"] => {
+                let others = ["env", "cwd", "headers", "ca_file", "user", "password", "tls"];
+                self.foreign(table, &others, "agents");
+                let groups: Vec<String> = self.list_of(table, "agents").into_iter().map(|(group, _)| group).collect();
+                if groups.is_empty() || groups.iter().any(String::is_empty) {
+                    self.problem(
+                        span,
+                        "`agents` names the groups whose members may serve the connection: [\"ledger-agents\"]",
+                    );
+                    return None;
+                }
+                Some(UpstreamConfig::Agents { groups })
             }
             ["command"] => {
                 let others = ["headers", "ca_file", "user", "password", "tls", "certificate", "key"];
@@ -367,13 +385,16 @@ impl Reader<'_> {
                 Some(UpstreamConfig::Http { url: self.url_of(table, "url")?, headers, authorities })
             }
             [] => {
-                self.problem(span, "a connection needs `command` (stdio), `url` (HTTP), `postgres` or `tcp` (bytes)");
+                self.problem(
+                    span,
+                    "a connection needs `command` (stdio), `url` (HTTP), `postgres`, `tcp` or `agents` (bytes)",
+                );
                 None
             }
             [..] => {
                 self.problem(
                     span,
-                    "a connection has one of `command` (stdio), `url` (HTTP), `postgres` and `tcp` (bytes), not several",
+                    "a connection has one of `command` (stdio), `url` (HTTP), `postgres`, `tcp` and `agents` (bytes), not several",
                 );
                 None
             }
@@ -551,7 +572,7 @@ impl Reader<'_> {
         }
     }
 
-    fn list_of(&mut self, table: &DeTable<'_>, name: &str) -> Vec<(String, Range<usize>)> {
+    pub(super) fn list_of(&mut self, table: &DeTable<'_>, name: &str) -> Vec<(String, Range<usize>)> {
         let Some(value) = table.get(name) else { return Vec::new() };
         let Some(listed) = value.get_ref().as_array() else {
             self.wrong_type(value, name, "a list of strings");

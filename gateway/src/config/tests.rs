@@ -200,5 +200,35 @@ fn a_target_of_bytes_is_a_host_and_a_port_and_nothing_else() {
         assert!(found.contains("`tcp` is a name or an address and a port"), "{target}: {found}");
     }
     let both = messages(&with("tcp = \"ledger:1\"\nurl = \"https://ledger.example/mcp\"")).join("\n");
-    assert!(both.contains("one of `command` (stdio), `url` (HTTP), `postgres` and `tcp` (bytes)"), "{both}");
+    assert!(both.contains("one of `command` (stdio), `url` (HTTP), `postgres`, `tcp` and `agents` (bytes)"), "{both}");
+}
+
+#[test]
+fn a_listener_stands_for_an_identity_and_says_whom_it_lets_in() {
+    let with = |lines: &str| {
+        let target = "\n[connection.ledger]\ntcp = \"ledger.internal:6379\"\n";
+        format!("{GOOD}{target}\n[[listener]]\nconnection = \"ledger\"\nuser = \"nightly\"\n{lines}\n")
+    };
+    let listeners = read(&with("listen = \"127.0.0.1:6379\"\ngroups = [\"b\", \"a\"]")).unwrap().listeners;
+    let [listener] = &listeners[..] else { panic!("{listeners:?}") };
+    assert_eq!(listener.groups, ["a", "b"]);
+    assert_eq!(listener.from.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.0/8", "::1/128"]);
+    let listeners =
+        read(&with("listen = \"0.0.0.0:6379\"\nfrom = [\"10.1.0.0/16\", \"2001:db8::7\"]")).unwrap().listeners;
+    assert_eq!(
+        listeners[0].from.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.1.0.0/16", "2001:db8::7/128"]
+    );
+    for (lines, message) in [
+        ("listen = \"0.0.0.0:6379\"", "`from` says which networks may connect"),
+        ("listen = \"127.0.0.1:1\"\nfrom = [\"10.1\"]", "`10.1` is no network"),
+        ("listen = \"127.0.0.1:1\"\nfrom = []", "`from` names no network"),
+        ("listen = \"6379\"", "`listen` is an address and a port"),
+        ("listen = \"127.0.0.1:1\"\npurpose_ = \"x\"", "did you mean `purpose`?"),
+    ] {
+        let found = messages(&with(lines));
+        assert!(found.iter().any(|found| found.contains(message)), "{lines}: {found:?}");
+    }
+    let of_mcp = with("listen = \"127.0.0.1:1\"").replace("connection = \"ledger\"", "connection = \"crm\"");
+    assert!(messages(&of_mcp)[0].contains("`crm` is no connection of bytes"), "{:?}", messages(&of_mcp));
 }

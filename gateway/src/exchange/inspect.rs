@@ -38,6 +38,9 @@ pub(crate) fn general_options(format: Format, rules: RuleSet) -> StreamOptions {
     StreamOptions { format, rules: Some(rules), column: None, exempt: OPAQUE.clone(), roots: DOCUMENTS }
 }
 
+/// More pieces than this are put together: each by itself costs more than a copy.
+const PIECES: usize = 8;
+
 /// One direction of one exchange.
 pub(crate) struct Inspector {
     stream: Stream,
@@ -109,6 +112,16 @@ impl Inspector {
     pub(crate) fn push(&mut self, bytes: Bytes) -> Released {
         let stop = self.stream.push(bytes, &mut self.out).err();
         self.release(stop)
+    }
+
+    /// As [`push`](Self::push), with what may leave in the pieces that it lies in: a few are not copied to stand together.
+    pub(crate) fn push_pieces(&mut self, bytes: Bytes) -> (Vec<Bytes>, Released) {
+        let stop = self.stream.push(bytes, &mut self.out).err();
+        if self.out.frames.len() > PIECES {
+            let released = self.release(stop);
+            return (vec![released.bytes.clone()], Released { bytes: Bytes::new(), ..released });
+        }
+        (std::mem::take(&mut self.out.frames), self.release(stop))
     }
 
     pub(crate) fn finish(&mut self) -> Released {

@@ -157,7 +157,7 @@ async fn open_bodiless(
         (UpstreamConfig::Stdio { .. }, _) => {
             exchange.run(async |exchange| stdio_upstream::relay_stream(exchange).await).await;
         }
-        (UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. }, _) => {
+        (UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. } | UpstreamConfig::Agents { .. }, _) => {
             exchange.run(async |_: &mut Exchange| foreign()).await
         }
     }
@@ -244,7 +244,7 @@ impl Ready {
                 };
                 exchange.run(async move |exchange| stdio_upstream::relay(exchange, post).await).await;
             }
-            UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. } => {
+            UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. } | UpstreamConfig::Agents { .. } => {
                 exchange.run(async |_: &mut Exchange| foreign()).await
             }
         }
@@ -548,7 +548,10 @@ async fn session(
         return Ok(session);
     }
     let child = match &caller.config.upstream {
-        UpstreamConfig::Http { .. } | UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. } => None,
+        UpstreamConfig::Http { .. }
+        | UpstreamConfig::Postgres(_)
+        | UpstreamConfig::Tcp { .. }
+        | UpstreamConfig::Agents { .. } => None,
         UpstreamConfig::Stdio { command, env, cwd } => {
             let child = stdio_upstream::Child::spawn(command, env, cwd.as_deref()).map_err(|error| {
                 tracing::error!(connection = caller.connection, %error, "an upstream can't be started");

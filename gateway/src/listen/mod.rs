@@ -1,8 +1,14 @@
 //! The front: who may speak to the gateway at all, and the routes.
 
+mod counts;
 mod guard;
 pub mod postgres;
+mod proxy;
+pub mod tcp;
 pub mod tunnel;
+mod workers;
+
+pub use workers::Workers;
 
 use crate::config::{ConnectionConfig, UpstreamConfig};
 use crate::exchange::{self, Caller, Shared, Table};
@@ -104,7 +110,7 @@ async fn connection(
     let Some(config) = gateway.config.connections.get(&connection).filter(speaks_mcp).cloned() else {
         return refused(StatusCode::NOT_FOUND, code::FORBIDDEN, "there is no such connection");
     };
-    if matches!(config.upstream, UpstreamConfig::Tcp { .. }) {
+    if config.upstream.is_bytes() {
         let message = "this connection carries bytes, not MCP: open it with `sluice connect`";
         return refused(StatusCode::NOT_FOUND, code::FORBIDDEN, message);
     }

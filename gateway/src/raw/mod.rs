@@ -3,7 +3,11 @@
 //! Nothing is understood of the target's own protocol. What a rule masks is replaced, what a rule blocks breaks the session off on
 //! both sides; whatever else goes wrong does the same, so that nobody takes a part for the whole.
 
+mod carry;
 mod pass;
+mod socket;
+#[cfg(target_os = "linux")]
+mod splice;
 mod tally;
 
 use std::{
@@ -12,10 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sluice_client::{
-    stream::{Reader, Writer, code_of},
-    wire::Code,
-};
+use sluice_client::{stream::code_of, wire::Code};
 use sluice_dsl::{HitAction, RequestFacts};
 use sluice_engine::{RuleSet, Stop};
 use tokio::{
@@ -25,13 +26,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    agents::Through,
+    config::UpstreamConfig,
     evidence::{Event, EvidenceError, HitRecord, Record, RequestOutcome, ResponseOutcome},
     exchange::GRACE,
     gateway::Gateway,
     meter::Meter,
     session::Session,
 };
-use pass::{Broken, Incoming, Outgoing, Pass, Side};
+use pass::{Broken, Pass, Side};
+pub(crate) use socket::Outgoing;
+use socket::{FromTarget, Incoming, Source, Target, ToTarget};
 use tally::Tally;
 
 /// How long a target may take to be reached.
@@ -47,7 +52,9 @@ pub(crate) struct Opened {
     exchange: u64,
     requests: RuleSet,
     responses: RuleSet,
-    target: (Incoming, Outgoing),
+    target: (FromTarget, ToTarget),
+    /// The agent that it goes through, where it does.
+    through: Option<Through>,
 }
 
 /// Why a session doesn't come about.
@@ -62,8 +69,24 @@ impl Refused {
     }
 }
 
-/// Records what is asked for, decides whether it may be, and connects. Nothing has gone upstream when it is refused.
-pub(crate) async fn open(gateway: &Gateway, session: Arc<Session>, address: &str) -> Result<Opened, Refused> {
+/// Records what is asked for, decides whether it may be, and connects. Nothing has gone upstream when it is refused, and the
+/// session is over.
+pub(crate) async fn open(
+    gateway: &Gateway,
+    session: Arc<Session>,
+    upstream: &UpstreamConfig,
+) -> Result<Opened, Refused> {
+    let id = session.id.clone();
+    let opened = reach(gateway, session, upstream).await;
+    if let Err(refused) = &opened
+        && let Err(error) = gateway.sessions.close(&id, &refused.message).await
+    {
+        tracing::error!(session = %id, %error, "the end of a session is not recorded");
+    }
+    opened
+}
+
+async fn reach(gateway: &Gateway, session: Arc<Session>, upstream: &UpstreamConfig) -> Result<Opened, Refused> {
     let facts = RequestFacts { now: Some(jiff::ZonedDateTime::now()), ..RequestFacts::default() };
     let mut refusal = None;
     let mut hits = Vec::new();
@@ -91,7 +114,10 @@ pub(crate) async fn open(gateway: &Gateway, session: Arc<Session>, address: &str
     let event = Event::Request {
         exchange,
         method: "connect".to_owned(),
-        name: Some(address.to_owned()),
+        name: Some(match upstream {
+            UpstreamConfig::Tcp { address } => address.clone(),
+            _ => "by an agent".to_owned(),
+        }),
         body: String::new(),
         purpose: session.purpose.as_ref().map(ToString::to_string),
         outcome: if refusal.is_some() { RequestOutcome::Refused } else { RequestOutcome::Forwarded },
@@ -104,14 +130,22 @@ pub(crate) async fn open(gateway: &Gateway, session: Arc<Session>, address: &str
     if let Some(refusal) = refusal {
         return Err(refusal);
     }
-    let target = match timeout(CONNECT, connect(address)).await {
-        Ok(Ok(target)) => target,
-        failed => {
-            let reason = failed.map_or_else(
-                |_| "it doesn't answer".to_owned(),
-                |failed| failed.map_or_else(|e| e.to_string(), |_| String::new()),
-            );
-            tracing::warn!(connection = session.connection, address, reason, "a target can't be reached");
+    let reached = match upstream {
+        UpstreamConfig::Tcp { address } => match timeout(CONNECT, connect(address)).await {
+            Ok(Ok((from, to))) => Ok(((FromTarget::Socket(from), ToTarget::Socket(to)), None)),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("it doesn't answer".to_owned()),
+        },
+        UpstreamConfig::Agents { .. } => {
+            let dialled = gateway.agents.dial(&session.connection, &session.id).await;
+            dialled.map(|((from, to), through)| ((FromTarget::Agent(from), ToTarget::Agent(to)), Some(through)))
+        }
+        _ => Err("it doesn't carry bytes".to_owned()),
+    };
+    let (target, through) = match reached {
+        Ok(reached) => reached,
+        Err(reason) => {
+            tracing::warn!(connection = session.connection, reason, "a target can't be reached");
             let event = Event::Passed {
                 exchange,
                 sent: 0,
@@ -129,7 +163,7 @@ pub(crate) async fn open(gateway: &Gateway, session: Arc<Session>, address: &str
         }
     };
     let (requests, responses) = (session.policy.request_rules(&facts), session.policy.response_rules(&facts));
-    Ok(Opened { session, exchange, requests, responses, target })
+    Ok(Opened { session, exchange, requests, responses, target, through })
 }
 
 async fn append(gateway: &Gateway, session: &Session, event: Event) -> Result<(), EvidenceError> {
@@ -167,16 +201,16 @@ impl End {
 pub(crate) async fn run(
     gateway: &Gateway,
     opened: Opened,
-    (mut reader, mut writer): (Reader, Writer),
+    (mut reader, mut writer): (impl Source, impl Target),
     lost: impl Future<Output = Code>,
     shutdown: &CancellationToken,
     meter: Option<Arc<Meter>>,
 ) {
-    let Opened { session, exchange, requests, responses, target } = opened;
+    let Opened { session, exchange, requests, responses, target, through } = opened;
     let policy = session.policy.policy();
     let tally = Tally::new(&gateway.evidence, &session, exchange, policy.clone());
     let (mut from_target, mut to_target) = target;
-    let gone = writer.stopped();
+    let gone = writer.gone();
     let end = {
         let up = Pass::new(Side::Client, policy.program(), requests, &gateway.budget, &session, &tally, meter.clone());
         let down = Pass::new(Side::Target, policy.program(), responses, &gateway.budget, &session, &tally, meter);
@@ -204,6 +238,9 @@ pub(crate) async fn run(
                 }
                 Err(broken) => end_of(&broken, policy),
             },
+            () = agent_gone(through.as_ref()) => {
+                End::new(Code::Upstream, ResponseOutcome::UpstreamError, "the agent may serve no longer")
+            }
             () = gone => End::new(Code::Ended, ResponseOutcome::Cancelled, "the client went away"),
             error = recorded => end_of(&Broken::Evidence(error), policy),
             () = stopped(shutdown, &session) => {
@@ -211,22 +248,38 @@ pub(crate) async fn run(
             }
         }
     };
-    if let Some(code) = end.code {
-        writer.reset(code);
-        reader.stop(code);
+    match end.code {
+        Some(code) => {
+            writer.reset(code);
+            reader.stop(code);
+            drop(writer);
+        }
+        None => writer.close(),
     }
     match end.outcome {
         ResponseOutcome::Complete => to_target.close(),
         // A reset, so that the target doesn't take what it has for all.
-        _ => drop(to_target),
+        _ => {
+            to_target.reset(Code::Ended);
+            from_target.stop(Code::Ended);
+            drop(to_target);
+        }
     }
-    drop((reader, writer, from_target));
+    drop((reader, from_target));
     let reason = end.reason.clone().unwrap_or_else(|| "the client and the target ended it".to_owned());
     if let Err(error) = tally.close(end.outcome, end.reason).await {
         tracing::error!(session = %session.id, %error, "the end of a session is not recorded");
     }
     if let Err(error) = gateway.sessions.close(&session.id, &reason).await {
         tracing::error!(session = %session.id, %error, "the end of a session is not recorded");
+    }
+}
+
+/// Never, where it goes through none.
+async fn agent_gone(through: Option<&Through>) {
+    match through {
+        Some(through) => through.gone().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -297,12 +297,12 @@ impl Sessions {
         Ok(session)
     }
 
-    /// Ends a session and records why. Nothing happens when it is not live.
+    /// Ends a session and records why; false, and nothing happens, when it is not live.
     ///
     /// # Errors
     ///
     /// [`EvidenceError`] when the end could not be recorded; the session is over all the same.
-    pub async fn close(&self, id: &SessionId, reason: &str) -> Result<(), EvidenceError> {
+    pub async fn close(&self, id: &SessionId, reason: &str) -> Result<bool, EvidenceError> {
         let session = {
             let mut table = lock(&self.table);
             let session = table.live.remove(id);
@@ -312,8 +312,8 @@ impl Sessions {
             session
         };
         match session {
-            Some(session) => self.record_close(&session, reason).await,
-            None => Ok(()),
+            Some(session) => self.record_close(&session, reason).await.map(|()| true),
+            None => Ok(false),
         }
     }
 
@@ -347,6 +347,15 @@ impl Sessions {
             tracing::error!(%error, reason, "the end of a session is not on record");
         }
         ids.len()
+    }
+
+    /// The live sessions, the oldest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        let mut all: Vec<_> = lock(&self.table).live.values().cloned().collect();
+        // Identifiers sort by time.
+        all.sort_by(|one, other| one.id.cmp(&other.id));
+        all
     }
 
     /// How many sessions are live.

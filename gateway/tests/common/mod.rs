@@ -91,6 +91,7 @@ impl Place {
             config: Config {
                 listen: address,
                 tunnel: None,
+                listeners: Vec::new(),
                 public_url: None,
                 store: dir.path().join("evidence.sqlite"),
                 rules: Vec::new(),
@@ -106,6 +107,7 @@ impl Place {
             authenticator: Authenticator::new(&[issuer]),
             evidence: evidence.clone(),
             sessions: Sessions::new(evidence.clone()),
+            agents: sluice_gateway::agents::Agents::default(),
             policy: ArcSwap::from_pointee(compiled.policy.expect(&rendered)),
             budget: sluice_engine::Budget::new(64 << 20),
             dev_issuer: None,

@@ -22,7 +22,7 @@ fn every_example_has_its_test() {
         .map(|folder| folder.file_name().unwrap().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    assert_eq!(names, ["postgres", "sqlite", "staff", "tunnel"]);
+    assert_eq!(names, ["agent", "postgres", "sqlite", "staff", "tunnel"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,5 +75,36 @@ async fn the_tunnel_example_carries_bytes_for_a_purpose_and_masks_what_comes_bac
         let done = run(connect, "write to bob@example.com then\n", PATIENCE).await;
         assert_eq!((done.code, done.text()), (Some(code), text), "{}", done.stderr);
     }
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_example_reaches_a_target_that_an_agent_serves_with_a_token_and_without() {
+    let target = Target::echo().await;
+    let replaced = [("127.0.0.1:7701", "127.0.0.1:0"), ("127.0.0.1:6381", "127.0.0.1:0")];
+    let sluice = Sluice::example("agent", &replaced, &[]).await;
+    let mut agent = sluice.command(&["agent", "--gateway", &sluice.tunnel, "--ca", "examples/agent/tunnel.pem"]);
+    agent.args(["--serve", &format!("cache={}", target.address)]).kill_on_drop(true);
+    agent.env("SLUICE_TOKEN", sluice.token("site-1", &["cache-agents"]).await);
+    let _agent = agent.spawn().unwrap();
+    let token = sluice.token("ada@example.org", &["support"]).await;
+    let mut left = 50;
+    loop {
+        let mut connect = sluice.command(&["connect", "cache", "--stdio", "--gateway", &sluice.tunnel]);
+        connect.args(["--ca", "examples/agent/tunnel.pem"]).env("SLUICE_TOKEN", &token);
+        let done = run(connect, "write to bob@example.com then\n", PATIENCE).await;
+        if done.code == Some(0) {
+            assert_eq!(done.text(), "write to [email] then\n");
+            break;
+        }
+        left -= 1;
+        assert!(left > 0, "{}", done.stderr);
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    let mut job = tokio::net::TcpStream::connect(sluice.listener("cache")).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut job, b"ping\n").await.unwrap();
+    let mut heard = [0; 5];
+    tokio::io::AsyncReadExt::read_exact(&mut job, &mut heard).await.unwrap();
+    assert_eq!(&heard, b"ping\n");
     sluice.stop().await;
 }

@@ -1,6 +1,7 @@
 //! End to end, with real parts: the binaries as users run them, official clients and servers on either side.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod agent;
 mod clients;
 mod conformance;
 mod cuts;
@@ -8,6 +9,7 @@ mod evidence;
 mod examples;
 mod identity;
 mod lifecycle;
+mod listener;
 mod messages;
 mod notes;
 mod refusal;
@@ -15,5 +17,6 @@ mod scan;
 mod tls;
 mod tunnel;
 mod tunnel_identity;
+mod tunnel_limits;
 mod tunnel_mcp;
 mod tunnel_network;

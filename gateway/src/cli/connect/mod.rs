@@ -4,25 +4,22 @@ mod bridge;
 mod calls;
 mod local;
 mod pipe;
-mod tokens;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
-use rustls::RootCertStore;
 use serde_json::json;
 use sluice_client::{
-    Choice, OpenError, Settings, Tunnel,
+    Choice, OpenError, Tunnel,
     wire::{Carries, ConnectionName},
 };
 use tokio::net::TcpListener;
 
-use super::{Outcome, failed, stop_signal};
-use crate::{
-    config::{DEFAULT_TUNNEL, data_dir},
-    tls::{Authorities, LOCAL_CERTIFICATE},
+use super::{
+    Outcome, failed,
+    gateway::{GatewayArgs, name},
+    stop_signal,
 };
-use tokens::Source;
 
 /// What this program calls itself in the gateway's record.
 const CLIENT: &str = concat!("sluice connect ", env!("CARGO_PKG_VERSION"));
@@ -44,23 +41,11 @@ pub(super) struct ConnectArgs {
     /// What it is for.
     #[arg(long, value_name = "TEXT")]
     purpose: Option<String>,
-    /// The gateway: a name or an address, and a port (default: $SLUICE_GATEWAY, else this machine's).
-    #[arg(long, value_name = "HOST:PORT")]
-    gateway: Option<String>,
-    /// The name that the gateway's certificate is for, where that isn't the one in `--gateway`.
-    #[arg(long, value_name = "NAME")]
-    server_name: Option<String>,
-    /// The authorities that vouch for the gateway, in PEM (default: the web's; for this machine's own gateway its certificate).
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
     /// Which way to take.
     #[arg(long, value_enum, default_value_t = Way::Auto)]
     transport: Way,
     #[command(flatten)]
-    token: tokens::TokenArgs,
-    /// The data directory of this machine's own gateway (default: $SLUICE_DATA, else .sluice).
-    #[arg(long, value_name = "DIRECTORY")]
-    data: Option<PathBuf>,
+    gateway: GatewayArgs,
     /// Write an object with the address and the way taken.
     #[arg(long)]
     json: bool,
@@ -74,10 +59,6 @@ enum Way {
     Quic,
     /// TLS over TCP alone.
     Tls,
-}
-
-fn name(text: &str) -> Result<ConnectionName, String> {
-    ConnectionName::new(text).ok_or_else(|| "a connection's name is 1 to 64 of A-Z, a-z, 0-9, `-` and `_`".to_owned())
 }
 
 /// What is opened, and for what.
@@ -147,14 +128,7 @@ fn prepare(arguments: &ConnectArgs) -> Result<Wanted, String> {
             arguments.listen
         ));
     }
-    let data = arguments.data.clone().unwrap_or_else(data_dir);
-    let configured = arguments.gateway.clone().or_else(|| std::env::var("SLUICE_GATEWAY").ok());
-    let is_own = configured.is_none();
-    let gateway = configured.unwrap_or_else(|| DEFAULT_TUNNEL.to_string());
-    let mut settings = Settings::new(gateway, Source::new(&arguments.token, &data)?);
-    settings.roots = roots(arguments, &data, is_own)?;
-    settings.server_name.clone_from(&arguments.server_name);
-    settings.client = Some(CLIENT.to_owned());
+    let mut settings = arguments.gateway.settings(CLIENT)?;
     settings.choice = match arguments.transport {
         Way::Auto => Choice::Auto,
         Way::Quic => Choice::Quic,
@@ -162,16 +136,6 @@ fn prepare(arguments: &ConnectArgs) -> Result<Wanted, String> {
     };
     let tunnel = Tunnel::new(settings).map_err(|error| error.to_string())?;
     Ok(Wanted { tunnel, connection: arguments.connection.clone(), purpose: arguments.purpose.clone() })
-}
-
-fn roots(arguments: &ConnectArgs, data: &std::path::Path, is_own: bool) -> Result<Option<Arc<RootCertStore>>, String> {
-    let own = data.join(LOCAL_CERTIFICATE);
-    let file = match &arguments.ca {
-        Some(file) => file,
-        None if is_own && own.exists() => &own,
-        None => return Ok(None),
-    };
-    Authorities::read(file).map(|read| Some(read.roots())).map_err(|error| format!("{} {error}", file.display()))
 }
 
 /// Says which way is taken, each time that it is another one.

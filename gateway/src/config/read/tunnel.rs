@@ -56,12 +56,8 @@ impl Reader<'_> {
                 .count_of(table, "connections_per_address", MAX_COUNT)
                 .unwrap_or(default.connections_per_address),
             handshakes: self.count_of(table, "handshakes", MAX_COUNT).unwrap_or(default.handshakes),
-            bytes_per_second: self.count_of(table, "bytes_per_second", u32::MAX),
+            bytes_per_second: self.rate_of(table),
         };
-        if limits.bytes_per_second.is_some_and(|rate| rate < MIN_RATE) {
-            let span = table.get("bytes_per_second").map_or(0..0, Spanned::span);
-            self.problem(span, format!("`bytes_per_second` is at least {MIN_RATE}"));
-        }
         let listen = listen.ok();
         let is_local = listen.is_none_or(|listen| listen.ip().is_loopback());
         // Nobody else gets there: one that is made will do.
@@ -89,8 +85,18 @@ impl Reader<'_> {
         }
     }
 
+    /// `bytes_per_second`.
+    pub(super) fn rate_of(&mut self, table: &DeTable<'_>) -> Option<u32> {
+        let rate = self.count_of(table, "bytes_per_second", u32::MAX);
+        if rate.is_some_and(|rate| rate < MIN_RATE) {
+            let span = table.get("bytes_per_second").map_or(0..0, Spanned::span);
+            self.problem(span, format!("`bytes_per_second` is at least {MIN_RATE}"));
+        }
+        rate
+    }
+
     /// A number from 1 to `most`.
-    fn count_of(&mut self, table: &DeTable<'_>, name: &str, most: u32) -> Option<u32> {
+    pub(super) fn count_of(&mut self, table: &DeTable<'_>, name: &str, most: u32) -> Option<u32> {
         let value = table.get(name)?;
         let DeValue::Integer(number) = value.get_ref() else {
             self.wrong_type(value, name, "a number");

@@ -2,6 +2,7 @@
 //! carries begins in `opening`.
 
 mod admit;
+mod agent;
 mod http;
 mod live;
 mod opening;
@@ -50,7 +51,7 @@ const IDLE: VarInt = VarInt::from_u32(20_000);
 /// which nobody reads takes nothing from the others.
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// What a client has not yet confirmed, in bytes, of all its streams.
-const SEND_WINDOW: u64 = 1 << 20;
+const SEND_WINDOW: u64 = 2 << 20;
 /// What is kept of a connection before its handshake begins, in bytes, and of all of them.
 const INCOMING: u64 = 16 * 1024;
 const ALL_INCOMING: u64 = 8 << 20;

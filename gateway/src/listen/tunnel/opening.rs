@@ -14,9 +14,10 @@ use sluice_client::{
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use super::{
+    super::counts::Slot,
     Tunnel,
-    admit::{Slot, Subject, subject},
-    http,
+    admit::{Subject, subject},
+    agent, http,
     live::{Entered, Holder, NotRenewed, seconds_until},
 };
 use crate::{
@@ -63,11 +64,23 @@ impl Peer {
     }
 
     /// Where it is now: over QUIC it may move.
-    fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         match &self.place {
             Place::Quic(connection) => connection.remote_address(),
             Place::Tls(address) => *address,
         }
+    }
+
+    /// Its connection of QUIC; None over TLS.
+    pub(super) fn connection(&self) -> Option<&quinn::Connection> {
+        match &self.place {
+            Place::Quic(connection) => Some(connection),
+            Place::Tls(_) => None,
+        }
+    }
+
+    pub(super) fn link(&self) -> u64 {
+        self.link
     }
 
     fn owner(&self) -> MutexGuard<'_, Option<Owner>> {
@@ -80,7 +93,7 @@ impl Peer {
     }
 
     /// A connection is one identity's, from its first session on.
-    fn own(&self, tunnel: &Tunnel, subject: &Subject) -> Result<(), Refused> {
+    pub(super) fn own(&self, tunnel: &Tunnel, subject: &Subject) -> Result<(), Refused> {
         let mut owner = self.owner();
         match &*owner {
             Some(owner) if owner.subject == *subject => Ok(()),
@@ -102,13 +115,13 @@ impl Peer {
 }
 
 /// Why a stream is refused.
-struct Refused {
-    code: Code,
-    message: String,
+pub(super) struct Refused {
+    pub(super) code: Code,
+    pub(super) message: String,
 }
 
 impl Refused {
-    fn new(code: Code, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 }
@@ -169,6 +182,9 @@ pub(super) async fn serve(tunnel: Arc<Tunnel>, peer: Arc<Peer>, (mut reader, mut
         Opening::Session { token, connection, purpose, client } => {
             tunnel.admit(&peer, token, &connection, purpose.as_deref(), client).await
         }
+        Opening::Serve { token, connection, .. } => {
+            return agent::serve(&tunnel, &peer, token, &connection, (reader, writer)).await;
+        }
         Opening::Token { token, connection, session } => {
             return match tunnel.renew(&peer, &token, &connection, session.as_deref()).await {
                 Ok(seconds) => {
@@ -208,7 +224,7 @@ pub(super) async fn serve(tunnel: Arc<Tunnel>, peer: Arc<Peer>, (mut reader, mut
 }
 
 /// Sends an answer; false where it can't leave.
-async fn answer(answer: &Answer, writer: &mut Writer) -> bool {
+pub(super) async fn answer(answer: &Answer, writer: &mut Writer) -> bool {
     let Ok(frame) = answer.encode() else { return false };
     let sent = async {
         writer.write_all(&frame).await?;
@@ -217,7 +233,7 @@ async fn answer(answer: &Answer, writer: &mut Writer) -> bool {
     matches!(timeout(ANSWER, sent).await, Ok(Ok(())))
 }
 
-async fn refuse(refused: Refused, mut reader: Reader, mut writer: Writer) {
+pub(super) async fn refuse(refused: Refused, mut reader: Reader, mut writer: Writer) {
     if !answer(&Answer::refused(refused.code, &refused.message), &mut writer).await {
         return;
     }
@@ -231,7 +247,12 @@ async fn refuse(refused: Refused, mut reader: Reader, mut writer: Writer) {
 }
 
 impl Tunnel {
-    async fn authenticate(&self, peer: &Peer, token: &Token, connection: &ConnectionName) -> Result<Identity, Refused> {
+    pub(super) async fn authenticate(
+        &self,
+        peer: &Peer,
+        token: &Token,
+        connection: &ConnectionName,
+    ) -> Result<Identity, Refused> {
         let audience = self.gateway.audience(connection.as_str());
         let checked = self.gateway.authenticator.authenticate(Some(token.as_str()), &audience).await;
         let identity = checked.map_err(|reason| {
@@ -271,7 +292,7 @@ impl Tunnel {
         let counted = counted.ok_or_else(|| Refused::new(Code::Busy, "the identity has as many sessions as it may"))?;
         let meter = self.admission.meter(&subject);
         let (session, carries) = match &config.upstream {
-            UpstreamConfig::Tcp { address } => {
+            UpstreamConfig::Tcp { .. } | UpstreamConfig::Agents { .. } => {
                 let new = NewSession {
                     identity: identity.clone(),
                     connection: connection.to_string(),
@@ -282,16 +303,7 @@ impl Tunnel {
                 };
                 let policy = self.gateway.policy.load_full();
                 let session = self.gateway.sessions.open(new, config, &policy).await?;
-                let id = session.id.clone();
-                match raw::open(&self.gateway, session, address).await {
-                    Ok(opened) => (id, Carries::Bytes(opened)),
-                    Err(refused) => {
-                        if let Err(error) = self.gateway.sessions.close(&id, &refused.message).await {
-                            tracing::error!(session = %id, %error, "the end of a session is not recorded");
-                        }
-                        return Err(refused.into());
-                    }
-                }
+                (session.id.clone(), Carries::Bytes(raw::open(&self.gateway, session, &config.upstream).await?))
             }
             UpstreamConfig::Postgres(_) => {
                 let why = "this connection is for PostgreSQL's own clients, at the address of `[postgres]`";

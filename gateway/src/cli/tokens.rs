@@ -1,4 +1,4 @@
-//! Where `sluice connect` gets its tokens: a file, a command, the environment, or this machine's own issuer.
+//! Where `sluice connect` and `sluice agent` get their tokens: a file, a command, the environment, or this machine's own issuer.
 
 use std::{
     path::{Path, PathBuf},
