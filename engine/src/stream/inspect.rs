@@ -264,7 +264,10 @@ impl Inspector {
     /// # Errors
     /// The place on the wire of a byte that is no JSON escape.
     pub(crate) fn text(&mut self, run: &[u8], wire: u64, ends: bool, plain: bool) -> Result<(), u64> {
-        self.ends_at = NonZeroU64::new(wire + run.len() as u64).filter(|_| ends);
+        let end = wire + run.len() as u64;
+        self.ends_at = NonZeroU64::new(end).filter(|_| ends);
+        let block = &mut self.desk().block;
+        block.breaks = !ends && block.goes_on_after(end);
         if self.escaped {
             self.decode(0, run, Wire::Linear(wire), plain)
         } else {

@@ -68,7 +68,11 @@ impl View {
             if let Some(last) = part.len().checked_sub(1) {
                 let ends = ends_at == Some(wire.end(last));
                 // Where the text may go on decoded, what follows in the block tells nothing of a candidate.
-                if escape.is_some() || !decodes || (!ends && shared.block.escapes_after(wire.end(last))) {
+                if escape.is_some()
+                    || !decodes
+                    || shared.block.breaks
+                    || (!ends && shared.block.escapes_after(wire.end(last)))
+                {
                     self.lane.scan_apart(part, wire, ends, shared);
                 } else {
                     self.lane.scan(part, wire, ends, shared);

@@ -15,6 +15,8 @@ pub(crate) struct Block {
     pub(crate) wire: u64,
     /// It is known where candidates may begin.
     pub(crate) looked: bool,
+    /// The text that is read breaks off before the block does: what stands behind it tells nothing of its candidates.
+    pub(crate) breaks: bool,
     /// Sorted by their first place.
     pub(crate) found: Vec<Starts>,
     /// All starts before this one are over at this place on the wire.
@@ -59,6 +61,7 @@ impl Block {
     fn take(&mut self, bytes: Bytes, wire: u64, len: usize) {
         self.cursor = (0, wire);
         self.skimmed = 0;
+        self.breaks = false;
         self.percent = (wire, wire);
         self.wire = wire;
         self.bytes = bytes;
@@ -118,8 +121,13 @@ impl Block {
         percent::find(&run[from..]).map(|found| from + found)
     }
 
+    /// More bytes stand in the block after this place on the wire.
+    pub(crate) fn goes_on_after(&self, wire: u64) -> bool {
+        wire < self.wire + self.bytes.len() as u64
+    }
+
     /// A percent sign may stand after this place on the wire.
     pub(crate) fn escapes_after(&self, wire: u64) -> bool {
-        wire < self.wire + self.bytes.len() as u64 && self.percent.1 < u64::MAX
+        self.goes_on_after(wire) && self.percent.1 < u64::MAX
     }
 }
