@@ -68,6 +68,9 @@ fn guarded(config: &Config) {
                 }
             }
             UpstreamConfig::Postgres(upstream) => assert!(!upstream.host.is_empty() && !upstream.database.is_empty()),
+            UpstreamConfig::Agents { groups } => {
+                assert!(!groups.is_empty() && groups.iter().all(|group| !group.is_empty()))
+            }
             UpstreamConfig::Tcp { address } => {
                 assert!(
                     address
