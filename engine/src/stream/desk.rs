@@ -46,7 +46,9 @@ impl Desk {
     pub(crate) fn put(mut self: Box<Self>) {
         self.block.clear();
         self.tray.clear();
-        self.decoders = Decoders::default();
+        if self.spare.ready.capacity() * size_of::<Claim>() > KEPT {
+            self.spare.ready = Vec::new();
+        }
         // A thread that ends has no use for it.
         let _ = DESK.try_with(|desk| desk.set(Some(self)));
     }

@@ -94,8 +94,10 @@ impl Inspector {
         let Some(mut desk) = self.desk.take() else { return };
         self.output.give_back(&mut desk.spare);
         self.views[0].lane.give_back(&mut desk.spare);
-        let decoders = std::mem::take(&mut desk.decoders);
-        self.unfinished = (!decoders.are_plain()).then(|| Box::new(decoders));
+        // Those that are outside of escapes are as good as new.
+        if !desk.decoders.are_plain() {
+            self.unfinished = Some(Box::new(std::mem::take(&mut desk.decoders)));
+        }
         self.costs.add(&desk.block.costs);
         desk.put();
     }
