@@ -1,7 +1,7 @@
 //! Reads the configuration file: every error at once, each with its place and, for an unknown key, the nearest known one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     fs::File,
     io::Read as _,
@@ -144,6 +144,15 @@ const ROOT: &[&str] = &[
 const RULES: &[&str] = &["files", "trusted_keys"];
 const ISSUER: &[&str] =
     &["url", "audience", "audiences", "clients", "jwks_url", "ca_file", "groups_claim", "algorithms", "clock_skew"];
+/// The kinds of connections, by the key that each begins with, and the keys that go with some of them alone.
+const KINDS: &[(&str, &[&str])] = &[
+    ("command", &["env", "cwd"]),
+    ("url", &["headers", "ca_file"]),
+    ("postgres", &["user", "password", "tls", "ca_file", "certificate", "key"]),
+    ("tcp", &[]),
+    ("agents", &[]),
+];
+
 const CONNECTION: &[&str] = &[
     "command",
     "env",
@@ -333,17 +342,13 @@ impl Reader<'_> {
     }
 
     fn upstream(&mut self, table: &DeTable<'_>, span: Range<usize>) -> Option<UpstreamConfig> {
-        let kinds = ["command", "url", "postgres", "tcp", "agents"];
-        let named: Vec<&str> = kinds.into_iter().filter(|kind| table.contains_key(*kind)).collect();
+        let named: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).filter(|kind| table.contains_key(*kind)).collect();
+        if let [kind] = named[..] {
+            self.foreign(table, kind);
+        }
         match named.as_slice() {
-            ["tcp"] => {
-                let others = ["env", "cwd", "headers", "ca_file", "user", "password", "tls", "certificate", "key"];
-                self.foreign(table, &others, "tcp");
-                self.target(table).map(|address| UpstreamConfig::Tcp { address })
-            }
+            ["tcp"] => self.target(table).map(|address| UpstreamConfig::Tcp { address }),
             ["agents"] => {
-                let others = ["env", "cwd", "headers", "ca_file", "user", "password", "tls"];
-                self.foreign(table, &others, "agents");
                 let groups: Vec<String> = self.list_of(table, "agents").into_iter().map(|(group, _)| group).collect();
                 if groups.is_empty() || groups.iter().any(String::is_empty) {
                     self.problem(
@@ -355,8 +360,6 @@ impl Reader<'_> {
                 Some(UpstreamConfig::Agents { groups })
             }
             ["command"] => {
-                let others = ["headers", "ca_file", "user", "password", "tls", "certificate", "key"];
-                self.foreign(table, &others, "command");
                 let command: Vec<String> = self.list_of(table, "command").into_iter().map(|(text, _)| text).collect();
                 if command.first().is_none_or(String::is_empty) {
                     self.problem(span, "`command` is the program and its arguments: [\"program\", \"argument\"]");
@@ -366,12 +369,8 @@ impl Reader<'_> {
                 let cwd = self.text_of(table, "cwd").map(|(text, _)| self.base.join(text));
                 Some(UpstreamConfig::Stdio { command, env, cwd })
             }
-            ["postgres"] => {
-                self.foreign(table, &["env", "cwd", "headers"], "postgres");
-                self.postgres_upstream(table)
-            }
+            ["postgres"] => self.postgres_upstream(table),
             ["url"] => {
-                self.foreign(table, &["env", "cwd", "user", "password", "tls", "certificate", "key"], "url");
                 let headers = self.secrets_of(table, "headers");
                 let span = table.get("headers").map_or(span, Spanned::span);
                 for (name, value) in &headers {
@@ -401,11 +400,13 @@ impl Reader<'_> {
         }
     }
 
-    /// Keys that go with another kind of connection.
-    fn foreign(&mut self, table: &DeTable<'_>, names: &[&str], with: &str) {
-        for name in names {
-            if let Some((key, _)) = table.get_key_value(*name) {
-                self.problem(key.span(), format!("`{name}` does not go with `{with}`"));
+    /// Keys that go with other kinds of connections alone.
+    fn foreign(&mut self, table: &DeTable<'_>, kind: &str) {
+        let own = |name: &str| KINDS.iter().any(|(other, keys)| *other == kind && keys.contains(&name));
+        let keys: BTreeSet<&str> = KINDS.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
+        for name in keys.into_iter().filter(|name| !own(name)) {
+            if let Some((key, _)) = table.get_key_value(name) {
+                self.problem(key.span(), format!("`{name}` does not go with `{kind}`"));
             }
         }
     }

@@ -204,6 +204,22 @@ fn a_target_of_bytes_is_a_host_and_a_port_and_nothing_else() {
 }
 
 #[test]
+fn what_goes_with_one_kind_of_connection_is_refused_by_the_others() {
+    for (kind, key) in [
+        ("tcp = \"ledger:1\"", "certificate"),
+        ("agents = [\"a\"]", "certificate"),
+        ("agents = [\"a\"]", "cwd"),
+        ("url = \"https://ledger.example/mcp\"", "user"),
+        ("command = [\"true\"]", "headers"),
+        ("postgres = \"db:5432/crm\"", "env"),
+    ] {
+        let found = messages(&format!("{GOOD}\n[connection.ledger]\n{kind}\n{key} = \"x\"\n")).join("\n");
+        let name = kind.split(' ').next().unwrap();
+        assert!(found.contains(&format!("`{key}` does not go with `{name}`")), "{kind}: {found}");
+    }
+}
+
+#[test]
 fn a_listener_stands_for_an_identity_and_says_whom_it_lets_in() {
     let with = |lines: &str| {
         let target = "\n[connection.ledger]\ntcp = \"ledger.internal:6379\"\n";
