@@ -48,12 +48,16 @@ impl Sink for Length {
     fn decision(&mut self, _: &Decision) {}
 }
 
-#[test]
-fn a_push_of_clean_bytes_allocates_nothing() {
+fn masks_mail(mask: Mask) -> Program {
     let mut builder = Program::builder();
     let mail = builder.pattern(PatternSpec::regex("mail", r"\b[a-z]{1,20}@[a-z]{1,20}\.com\b")).expect("valid");
-    builder.rule(RuleSpec::new("mail", Action::Mask(Mask::redact("#")), [mail]));
-    let program = builder.build().expect("valid");
+    builder.rule(RuleSpec::new("mail", Action::Mask(mask), [mail]));
+    builder.build().expect("valid")
+}
+
+#[test]
+fn a_push_of_clean_bytes_allocates_nothing() {
+    let program = masks_mail(Mask::redact("#"));
     for (format, text) in [
         (Format::Raw, &b"nothing to see here, 12345; only words and 2 numbers\n"[..]),
         (Format::Json, &br#"{"plain":["words without a match","and more"],"n":12}"#[..]),
@@ -85,10 +89,7 @@ fn a_masked_value_allocates_nothing() {
         Mask::Hash { key: "k".into() },
         Mask::Tokenize { key: "k".into() },
     ] {
-        let mut builder = Program::builder();
-        let mail = builder.pattern(PatternSpec::regex("mail", r"\b[a-z]{1,20}@[a-z]{1,20}\.com\b")).expect("valid");
-        builder.rule(RuleSpec::new("mail", Action::Mask(mask.clone()), [mail]));
-        let program = builder.build().expect("valid");
+        let program = masks_mail(mask.clone());
         for (format, text) in [
             (Format::Raw, &b"from ann@example.com to bob@example.com, and on\n"[..]),
             (Format::Json, &br#"{"from":"ann@example.com","to":["bob@example.com"]}"#[..]),
@@ -112,10 +113,7 @@ fn a_masked_value_allocates_nothing() {
 
 #[test]
 fn a_stream_that_holds_nothing_is_small() {
-    let mut builder = Program::builder();
-    let mail = builder.pattern(PatternSpec::regex("mail", r"\b[a-z]{1,20}@[a-z]{1,20}\.com\b")).expect("valid");
-    builder.rule(RuleSpec::new("mail", Action::Mask(Mask::redact("#")), [mail]));
-    let program = builder.build().expect("valid");
+    let program = masks_mail(Mask::redact("#"));
     // An event stream remembers the ends of the texts of its last events.
     for (format, most, text) in [
         (Format::Raw, 512, &b"nothing to see here, 12345; only words and 2 numbers\n"[..]),
@@ -142,10 +140,7 @@ fn a_stream_that_holds_nothing_is_small() {
 
 #[test]
 fn streams_that_stop_inside_of_an_escaped_text_share_what_they_decode_with() {
-    let mut builder = Program::builder();
-    let mail = builder.pattern(PatternSpec::regex("mail", r"\b[a-z]{1,20}@[a-z]{1,20}\.com\b")).expect("valid");
-    builder.rule(RuleSpec::new("mail", Action::Mask(Mask::redact("#")), [mail]));
-    let program = builder.build().expect("valid");
+    let program = masks_mail(Mask::redact("#"));
     let budget = Budget::unlimited();
     let chunk = Bytes::from(format!("[\"{}", "\\n".repeat(8 << 10)));
     let mut out = Length::default();

@@ -3,7 +3,7 @@
 
 use super::Starts;
 use super::bytes::ByteSet;
-use crate::stream::automaton::{Automaton, DEAD};
+use crate::stream::automaton::Automaton;
 use std::sync::Arc;
 
 /// The fewest bytes that are worth it, and the most that are looked at.
@@ -102,7 +102,7 @@ impl Stretched {
             let state = self.automaton.step(self.automaton.start(before), text[at]);
             // A text of its own may begin where one ends that is looked at with it, but not after a letter or a digit.
             let apart = before.is_none_or(|byte| !byte.is_ascii_alphanumeric());
-            if apart || (state != DEAD && self.automaton.live(state)) {
+            if apart || self.automaton.live(state) {
                 found.push(Starts { from: at as u32, to: at as u32, pattern: self.pattern });
             }
         }

@@ -25,19 +25,14 @@ impl Lane {
         let mut next = 0;
         let mut at = 0;
         while at < run.len() {
-            if self.held.threads.is_empty() && shared.tray.spawning.is_empty() {
-                let to = shared.tray.starts.get(next).map_or(run.len(), |starts| starts.from as usize);
-                let clean = shared.plan.skip(self.before, &run[at..to]);
-                if clean > 0 {
-                    at += clean;
-                    self.before = Some(run[at - 1]);
-                    self.end = wire.end(at - 1);
-                    self.pos += clean as u64;
-                    continue;
-                }
-            }
             let to = shared.tray.starts.get(next).map_or(run.len(), |starts| starts.from as usize);
-            let quiet = if to > at { self.glide(&run[at..to], shared) } else { 0 };
+            let quiet = if self.held.threads.is_empty() && shared.tray.spawning.is_empty() {
+                shared.plan.skip(self.before, &run[at..to])
+            } else if to > at {
+                self.glide(&run[at..to], shared)
+            } else {
+                0
+            };
             if quiet > 0 {
                 at += quiet;
                 self.before = Some(run[at - 1]);
