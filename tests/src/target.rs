@@ -61,7 +61,15 @@ impl Target {
 
     /// Says back what it hears, at once, and ends when it hears the end.
     pub async fn echo() -> Self {
-        Self::start(|mut socket, received| async move {
+        Self::named("").await
+    }
+
+    /// The same, which says first which one of several it is.
+    pub async fn named(text: &'static str) -> Self {
+        Self::start(move |mut socket, received| async move {
+            if socket.write_all(text.as_bytes()).await.is_err() {
+                return;
+            }
             let mut buffer = vec![0; 16 * 1024];
             while let Ok(read @ 1..) = socket.read(&mut buffer).await {
                 received.push(&buffer[..read]);

@@ -60,22 +60,6 @@ async fn serving(sluice: &Sluice, user: &str, target: &Target) -> Child {
     agent
 }
 
-/// What a target says of itself first: which one of several it is.
-async fn named(text: &'static str) -> Target {
-    Target::start(move |mut socket, received| async move {
-        let _ = socket.write_all(text.as_bytes()).await;
-        let mut buffer = vec![0; 16 * 1024];
-        while let Ok(read @ 1..) = socket.read(&mut buffer).await {
-            received.push(&buffer[..read]);
-            if socket.write_all(&buffer[..read]).await.is_err() {
-                return;
-            }
-        }
-        let _ = socket.shutdown().await;
-    })
-    .await
-}
-
 /// A session, and the target that it has.
 async fn open(tunnel: &Tunnel) -> (sluice_client::Channel, char) {
     let mut channel = tunnel.open(&name("inside"), None).await.unwrap();
@@ -142,7 +126,7 @@ async fn who_is_in_no_group_that_may_serve_is_refused_and_so_is_what_no_agent_se
 #[tokio::test(flavor = "multi_thread")]
 async fn two_agents_share_the_sessions_and_one_that_is_killed_is_stood_in_for() {
     let sluice = scene().await;
-    let (a, b) = (named("a").await, named("b").await);
+    let (a, b) = (Target::named("a").await, Target::named("b").await);
     let mut first = serving(&sluice, "site-1", &a).await;
     let _second = serving(&sluice, "site-2", &b).await;
     let user = client(&sluice, "ada@example.org", &[]).await;

@@ -215,7 +215,7 @@ async fn a_client_that_reads_nothing_slows_its_target_and_memory_stays_flat() {
     })
     .await;
     let sluice = setting(&target, "").start().await;
-    let before = memory(sluice.pid());
+    let before = sluice.memory();
     let mut stalled = Vec::new();
     for _ in 0..8 {
         for connection in ["plain", "bytes"] {
@@ -223,10 +223,10 @@ async fn a_client_that_reads_nothing_slows_its_target_and_memory_stays_flat() {
         }
     }
     sleep(Duration::from_secs(3)).await;
-    let (filled, grown) = (poured.load(std::sync::atomic::Ordering::Relaxed), memory(sluice.pid()));
+    let (filled, grown) = (poured.load(std::sync::atomic::Ordering::Relaxed), sluice.memory());
     sleep(Duration::from_secs(3)).await;
     assert_eq!(poured.load(std::sync::atomic::Ordering::Relaxed), filled, "the target is held up");
-    let grown = (grown - before).max(memory(sluice.pid()).saturating_sub(before));
+    let grown = (grown - before).max(sluice.memory().saturating_sub(before));
     assert!(grown < 16 * 1024, "sixteen stalled clients cost {grown} KiB");
     // Whoever begins to read gets all of it, in order.
     let mut first = vec![0; 20_000_000];
@@ -234,13 +234,6 @@ async fn a_client_that_reads_nothing_slows_its_target_and_memory_stays_flat() {
     assert!(first.iter().all(|&byte| byte == b'.'));
     drop(stalled);
     sluice.stop().await;
-}
-
-/// The memory of a process, in KiB.
-fn memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

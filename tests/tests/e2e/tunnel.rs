@@ -288,7 +288,7 @@ async fn a_stream_that_nobody_reads_stalls_no_other_and_memory_stays_flat() {
         while writer.send(water.clone()).await.is_ok() {}
     });
     sleep(Duration::from_secs(1)).await;
-    let before = memory(sluice.pid());
+    let before = sluice.memory();
     let bytes: Vec<u8> = b"e".iter().copied().chain((0..1_000_000).map(|at| b"abc \n"[at % 5])).collect();
     let others = (0..24).map(|_| {
         let (agent, bytes) = (agent.clone(), bytes.clone());
@@ -302,17 +302,10 @@ async fn a_stream_that_nobody_reads_stalls_no_other_and_memory_stays_flat() {
         other.await.unwrap();
     }
     sleep(Duration::from_secs(2)).await;
-    let grown = memory(sluice.pid()).saturating_sub(before);
+    let grown = sluice.memory().saturating_sub(before);
     assert!(grown < 48 * 1024, "the gateway has grown by {grown} KiB");
     flood.abort();
     sluice.stop().await;
-}
-
-/// The memory of a process, in KiB.
-fn memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
