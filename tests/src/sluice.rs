@@ -286,14 +286,10 @@ impl Sluice {
         address.unwrap_or_else(|| panic!("no listener for {connection} in {said:?}")).parse().unwrap()
     }
 
-    /// The process id of the gateway.
-    pub fn pid(&self) -> u32 {
-        self.server.as_ref().expect("it runs").pid()
-    }
-
     /// The memory of the gateway, in KiB.
     pub fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let pid = self.server.as_ref().expect("it runs").pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }

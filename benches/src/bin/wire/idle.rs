@@ -21,7 +21,7 @@ pub(crate) async fn measure(options: &Options) {
     .await;
     let sluice = crate::tcp::gateway(Rules::Standard, target.address).await;
     let address = sluice.listener("bytes");
-    let before = resident(sluice.pid());
+    let before = sluice.memory();
     let mut held = Vec::new();
     while held.len() < options.idle_tcp {
         let some = (0..AT_ONCE).map(|_| async move {
@@ -33,7 +33,7 @@ pub(crate) async fn measure(options: &Options) {
         held.extend(futures_util::future::join_all(some).await);
     }
     sleep(Duration::from_secs(5)).await;
-    say("TCP", held.len(), before, resident(sluice.pid()));
+    say("TCP", held.len(), before, sluice.memory());
     held.clear();
     drop(sluice);
 
@@ -45,7 +45,7 @@ pub(crate) async fn measure(options: &Options) {
         .start()
         .await;
     let token = sluice.token("bench@example.org", &[]).await;
-    let before = resident(sluice.pid());
+    let before = sluice.memory();
     let mut held = Vec::new();
     while held.len() < options.idle_quic {
         let some = (0..AT_ONCE / 4).map(|_| {
@@ -55,7 +55,7 @@ pub(crate) async fn measure(options: &Options) {
         held.extend(futures_util::future::join_all(some).await);
     }
     sleep(Duration::from_secs(5)).await;
-    say("QUIC", held.len(), before, resident(sluice.pid()));
+    say("QUIC", held.len(), before, sluice.memory());
 }
 
 fn say(kind: &str, count: usize, before: u64, after: u64) {
@@ -65,11 +65,4 @@ fn say(kind: &str, count: usize, before: u64, after: u64) {
         before >> 10,
         after >> 10
     );
-}
-
-/// The memory of a process, in KiB.
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
