@@ -9,6 +9,8 @@ use sluice_dsl::Reading;
 use sluice_engine::{Budget, Decision, Program, RuleSet, Stop};
 use thiserror::Error;
 
+/// What a RowDescription says of a column after its name, in bytes: numbers alone.
+pub(super) const COLUMN: usize = 18;
 /// Decisions that wait to be told at once.
 const MANY: usize = 256;
 /// The longest row that masks may make of one, in bytes.
@@ -51,7 +53,7 @@ pub(super) fn renamed(description: &Message, names: &[Bytes]) -> Result<Bytes, M
         body.text()?;
         rest.extend(name.iter().filter(|byte| **byte != 0));
         rest.extend_from_slice(&[0]);
-        rest.extend_from_slice(&body.take(18)?);
+        rest.extend_from_slice(&body.take(COLUMN)?);
     }
     let mut renamed = BytesMut::new();
     put(&mut renamed, b'T', |out| {

@@ -4,7 +4,7 @@ use super::super::copy::{CopyOut, is_utf8};
 use super::super::frame::{Message, put};
 use super::super::read::{Malformed, Reader};
 use super::super::report::{self, Report};
-use super::super::rows::{Described, RowError, Rows, Rules, described, renamed};
+use super::super::rows::{COLUMN, Described, RowError, Rows, Rules, described, renamed};
 use super::super::texts::Seen;
 use super::{Conversation, Entry, Kind, MAX_NAMES, Note, Out, Portal, ready};
 use crate::evidence::ResponseOutcome;
@@ -64,6 +64,7 @@ impl Conversation {
                     let mut body = Reader(message.body());
                     let count = body.count().map_err(wrong)?;
                     body.exactly(4 * count).map_err(wrong)?;
+                    self.unread(&message.body(), message)?;
                     self.pass(message, out)
                 }
                 _ => Err(unexpected(message)),
@@ -123,9 +124,7 @@ impl Conversation {
         let mut body = Reader(message.body());
         let tag = body.text().map_err(|_| unexpected(message))?;
         body.end().map_err(|_| unexpected(message))?;
-        if self.quiet(&tag).as_ref() != Some(&tag) {
-            return Err(unexpected(message));
-        }
+        self.unread(&tag, message)?;
         if !self.muted {
             out.line(exchange, &String::from_utf8_lossy(&tag));
         }
@@ -151,11 +150,20 @@ impl Conversation {
         }
     }
 
+    /// What passes as it stands, words and numbers of the protocol: it is not what it should be where a rule would change it.
+    fn unread(&mut self, part: &Bytes, message: &Message) -> Result<(), Report> {
+        if self.quiet(part).as_ref() == Some(part) { Ok(()) } else { Err(unexpected(message)) }
+    }
+
     /// A RowDescription whose names are inspected: whoever can choose a name can put a value there.
     fn names(&mut self, message: &Message, columns: &[Described], out: &mut Out) -> Result<(), Report> {
         let mut names = Vec::with_capacity(columns.len());
         let mut changed = false;
+        let mut body = Reader(message.body());
+        body.count().map_err(|_| unexpected(message))?;
         for column in columns {
+            let numbers = body.text().and_then(|_| body.take(COLUMN)).map_err(|_| unexpected(message))?;
+            self.unread(&numbers, message)?;
             let name = Bytes::copy_from_slice(column.name.as_bytes());
             let quiet = self.quiet(&name).unwrap_or_default();
             changed |= quiet != name;
@@ -382,6 +390,7 @@ impl Conversation {
             _ => return Err(unexpected(message)),
         }
         self.take_data(facts, &rules);
+        self.unread(&message.body(), message)?;
         self.pass(message, out)
     }
 
@@ -605,9 +614,7 @@ impl Conversation {
         let mut body = Reader(message.body());
         let (name, value) = (body.text().map_err(wrong)?, body.text().map_err(wrong)?);
         body.end().map_err(wrong)?;
-        if self.quiet(&name).as_ref() != Some(&name) {
-            return Err(unexpected(message));
-        }
+        self.unread(&name, message)?;
         let is_followed = match &name[..] {
             b"client_encoding" => std::str::from_utf8(&value).is_ok_and(is_utf8),
             b"standard_conforming_strings" => &value[..] == b"on",

@@ -624,6 +624,24 @@ fn every_cut_of_both_sides_gives_the_same() {
 }
 
 #[test]
+fn a_value_in_the_numbers_of_the_protocol_ends_the_session() {
+    let value = b" bob@example.org  ";
+    let column = message(b'T', &[&b"\0\x01x\0"[..], &value[..16], b"\0\0"].concat());
+    let mut play = Play::new();
+    play.client(&query("SELECT 1"));
+    assert!(play.try_server(&column).is_err() && !has(&play.client, "bob@"));
+    let mut play = Play::new();
+    play.client(&all(&[parse("s", "SELECT $1, $2, $3, $4"), describe('S', "s"), sync()]));
+    play.server(&message(b'1', b""));
+    let parameters = message(b't', &[&b"\0\x04"[..], &value[..16]].concat());
+    assert!(play.try_server(&parameters).is_err() && !has(&play.client, "bob@"));
+    let mut play = Play::new();
+    play.client(&query("COPY t FROM STDIN"));
+    let formats = message(b'G', &[&b"\0\0\x08"[..], &value[..16]].concat());
+    assert!(play.try_server(&formats).is_err() && !has(&play.client, "bob@"));
+}
+
+#[test]
 fn clean_rows_are_slices_of_what_came_in() {
     let mut play = Play::new();
     play.client(&query("SELECT a FROM t"));
