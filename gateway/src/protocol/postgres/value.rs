@@ -12,6 +12,9 @@ use std::borrow::Cow;
 /// Values in values are followed this deep; what is deeper is not passed.
 const MAX_DEPTH: usize = 8;
 
+/// The longest value in the binary format that has no room for a text beside what its type says, in bytes: a plain number.
+const NUMBER: usize = 8;
+
 /// What becomes of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Field {
@@ -130,7 +133,12 @@ impl Value<'_> {
             }),
             (kind, true) => {
                 let rendered = kind.render(bytes).map(Bytes::from);
-                let seen = self.raw(rendered.as_ref().unwrap_or(bytes))?;
+                let mut seen = self.raw(rendered.as_ref().unwrap_or(bytes))?;
+                // Whatever the type says, the client gets the bytes.
+                if seen == Field::Same && rendered.is_some() && bytes.len() > NUMBER && self.raw(bytes)? != Field::Same
+                {
+                    seen = Field::Null;
+                }
                 Ok(match (seen, rendered) {
                     (Field::New(text), Some(_)) => kind.encode(&text).map_or(Field::Null, Field::New),
                     (Field::New(_), None) => Field::Null,
@@ -309,7 +317,8 @@ impl Array {
         let oid = reader.oid()?;
         let mut count = usize::from(dimensions > 0);
         for _ in 0..dimensions {
-            let length = usize::try_from(reader.int()?).map_err(|_| Malformed)?;
+            // What is empty has no dimensions.
+            let length = usize::try_from(reader.int()?).ok().filter(|length| *length > 0).ok_or(Malformed)?;
             reader.int()?;
             count = count.checked_mul(length).ok_or(Malformed)?;
         }
@@ -437,6 +446,17 @@ rule mask_pan { meta { severity low } on response match column ["pan"] then mask
         assert_eq!(inspected("b", 17, false, hex("bob@example.org").as_bytes()), new(hex(MASK)));
         assert_eq!(inspected("b", 17, false, b"bob\\100example.org"), new(hex(MASK)));
         assert_eq!(inspected("b", 17, true, b"bob@example.org"), new(MASK));
+    }
+
+    #[test]
+    fn a_text_in_the_bytes_of_another_type_is_found_whatever_they_stand_for() {
+        assert_eq!(inspected("id", 2950, true, b" a@example.org  "), Field::Null);
+        assert_eq!(inspected("id", 2950, true, b"0123456789abcdef"), Field::Same);
+        assert_eq!(inspected("n", 1700, true, &[&[0, 4, 0, 3, 0, 0, 0, 0][..], b"a@bb.org"].concat()), Field::Null);
+        let mut empty = array(25, &[]);
+        assert_eq!(inspected("a", 1009, true, &empty), Field::Null, "what is empty has no dimensions");
+        empty[..4].fill(0);
+        assert_eq!(inspected("a", 1009, true, &empty[..12]), Field::Same);
     }
 
     #[test]
