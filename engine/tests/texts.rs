@@ -3,47 +3,57 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use sluice_engine::{
-    Action, Budget, Collected, Mask, Matcher, PatternSpec, Program, RuleSpec, Sink, Stop, Stream, StreamOptions,
-    Validator,
+    Action, Budget, Collected, Mask, Matcher, PatternId, PatternSpec, Program, RuleSpec, Sink, Stop, Stream,
+    StreamOptions, Validator,
 };
 use std::sync::OnceLock;
 
+/// Patterns of all kinds.
 fn program() -> &'static Program {
     static PROGRAM: OnceLock<Program> = OnceLock::new();
+    PROGRAM.get_or_init(|| built(r"[0-9]{4}", r"\b[0-9]{3}\b").0)
+}
+
+/// Every pattern has a prefilter, so that a text in which nothing begins is passed over.
+fn filtered() -> &'static Program {
+    static PROGRAM: OnceLock<Program> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let mut builder = Program::builder();
-        let mut add = |spec: PatternSpec| builder.pattern(spec).expect("valid");
-        let email = add(PatternSpec::regex("email", r"\b[a-c.]{1,6}@[a-c]{1,4}\.(?:aa|bb)\b"));
-        let digits = add(PatternSpec::regex("digits", "[0-9]{4}").validate(Validator::Luhn));
-        let near = add(PatternSpec::regex("near", r"\b[0-9]{3}\b").near(["cab"], 6));
-        let column = add(PatternSpec::new("column", Matcher::Column(vec!["secret".into()])));
-        builder.rule(RuleSpec::new("email", Action::Mask(Mask::redact("<mail>")), [email]));
-        builder.rule(RuleSpec::new("digits", Action::Mask(Mask::redact("<card>")), [digits]));
-        builder.rule(RuleSpec::new("near", Action::Mask(Mask::redact("<near>")), [near]));
-        builder.rule(RuleSpec::new("column", Action::Mask(Mask::redact("<column>")), [column]));
-        builder.build().expect("valid")
+        let (program, patterns) = built(r"12[0-9]{2}", "#[0-9]{3}");
+        assert!(patterns.into_iter().all(|pattern| program.prefilter(pattern)));
+        program
     })
 }
 
-fn alone(text: &str) -> String {
+fn built(digits: &str, near: &str) -> (Program, [PatternId; 3]) {
+    let mut builder = Program::builder();
+    let mut add = |spec: PatternSpec| builder.pattern(spec).expect("valid");
+    let email = add(PatternSpec::regex("email", r"\b[a-c.]{1,6}@[a-c]{1,4}\.(?:aa|bb)\b"));
+    let digits = add(PatternSpec::regex("digits", digits).validate(Validator::Luhn));
+    let near = add(PatternSpec::regex("near", near).near(["cab"], 6));
+    let column = add(PatternSpec::new("column", Matcher::Column(vec!["secret".into()])));
+    builder.rule(RuleSpec::new("email", Action::Mask(Mask::redact("<mail>")), [email]));
+    builder.rule(RuleSpec::new("digits", Action::Mask(Mask::redact("<card>")), [digits]));
+    builder.rule(RuleSpec::new("near", Action::Mask(Mask::redact("<near>")), [near]));
+    builder.rule(RuleSpec::new("column", Action::Mask(Mask::redact("<column>")), [column]));
+    (builder.build().expect("valid"), [email, digits, near])
+}
+
+fn alone(program: &Program, column: Option<&str>, text: &str) -> String {
     let mut out = Collected::default();
-    let mut stream = Stream::open(program(), StreamOptions::raw(), &Budget::unlimited());
+    let options = StreamOptions { column: column.map(str::to_owned), ..StreamOptions::raw() };
+    let mut stream = Stream::open(program, options, &Budget::unlimited());
     stream.push(Bytes::copy_from_slice(text.as_bytes()), &mut out).expect("nothing blocks");
     stream.finish(&mut out).expect("nothing blocks");
     out.text().into_owned()
 }
 
-/// The output of each text, where they are pushed in pieces of this many bytes.
-fn together(texts: &[(Option<&str>, &str)], piece: usize) -> Vec<String> {
-    let mut stream = Stream::open(program(), StreamOptions::raw(), &Budget::unlimited());
+/// The output of each text, one after the other in one stream.
+fn together(program: &Program, texts: &[(Option<&str>, &str)]) -> Vec<String> {
+    let mut stream = Stream::open(program, StreamOptions::raw(), &Budget::unlimited());
     let mut outs = Vec::new();
     for (column, text) in texts {
-        stream.next_text(*column, &mut Collected::default()).expect("nothing blocks");
         let mut out = Collected::default();
-        for piece in text.as_bytes().chunks(piece) {
-            stream.push(Bytes::copy_from_slice(piece), &mut out).expect("nothing blocks");
-        }
-        stream.next_text(None, &mut out).expect("nothing blocks");
+        stream.text(Bytes::copy_from_slice(text.as_bytes()), *column, &mut out).expect("nothing blocks");
         outs.push(out.text().into_owned());
     }
     outs
@@ -52,24 +62,56 @@ fn together(texts: &[(Option<&str>, &str)], piece: usize) -> Vec<String> {
 proptest! {
     #[test]
     fn each_text_is_read_as_if_it_were_alone(
-        texts in prop::collection::vec("[abc@. 0-9]{0,12}|cab|aa@b\\.aa|1230|cab 123", 0..8),
-        piece in 1usize..14,
+        texts in prop::collection::vec("[abc@. 0-9%#]{0,12}|cab|aa@b\\.aa|aa%40b\\.aa|1230|cab #123", 0..8),
     ) {
-        let expected: Vec<String> = texts.iter().map(|text| alone(text)).collect();
-        let texts: Vec<_> = texts.iter().map(|text| (None, text.as_str())).collect();
-        prop_assert_eq!(together(&texts, piece), expected);
+        for program in [program(), filtered()] {
+            let expected: Vec<String> = texts.iter().map(|text| alone(program, None, text)).collect();
+            let texts: Vec<_> = texts.iter().map(|text| (None, text.as_str())).collect();
+            prop_assert_eq!(together(program, &texts), expected);
+        }
     }
 }
 
 #[test]
 fn a_text_that_ends_leaves_nothing_behind_that_the_next_one_could_complete() {
-    assert_eq!(together(&[(None, "aa@b"), (None, ".aa"), (None, "12"), (None, "30")], 9), ["aa@b", ".aa", "12", "30"]);
+    for program in [program(), filtered()] {
+        let texts = [(None, "aa@b"), (None, ".aa"), (None, "12"), (None, "30")];
+        assert_eq!(together(program, &texts), ["aa@b", ".aa", "12", "30"]);
+    }
+}
+
+#[test]
+fn a_text_longer_than_what_is_read_at_once_is_read_whole() {
+    for (before, after) in [(70_000, 0), (65_530, 9), (65_536, 70_000), (0, 200_000)] {
+        let text = format!("{} aa@b.aa {}", " ".repeat(before), " ".repeat(after));
+        for program in [program(), filtered()] {
+            assert_eq!(together(program, &[(None, &text)]), [text.replace("aa@b.aa", "<mail>")]);
+            let column = Some("secret");
+            assert_eq!(together(program, &[(column, &text)]), [alone(program, column, &text)]);
+        }
+    }
 }
 
 #[test]
 fn a_columns_name_claims_its_text_and_is_context_for_it_alone() {
-    let texts = [(Some("SECRET"), "x"), (Some("other"), "x"), (Some("scab"), "123"), (None, "123"), (Some("z"), "123")];
-    assert_eq!(together(&texts, 9), ["<column>", "x", "<near>", "123", "123"]);
+    for (program, hit) in [(program(), "123"), (filtered(), "#123")] {
+        let texts = [(Some("SECRET"), "x"), (Some("other"), "x"), (Some("scab"), hit), (None, hit), (Some("z"), hit)];
+        assert_eq!(together(program, &texts), ["<column>", "x", "<near>", hit, hit]);
+    }
+}
+
+#[test]
+fn what_was_pushed_ends_where_a_text_begins_and_can_go_on_after_it() {
+    let (mut stream, mut out) =
+        (Stream::open(program(), StreamOptions::raw(), &Budget::unlimited()), Collected::default());
+    stream.push(Bytes::from_static(b"aa@b"), &mut out).expect("nothing blocks");
+    assert!(stream.held() > 0);
+    stream.text(Bytes::from_static(b".aa"), None, &mut out).expect("nothing blocks");
+    assert_eq!((stream.held(), out.text().as_ref()), (0, "aa@b.aa"));
+    stream.push(Bytes::from_static(b" aa@b"), &mut out).expect("nothing blocks");
+    stream.push(Bytes::from_static(b".aa"), &mut out).expect("nothing blocks");
+    stream.finish(&mut out).expect("nothing blocks");
+    assert_eq!(out.text(), "aa@b.aa <mail>");
 }
 
 #[test]
@@ -83,13 +125,14 @@ fn what_is_clean_is_a_slice_of_what_came_in() {
         fn masked(&mut self, _: &[u8]) {}
         fn decision(&mut self, _: &sluice_engine::Decision) {}
     }
-    let (mut stream, mut out) =
-        (Stream::open(program(), StreamOptions::raw(), &Budget::unlimited()), Slices::default());
-    let text = Bytes::from_static(b"nothing here");
-    stream.push(text.clone(), &mut out).expect("nothing blocks");
-    stream.next_text(None, &mut out).expect("nothing blocks");
-    assert!(out.0.iter().all(|slice| text.as_ptr_range().contains(&slice.as_ptr())));
-    assert_eq!(out.0.concat(), text);
-    stream.finish(&mut out).expect("nothing blocks");
-    assert_eq!(stream.next_text(None, &mut out), Err(Stop::Finished));
+    for program in [program(), filtered()] {
+        let (mut stream, mut out) =
+            (Stream::open(program, StreamOptions::raw(), &Budget::unlimited()), Slices::default());
+        let text = Bytes::from_static(b"nothing here");
+        stream.text(text.clone(), None, &mut out).expect("nothing blocks");
+        assert!(out.0.iter().all(|slice| text.as_ptr_range().contains(&slice.as_ptr())));
+        assert_eq!(out.0.concat(), text);
+        stream.finish(&mut out).expect("nothing blocks");
+        assert_eq!(stream.text(text, None, &mut out), Err(Stop::Finished));
+    }
 }

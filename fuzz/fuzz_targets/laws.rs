@@ -84,6 +84,15 @@ fuzz_target!(|input: (u8, Vec<u8>, Vec<u8>)| {
     }
     pieces.push(rest);
     assert_eq!(whole, run(program, format, pieces.into_iter()), "cut as told");
+    if format == Format::Raw {
+        let mut stream = Stream::open(program, StreamOptions::raw(), &Budget::unlimited());
+        if stream.text(Bytes::copy_from_slice(&cuts), None, &mut Collected::default()).is_ok() {
+            let mut out = Collected::default();
+            let stop = stream.text(Bytes::copy_from_slice(&text), None, &mut out).err();
+            assert_eq!((&out.bytes, stop.is_some()), (&whole.0.bytes, whole.1.is_some()), "a text after another one");
+            assert_eq!(out.decisions.len(), whole.0.decisions.len(), "a text after another one");
+        }
+    }
     if format == Format::Json && whole.1.is_none() {
         for document in serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>() {
             if document.is_err() {

@@ -356,14 +356,27 @@ impl Inspector {
         self.with_joins(|joins, shared| joins.close(wire, shared));
     }
 
-    /// The text ends, and what is read next has nothing to do with it but for the word that stands before it.
-    pub(crate) fn apart(&mut self, wire: u64, word: Option<&str>) {
-        self.close(wire, true);
+    /// The text ends, and what is read next has nothing to do with it.
+    pub(crate) fn apart(&mut self) {
+        self.close(self.read, true);
         self.views[0].forget();
-        if let Some(word) = word.filter(|_| self.plan.near) {
-            self.structure(word.as_bytes(), wire);
-            self.structure(b" ", wire);
+    }
+
+    /// A value of a column begins at this place; its name stands before it as context. `selected` claim the whole of it.
+    pub(crate) fn open_column(&mut self, wire: u64, column: Option<&str>, selected: &[PatternId]) {
+        if let Some(column) = column.filter(|_| self.plan.near) {
+            self.with(|lane, shared| {
+                lane.context_apart(column.as_bytes(), shared);
+                lane.context_apart(b" ", shared);
+            });
         }
+        self.open(wire, false, selected);
+    }
+
+    /// No match begins in the bytes that were taken, if they are a whole text.
+    pub(crate) fn nothing_begins(&mut self) -> bool {
+        // What is percent-encoded must be decoded first; what is base64 can't be told at a glance.
+        self.plan.base64.is_none() && self.plan.is_filtered() && self.desk().block.is_clean()
     }
 
     /// Nothing follows: matches that wait for their context are settled without it.

@@ -276,20 +276,43 @@ impl Stream {
         self.settle(read, sink)
     }
 
-    /// Ends the text of a [`Format::Raw`] stream and begins another one, as the next value of a row does: no value reaches from
-    /// the one into the other, and all of the one that ended is emitted. Only `column`, the name of the new text's column,
-    /// stands before it as context.
+    /// Inspects one whole text that has nothing to do with what came before, as a value of a row: no match reaches into it
+    /// or out of it, and all of it is emitted. `column`, the name of the column whose value it is, stands before it as
+    /// context. For [`Format::Raw`]; what was pushed before ends here.
     ///
     /// # Errors
     /// A [`Stop`], as for [`Stream::push`].
-    pub fn next_text(&mut self, column: Option<&str>, sink: &mut impl Sink) -> Result<(), Stop> {
+    pub fn text(&mut self, bytes: Bytes, column: Option<&str>, sink: &mut impl Sink) -> Result<(), Stop> {
         self.work(|stream| {
-            let end = stream.inspector.output.end();
-            stream.inspector.apart(end, column);
-            let selected = column.map(|column| stream.inspector.plan.paths.columns(column)).unwrap_or_default();
-            stream.settle(Ok(()), sink)?;
-            stream.inspector.open(end, false, &selected);
-            Ok(())
+            if stream.inspector.is_open() {
+                stream.inspector.apart();
+                stream.settle(Ok(()), sink)?;
+            }
+            let columns = &stream.inspector.plan.paths;
+            let selected = column.map(|column| columns.columns(column)).unwrap_or_default();
+            let wire = stream.inspector.output.end();
+            stream.inspector.output.append(bytes.clone());
+            let mut at = 0;
+            while at < bytes.len() {
+                let place = wire + at as u64;
+                let len = stream.inspector.begin(bytes.slice(at..), place);
+                if at == 0 {
+                    if len == bytes.len() && selected.is_empty() && stream.inspector.nothing_begins() {
+                        stream.inspector.read = wire + len as u64;
+                        break;
+                    }
+                    stream.inspector.open_column(wire, column, &selected);
+                }
+                // Raw text has no escapes that could be wrong.
+                let _ = stream.inspector.text(&bytes[at..at + len], place, at + len == bytes.len(), false);
+                at += len;
+                stream.inspector.read = wire + at as u64;
+                stream.inspector.end();
+            }
+            if stream.inspector.is_open() {
+                stream.inspector.apart();
+            }
+            stream.settle(Ok(()), sink)
         })
     }
 
@@ -356,6 +379,9 @@ impl Stream {
         let inspector = &mut self.inspector;
         match &mut self.framing {
             Framing::Raw => {
+                if !inspector.is_open() {
+                    inspector.open(wire, false, &[]);
+                }
                 // Raw text has no escapes that could be wrong.
                 let _ = inspector.text(bytes, wire, false, false);
             }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     record::{Event, Record, SessionId, canonical},
-    writer::Writer,
+    writer::{Haste, Writer},
 };
 
 /// Longer than this an append does not wait for the disk: a request is refused within a second.
@@ -103,7 +103,17 @@ impl Evidence {
     /// Any error means: do not go on with what was to be recorded. After [`EvidenceError::Write`]
     /// all further appends are refused with [`EvidenceError::Failed`].
     pub async fn append(&self, record: Record) -> Result<u64, EvidenceError> {
-        self.writer.append(record).await
+        self.writer.append(record, Haste::Now).await
+    }
+
+    /// The same for what nobody waits for: it takes up to 20 ms more, so that what does wait shares its sync instead of coming
+    /// after it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`append`](Self::append).
+    pub async fn append_soon(&self, record: Record) -> Result<u64, EvidenceError> {
+        self.writer.append(record, Haste::Soon).await
     }
 
     /// Whether appends are still accepted.

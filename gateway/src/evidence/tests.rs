@@ -43,6 +43,15 @@ async fn what_was_appended_is_read_back_equal_and_in_order() {
 }
 
 #[tokio::test]
+async fn what_nobody_waits_for_is_stored_in_its_order_with_and_without_company() {
+    let place = tempfile::tempdir().unwrap();
+    let evidence = Evidence::open(place.path().join("evidence.sqlite")).unwrap();
+    let alone = evidence.append_soon(record("alone")).await.unwrap();
+    let (soon, now) = tokio::join!(biased; evidence.append_soon(record("soon")), evidence.append(record("now")));
+    assert_eq!((soon.unwrap(), now.unwrap()), (alone + 1, alone + 2));
+}
+
+#[tokio::test]
 async fn many_appends_at_once_are_all_stored_with_numbers_of_their_own() {
     let place = tempfile::tempdir().unwrap();
     let evidence = Evidence::open(place.path().join("evidence.sqlite")).unwrap();

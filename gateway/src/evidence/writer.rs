@@ -4,6 +4,7 @@ use std::sync::{
     OnceLock,
     mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
 };
+use std::time::{Duration, Instant};
 use std::{sync::Arc, thread};
 
 use rusqlite::Connection;
@@ -19,8 +20,25 @@ const QUEUE: usize = 4096;
 /// Records made durable by one sync at most.
 const BATCH: usize = 512;
 
+/// How long what nobody waits for waits for company.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// Whether somebody waits for a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    Now,
+    Soon,
+}
+
 type Answer = Result<u64, EvidenceError>;
-type Job = (Record, oneshot::Sender<Answer>);
+
+/// A record that is to be made durable.
+struct Job {
+    record: Record,
+    haste: Haste,
+    answer: oneshot::Sender<Answer>,
+}
+
 type Failure = Arc<OnceLock<String>>;
 
 /// The sending side; the thread ends, everything written, when it is dropped.
@@ -45,13 +63,13 @@ impl Writer {
         self.failure.get().map(String::as_str)
     }
 
-    pub(super) async fn append(&self, record: Record) -> Answer {
+    pub(super) async fn append(&self, record: Record, haste: Haste) -> Answer {
         if let Some(reason) = self.failure() {
             return Err(EvidenceError::Failed(reason.to_owned()));
         }
         let (answer, answered) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(EvidenceError::Closed)?;
-        match jobs.try_send((record, answer)) {
+        match jobs.try_send(Job { record, haste, answer }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(EvidenceError::Stalled),
             Err(TrySendError::Disconnected(_)) => return Err(EvidenceError::Closed),
@@ -74,14 +92,23 @@ impl Drop for Writer {
     }
 }
 
+/// The next records that are made durable together: those that are there when somebody waits for one of them, or when the
+/// first of them has lingered. None when no more can come.
+fn next(queue: &Receiver<Job>) -> Option<Vec<Job>> {
+    let mut batch = vec![queue.recv().ok()?];
+    let (end, mut hurries) = (Instant::now() + LINGER, false);
+    while batch.len() < BATCH {
+        hurries |= batch.last().is_some_and(|job: &Job| job.haste == Haste::Now);
+        let wait = if hurries { Duration::ZERO } else { end.saturating_duration_since(Instant::now()) };
+        let Ok(job) = queue.recv_timeout(wait) else { break };
+        batch.push(job);
+    }
+    Some(batch)
+}
+
 fn run(mut connection: Connection, queue: &Receiver<Job>, failure: &Failure) {
-    while let Ok(first) = queue.recv() {
-        let (mut records, mut answers) = (vec![first.0], vec![first.1]);
-        while records.len() < BATCH {
-            let Ok((record, answer)) = queue.try_recv() else { break };
-            records.push(record);
-            answers.push(answer);
-        }
+    while let Some(batch) = next(queue) {
+        let (records, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|job| (job.record, job.answer)).unzip();
         let result = match failure.get() {
             Some(reason) => Err(EvidenceError::Failed(reason.clone())),
             None => write_batch(&mut connection, &records).map_err(|error| {

@@ -610,7 +610,7 @@ impl Records<'_> {
 }
 
 async fn close(recorder: Recorder, outcome: ResponseOutcome, reason: Option<String>) {
-    if let Err(error) = recorder.close(outcome, reason).await {
+    if let Err(error) = recorder.close_soon(outcome, reason).await {
         // The store is closed by its failure: no command passes any more.
         tracing::error!(%error, "the end of an answer is not on record");
     }

@@ -2,8 +2,9 @@
 
 use crate::evidence::{DecisionRecord, Event, Evidence, EvidenceError, Record, ResponseOutcome, SessionId};
 use sluice_dsl::Policy;
-use sluice_engine::{ActionKind, Decision};
-use std::collections::BTreeMap;
+use sluice_engine::{ActionKind, Decision, PatternId, RuleId};
+use std::collections::HashMap;
+use tokio::task::JoinHandle;
 
 /// The longest body of one record, in bytes.
 const PART: usize = 256 * 1024;
@@ -16,14 +17,16 @@ pub(crate) struct Recorder {
     status: u16,
     part: u32,
     pending: Vec<u8>,
-    counts: BTreeMap<(String, String, &'static str), u64>,
+    /// The last whole part, while it is made durable.
+    storing: Option<JoinHandle<Result<u64, EvidenceError>>>,
+    counts: HashMap<(RuleId, PatternId, ActionKind), u64>,
     policy: Policy,
 }
 
 impl Recorder {
     pub(crate) fn new(evidence: Evidence, session: SessionId, exchange: u64, policy: Policy) -> Self {
-        let (pending, counts) = (Vec::new(), BTreeMap::new());
-        Self { evidence, session, exchange, status: 0, part: 0, pending, counts, policy }
+        let (pending, counts) = (Vec::new(), HashMap::new());
+        Self { evidence, session, exchange, status: 0, part: 0, pending, storing: None, counts, policy }
     }
 
     pub(crate) fn status(&mut self, status: u16) {
@@ -31,21 +34,31 @@ impl Recorder {
     }
 
     pub(crate) fn decided(&mut self, decisions: &[Decision]) {
-        for decision in decisions {
-            let rule = self.policy.rule(decision.rule);
-            let action = match decision.action {
+        for Decision { rule, pattern, action, .. } in decisions {
+            *self.counts.entry((*rule, *pattern, *action)).or_default() += 1;
+        }
+    }
+
+    /// What was decided since this was last asked, by name.
+    fn told(&mut self) -> Vec<DecisionRecord> {
+        let told = self.counts.drain().map(|((rule, pattern, action), count)| {
+            let rule = self.policy.rule(rule);
+            let action = match action {
                 ActionKind::Alert if rule.audit => "audit",
                 ActionKind::Alert => "alert",
                 ActionKind::Mask => "mask",
                 ActionKind::Block => "block",
             };
-            let rule = rule.name.clone();
-            let pattern = self.policy.program().pattern_name(decision.pattern).to_owned();
-            *self.counts.entry((rule, pattern, action)).or_default() += 1;
-        }
+            let pattern = self.policy.program().pattern_name(pattern).to_owned();
+            DecisionRecord { rule: rule.name.clone(), pattern, action: action.to_owned(), count }
+        });
+        let mut told: Vec<_> = told.collect();
+        told.sort_by(|a, b| (&a.rule, &a.pattern, &a.action).cmp(&(&b.rule, &b.pattern, &b.action)));
+        told
     }
 
-    /// Keeps what the user sees; whole parts are durable when this returns.
+    /// Keeps what the user sees. When this returns, all whole parts are durable but the last one, which is on its way: what is
+    /// inspected next doesn't wait for the disk.
     pub(crate) async fn seen(&mut self, bytes: &[u8]) -> Result<(), EvidenceError> {
         self.pending.extend_from_slice(bytes);
         while self.pending.len() > PART {
@@ -54,24 +67,49 @@ impl Recorder {
             let body = std::mem::replace(&mut self.pending, rest);
             let event = self.event(&body, false, ResponseOutcome::Complete, None);
             self.part += 1;
-            self.evidence.append(Record::now(self.session.clone(), event)).await?;
+            self.stored().await?;
+            let (evidence, record) = (self.evidence.clone(), Record::now(self.session.clone(), event));
+            self.storing = Some(tokio::spawn(async move { evidence.append(record).await }));
         }
         Ok(())
     }
 
+    /// The part that was on its way is durable.
+    async fn stored(&mut self) -> Result<(), EvidenceError> {
+        match self.storing.take() {
+            None => Ok(()),
+            Some(storing) => storing.await.unwrap_or(Err(EvidenceError::Closed)).map(drop),
+        }
+    }
+
     /// Appends the last part.
-    pub(crate) async fn close(mut self, outcome: ResponseOutcome, reason: Option<String>) -> Result<(), EvidenceError> {
+    pub(crate) async fn close(self, outcome: ResponseOutcome, reason: Option<String>) -> Result<(), EvidenceError> {
+        self.end(outcome, reason, Evidence::append).await
+    }
+
+    /// The same, where nobody waits for it.
+    pub(crate) async fn close_soon(
+        self,
+        outcome: ResponseOutcome,
+        reason: Option<String>,
+    ) -> Result<(), EvidenceError> {
+        self.end(outcome, reason, Evidence::append_soon).await
+    }
+
+    async fn end(
+        mut self,
+        outcome: ResponseOutcome,
+        reason: Option<String>,
+        append: impl AsyncFnOnce(&Evidence, Record) -> Result<u64, EvidenceError>,
+    ) -> Result<(), EvidenceError> {
+        self.stored().await?;
         let body = std::mem::take(&mut self.pending);
         let event = self.event(&body, true, outcome, reason);
-        self.evidence.append(Record::now(self.session.clone(), event)).await?;
-        Ok(())
+        append(&self.evidence, Record::now(self.session.clone(), event)).await.map(drop)
     }
 
     fn event(&mut self, body: &[u8], last: bool, outcome: ResponseOutcome, reason: Option<String>) -> Event {
-        let decisions = std::mem::take(&mut self.counts)
-            .into_iter()
-            .map(|((rule, pattern, action), count)| DecisionRecord { rule, pattern, action: action.to_owned(), count })
-            .collect();
+        let decisions = self.told();
         Event::Response {
             exchange: self.exchange,
             status: self.status,

@@ -328,19 +328,24 @@ impl Lane {
             return;
         }
         if shared.block.part(wire, bytes.len()).is_none() {
-            self.leave(shared);
-            let saved = std::mem::take(&mut self.held.saved);
-            let run_at = self.pos;
-            let text = Text { saved: &saved, run: bytes, at: run_at };
-            self.pos += bytes.len() as u64;
-            self.promote_waiting(text, false, shared);
-            return self.save(saved, bytes, run_at, shared.plan.window);
+            return self.context_apart(bytes, shared);
         }
         self.enter(wire, shared);
         self.pos += bytes.len() as u64;
         if !self.held.waiting.is_empty() {
             self.with_text(shared, |lane, text, shared| lane.promote_waiting(text, false, shared));
         }
+    }
+
+    /// The same for bytes that don't stand in the block.
+    pub(crate) fn context_apart(&mut self, bytes: &[u8], shared: &mut Shared<'_>) {
+        self.leave(shared);
+        let saved = std::mem::take(&mut self.held.saved);
+        let run_at = self.pos;
+        let text = Text { saved: &saved, run: bytes, at: run_at };
+        self.pos += bytes.len() as u64;
+        self.promote_waiting(text, false, shared);
+        self.save(saved, bytes, run_at, shared.plan.window);
     }
 
     /// Keeps what is still needed of the text so far.

@@ -46,11 +46,7 @@ impl Texts {
             return Ok(Seen::Same);
         }
         let mut out = Out { source: bytes, clean: 0, changed: None, decisions: &mut self.decisions };
-        if column.is_some() {
-            stream.next_text(column, &mut out)?;
-        }
-        stream.push(bytes.clone(), &mut out)?;
-        stream.next_text(None, &mut out)?;
+        stream.text(bytes.clone(), column, &mut out)?;
         Ok(out.changed.map_or(Seen::Same, Seen::Changed))
     }
 
