@@ -139,17 +139,17 @@ impl ServerCertificate {
         Ok(Self(Arc::new(pair)))
     }
 
-    /// TLS 1.3 with this protocol alone, and nothing early: what is sent early can be replayed.
+    /// TLS 1.3 with these protocols (ALPN, RFC 7301) alone, and nothing early: what is sent early can be replayed.
     ///
     /// # Errors
     ///
     /// TLS can't be set up, which is a mistake of the build.
-    pub(crate) fn server(&self, protocol: &[u8]) -> Result<ServerConfig, rustls::Error> {
+    pub(crate) fn server(&self, protocols: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.0))));
-        config.alpn_protocols = vec![protocol.to_vec()];
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         config.max_early_data_size = 0;
         Ok(config)
     }

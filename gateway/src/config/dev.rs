@@ -31,7 +31,12 @@ impl Config {
             UpstreamConfig::Stdio { command: vec![program, "demo-server".to_owned()], env: BTreeMap::new(), cwd: None };
         Ok(Self {
             listen: DEFAULT_LISTEN,
-            tunnel: Some(TunnelConfig { listen: DEFAULT_TUNNEL, certificate: None, limits: TunnelLimits::default() }),
+            tunnel: Some(TunnelConfig {
+                listen: DEFAULT_TUNNEL,
+                certificate: None,
+                limits: TunnelLimits::default(),
+                http3: false,
+            }),
             listeners: Vec::new(),
             public_url: None,
             store: data.join("evidence.sqlite"),

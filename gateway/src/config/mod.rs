@@ -88,6 +88,8 @@ pub struct TunnelConfig {
     pub certificate: Option<ServerCertificate>,
     /// How much anybody may have at once.
     pub limits: TunnelLimits,
+    /// MCP is served over HTTP/3 too.
+    pub http3: bool,
 }
 
 /// How much one identity and one address may have at once.

@@ -7,6 +7,7 @@ mod conformance;
 mod cuts;
 mod evidence;
 mod examples;
+mod http3;
 mod identity;
 mod lifecycle;
 mod listener;

@@ -23,6 +23,7 @@ const TUNNEL: &[&str] = &[
     "connections_per_address",
     "handshakes",
     "bytes_per_second",
+    "http3",
 ];
 
 /// The most streams that one connection may be allowed: each may hold what its window allows.
@@ -65,7 +66,17 @@ impl Reader<'_> {
             true => None,
             false => Some(self.certificate(table, value.span())?),
         };
-        Some(TunnelConfig { listen: listen?, certificate, limits })
+        let http3 = self.http3(table);
+        Some(TunnelConfig { listen: listen?, certificate, limits, http3 })
+    }
+
+    fn http3(&mut self, table: &DeTable<'_>) -> bool {
+        let asked = self.bool_of(table, "http3").unwrap_or(false);
+        if asked && !cfg!(feature = "http3") {
+            let span = table.get("http3").map_or(0..0, Spanned::span);
+            self.problem(span, "this program was built without HTTP/3: build it with the feature `http3`");
+        }
+        asked
     }
 
     fn certificate(&mut self, table: &DeTable<'_>, span: std::ops::Range<usize>) -> Option<ServerCertificate> {

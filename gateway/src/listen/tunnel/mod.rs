@@ -4,6 +4,8 @@
 mod admit;
 mod agent;
 mod http;
+#[cfg(feature = "http3")]
+mod http3;
 mod live;
 mod opening;
 
@@ -86,8 +88,9 @@ impl Bound {
     /// The address can't be had, or TLS can't be set up.
     pub async fn bind(config: &TunnelConfig) -> io::Result<Self> {
         let certificate = config.certificate.as_ref().ok_or_else(|| io::Error::other("there is no certificate"))?;
-        let tls = certificate.server(ALPN).map_err(io::Error::other)?;
-        let quic = QuicServerConfig::try_from(tls.clone()).map_err(io::Error::other)?;
+        let tls = certificate.server(&[ALPN]).map_err(io::Error::other)?;
+        let quic = certificate.server(over_quic(config)).map_err(io::Error::other)?;
+        let quic = QuicServerConfig::try_from(quic).map_err(io::Error::other)?;
         let mut server = ServerConfig::with_crypto(Arc::new(quic));
         server
             .transport_config(Arc::new(transport(config.limits.streams)))
@@ -118,7 +121,7 @@ impl Bound {
 
     /// Serves until the gateway stops and what was under way has ended; MCP by `router`.
     pub(super) async fn serve(self, shared: &Arc<Shared>, router: Router, allowed: Allowed) {
-        let Self { endpoint, listener, tls, config, address: _ } = self;
+        let Self { endpoint, listener, tls, config, address } = self;
         let tunnel = Arc::new(Tunnel {
             gateway: Arc::clone(&shared.gateway),
             shutdown: shared.shutdown.clone(),
@@ -126,6 +129,8 @@ impl Bound {
             live: Arc::default(),
             streams: TaskTracker::new(),
             links: AtomicU64::new(0),
+            #[cfg(feature = "http3")]
+            http3: http3::service(&router, Allowed::new(&shared.gateway, address)),
             router,
             allowed,
         });
@@ -159,12 +164,25 @@ struct Tunnel {
     links: AtomicU64,
     router: Router,
     allowed: Allowed,
+    /// What answers over HTTP/3.
+    #[cfg(feature = "http3")]
+    http3: Router,
 }
 
 impl Tunnel {
     fn next_link(&self) -> u64 {
         self.links.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// What is spoken over QUIC.
+#[cfg_attr(not(feature = "http3"), expect(unused_variables))]
+fn over_quic(config: &TunnelConfig) -> &'static [&'static [u8]] {
+    #[cfg(feature = "http3")]
+    if config.http3 {
+        return &[ALPN, http3::ALPN];
+    }
+    &[ALPN]
 }
 
 fn transport(streams: u32) -> TransportConfig {
@@ -210,6 +228,13 @@ async fn accept_quic(tunnel: &Arc<Tunnel>, endpoint: &Endpoint) {
 
 async fn serve_quic(tunnel: &Arc<Tunnel>, connection: quinn::Connection, mut entry: Entry) {
     entry.entered();
+    #[cfg(feature = "http3")]
+    if protocol(&connection).as_deref() == Some(http3::ALPN) {
+        let serving = http3::serve(Arc::clone(tunnel), tunnel.http3.clone(), connection);
+        // The address counts as long as the connection.
+        let _ = tunnel.streams.spawn(serving).await;
+        return;
+    }
     let peer = Arc::new(Peer::quic(tunnel.next_link(), connection.clone()));
     let until = Instant::now() + AUTHENTICATE;
     loop {
@@ -226,6 +251,13 @@ async fn serve_quic(tunnel: &Arc<Tunnel>, connection: quinn::Connection, mut ent
         let streams = (Reader::quic(receive), Writer::quic(send, Code::Internal));
         tunnel.streams.spawn(opening::serve(Arc::clone(tunnel), Arc::clone(&peer), streams));
     }
+}
+
+/// What the handshake agreed on.
+#[cfg(feature = "http3")]
+fn protocol(connection: &quinn::Connection) -> Option<Vec<u8>> {
+    let data = connection.handshake_data()?.downcast::<quinn::crypto::rustls::HandshakeData>().ok()?;
+    data.protocol
 }
 
 /// Never ends.
