@@ -6,10 +6,10 @@ use crate::fuzz;
 use crate::machine;
 use crate::shell::{Outcome, Step, have, root, target_dir};
 
-/// Installs what is missing, builds the binaries that the end-to-end tests start, and runs every test.
+/// Installs what is missing and runs every test. The binaries that the end-to-end tests start are built with the tests of
+/// their packages, before any of them runs: a build of their own would have other features, and compile much again.
 pub(crate) fn test(args: &[String]) -> Outcome {
     machine::for_tests()?;
-    Step::cargo("build").args(["--package", "sluice-gateway", "--package", "sluice-dsl", "--bins"]).run()?;
     let args = args.iter().map(String::as_str);
     let cargo = |subcommand| Step::cargo(subcommand).env("SLUICE_TEST_BINARIES", target_dir().join("debug"));
     if have("cargo-nextest") {
