@@ -135,6 +135,8 @@ pub struct ListenerConfig {
     pub groups: Vec<String>,
     /// What they connect for.
     pub purpose: Option<String>,
+    /// What it shows to clients, all of which speak TLS then; None: plain TCP.
+    pub identity: Option<ServerIdentity>,
     /// The networks that may connect.
     pub from: Vec<IpNet>,
     /// The proxies that say in the PROXY protocol, version 2, who connects; they have to.

@@ -50,7 +50,7 @@ impl Reader<'_> {
     }
 
     /// A certificate and its key, from the files that `certificate` and `key` name.
-    fn identity(&mut self, table: &DeTable<'_>) -> Option<ServerIdentity> {
+    pub(super) fn identity(&mut self, table: &DeTable<'_>) -> Option<ServerIdentity> {
         match (self.text_of(table, "certificate"), self.text_of(table, "key")) {
             (Some((certificate, span)), Some((key, _))) => {
                 let identity = ServerIdentity::read(&self.base.join(certificate), &self.base.join(key));

@@ -1,4 +1,4 @@
-//! Listeners of kind `tcp`, for clients that can't say who they are. Who may connect is told by the network alone, and all of
+//! Listeners of kind `tcp`, plain or with TLS, for clients that can't say who they are. Who may connect is told by the network alone, and all of
 //! them act as the identity that the configuration names.
 
 use std::{
@@ -10,10 +10,15 @@ use std::{
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use sluice_client::{
+    stream::{Reader, Writer},
+    wire::Code,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
+use tokio_rustls::{TlsAcceptor, TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -34,15 +39,23 @@ use crate::{
 const REST: Duration = Duration::from_millis(100);
 /// How long a proxy may take to say who connects.
 const HEADER: Duration = Duration::from_secs(5);
+/// How long a handshake of TLS may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Who vouches for an identity that a listener stands for. No URL, so that no issuer can be it.
 const ISSUER: &str = "listener";
 
 /// A listener that is bound and serves nobody yet.
-#[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
     config: ListenerConfig,
     purpose: Option<Purpose>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl std::fmt::Debug for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bound").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Bound {
@@ -50,10 +63,13 @@ impl Bound {
     ///
     /// # Errors
     ///
-    /// It can't be listened on, or the purpose is none.
+    /// It can't be listened on, the purpose is none, or the certificate can't be used.
     pub async fn bind(config: &ListenerConfig) -> io::Result<Self> {
         let purpose = config.purpose.as_deref().map(Purpose::parse).transpose().map_err(io::Error::other)?.flatten();
-        Ok(Self { listener: TcpListener::bind(config.listen).await?, config: config.clone(), purpose })
+        let tls =
+            config.identity.as_ref().map(|identity| identity.server(&[])).transpose().map_err(io::Error::other)?;
+        let (tls, config) = (tls.map(TlsAcceptor::from), config.clone());
+        Ok(Self { listener: TcpListener::bind(config.listen).await?, config, purpose, tls })
     }
 
     /// Where it listens.
@@ -67,7 +83,7 @@ impl Bound {
 
     /// Serves until `shutdown`, and then until the sessions have ended.
     pub async fn serve(self, gateway: Arc<Gateway>, workers: Arc<Workers>, shutdown: CancellationToken) {
-        let Self { listener, config, purpose } = self;
+        let Self { listener, config, purpose, tls } = self;
         let Some(connection) = gateway.config.connections.get(&config.connection).cloned() else {
             return tracing::error!(connection = config.connection, "a listener has no connection");
         };
@@ -90,6 +106,7 @@ impl Bound {
             connection,
             identity,
             purpose,
+            tls,
         });
         let clients = TaskTracker::new();
         loop {
@@ -125,6 +142,7 @@ struct Front {
     connection: ConnectionConfig,
     identity: Identity,
     purpose: Option<Purpose>,
+    tls: Option<TlsAcceptor>,
     meter: Option<Arc<Meter>>,
     all: Arc<Counts<()>>,
     addresses: Arc<Counts<IpAddr>>,
@@ -145,8 +163,16 @@ async fn serve(front: Arc<Front>, socket: std::net::TcpStream, peer: SocketAddr)
         Ok(admitted) => admitted,
         Err(reason) => {
             tracing::warn!(%peer, connection = front.config.connection, reason, "refused");
-            return break_off(socket);
+            return Client::Plain(socket).break_off();
         }
+    };
+    let stream = match &front.tls {
+        None => Client::Plain(socket),
+        Some(acceptor) => match timeout(HANDSHAKE, acceptor.accept(socket)).await {
+            Ok(Ok(stream)) => Client::Tls(TlsStream::from(stream)),
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "a handshake failed"),
+            Err(_) => return tracing::debug!(%peer, "a handshake took too long"),
+        },
     };
     let new = NewSession {
         identity: front.identity.clone(),
@@ -161,26 +187,47 @@ async fn serve(front: Arc<Front>, socket: std::net::TcpStream, peer: SocketAddr)
         Ok(session) => session,
         Err(error) => {
             tracing::warn!(%peer, connection = front.config.connection, %error, "refused");
-            return break_off(socket);
+            return stream.break_off();
         }
     };
     let opened = match raw::open(&front.gateway, session, &front.connection.upstream).await {
         Ok(opened) => opened,
         Err(refused) => {
             tracing::info!(%peer, connection = front.config.connection, reason = refused.message, "refused");
-            return break_off(socket);
+            return stream.break_off();
         }
     };
-    let Ok((incoming, outgoing)) = raw::Outgoing::split(socket) else { return };
     // No token holds it: it lasts until somebody ends it.
-    let lost = std::future::pending();
-    raw::run(&front.gateway, opened, (incoming, outgoing), lost, &front.shutdown, front.meter.clone()).await;
+    let (lost, meter) = (std::future::pending(), front.meter.clone());
+    match stream {
+        Client::Plain(socket) => {
+            let Ok(halves) = raw::Outgoing::split(socket) else { return };
+            raw::run(&front.gateway, opened, halves, lost, &front.shutdown, meter).await;
+        }
+        Client::Tls(stream) => {
+            let (reader, writer) = tokio::io::split(stream);
+            let halves = (Reader::tls(reader), Writer::tls(writer, Code::Internal));
+            raw::run(&front.gateway, opened, halves, lost, &front.shutdown, meter).await;
+        }
+    }
 }
 
-/// Bytes have no place for a reason: what isn't served is reset.
-fn break_off(socket: TcpStream) {
-    // An error means that it is gone already.
-    let _ = socket.set_zero_linger();
+/// A client's side.
+enum Client {
+    Plain(TcpStream),
+    Tls(TlsStream<TcpStream>),
+}
+
+impl Client {
+    /// Bytes have no place for a reason: what isn't served is reset.
+    fn break_off(self) {
+        let socket = match &self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        // An error means that it is gone already.
+        let _ = socket.set_zero_linger();
+    }
 }
 
 impl Front {

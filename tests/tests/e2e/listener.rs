@@ -1,8 +1,11 @@
 //! Listeners for clients that can't say who they are: who may connect, as whom, and that bytes pass as they do for agents.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs::default_provider;
 use serde_json::Value;
 use sluice_tests::program::run;
 use sluice_tests::sluice::{Rules, Setting, Sluice, Upstream};
@@ -10,6 +13,7 @@ use sluice_tests::target::Target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -293,5 +297,46 @@ async fn a_session_is_ended_from_outside_and_the_record_says_so() {
     let control = sluice.folder().join("store/evidence.control");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(control).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_it_is_the_same_and_who_speaks_none_is_heard_by_nobody() {
+    let target = Target::count("bytes: ").await;
+    let lines = "certificate = \"tunnel.crt\"\nkey = \"tunnel.key\"";
+    let sluice = setting(&target, lines).tunnel("").start().await;
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(sluice.authority.roots())
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    for connection in ["plain", "bytes"] {
+        let at = sluice.listener(connection);
+        let dial = async || {
+            let socket = TcpStream::connect(at).await.unwrap();
+            connector.connect("127.0.0.1".try_into().unwrap(), socket).await.unwrap()
+        };
+        let mut stream = dial().await;
+        stream.write_all(b"twelve bytes").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        timeout(SOON, stream.read_to_string(&mut answer)).await.expect("it goes on").unwrap();
+        assert_eq!(answer, "bytes: 12", "{connection}");
+
+        // Without TLS's own end, the end of TCP is none.
+        let mut stream = dial().await;
+        stream.write_all(b"half").await.unwrap();
+        stream.flush().await.unwrap();
+        sleep(Duration::from_millis(300)).await;
+        drop(stream.into_inner());
+
+        let plain = timeout(SOON, ask(at, b"in the clear\n".to_vec())).await.expect("it goes on");
+        assert!(plain.is_err() || plain.is_ok_and(|answer| !answer.starts_with(b"bytes")));
+        sleep(Duration::from_millis(300)).await;
+    }
+    let heard = target.received.text();
+    assert_eq!((heard.matches("[end]").count(), heard.matches("[broken off]").count()), (2, 2), "{heard}");
+    assert!(!heard.contains("clear"), "{heard}");
     sluice.stop().await;
 }

@@ -17,6 +17,8 @@ const LISTENER: &[&str] = &[
     "user",
     "groups",
     "purpose",
+    "certificate",
+    "key",
     "from",
     "proxy_protocol_from",
     "connections",
@@ -117,6 +119,7 @@ impl Reader<'_> {
                 .count_of(table, "connections_per_address", MAX_CONNECTIONS)
                 .unwrap_or(PER_ADDRESS),
             bytes_per_second: self.rate_of(table),
+            identity: self.identity(table),
             listen: listen?,
             connection: connection?,
             user: user?,

@@ -48,19 +48,17 @@ pub(super) async fn serve(tunnel: Arc<Tunnel>, service: Router, connection: quin
     // What is under way ends with the connection.
     let mut requests = JoinSet::new();
     let mut stopping = false;
-    loop {
+    while !(stopping && requests.is_empty()) {
         tokio::select! {
             accepted = connection.accept() => match accepted {
-                Ok(Some(request)) => {
-                    while requests.try_join_next().is_some() {}
-                    requests.spawn(answer(service.clone(), request, address));
-                }
+                Ok(Some(request)) => drop(requests.spawn(answer(service.clone(), request, address))),
                 Ok(None) => break,
                 Err(error) => {
                     tracing::debug!(%address, %error, "a connection of HTTP/3 is over");
                     return;
                 }
             },
+            Some(_) = requests.join_next() => {}
             () = tunnel.shutdown.cancelled(), if !stopping => {
                 stopping = true;
                 if connection.shutdown(0).await.is_err() {
