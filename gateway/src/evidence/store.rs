@@ -103,7 +103,16 @@ impl Evidence {
     /// Any error means: do not go on with what was to be recorded. After [`EvidenceError::Write`]
     /// all further appends are refused with [`EvidenceError::Failed`].
     pub async fn append(&self, record: Record) -> Result<u64, EvidenceError> {
-        self.writer.append(record, Haste::Now).await
+        first(self.writer.append(vec![record], Haste::Now).await?)
+    }
+
+    /// Appends records that belong together, in their order, and returns when all are durable: by one sync.
+    ///
+    /// # Errors
+    ///
+    /// As for [`append`](Self::append), of all of them.
+    pub async fn append_all(&self, records: Vec<Record>) -> Result<(), EvidenceError> {
+        self.writer.append(records, Haste::Now).await.map(drop)
     }
 
     /// The same for what nobody waits for: it takes up to 20 ms more, so that what does wait shares its sync instead of coming
@@ -113,7 +122,7 @@ impl Evidence {
     ///
     /// As for [`append`](Self::append).
     pub async fn append_soon(&self, record: Record) -> Result<u64, EvidenceError> {
-        self.writer.append(record, Haste::Soon).await
+        first(self.writer.append(vec![record], Haste::Soon).await?)
     }
 
     /// Whether appends are still accepted.
@@ -139,6 +148,11 @@ impl Evidence {
     pub fn session(&self, id: &SessionId) -> Result<Vec<StoredRecord>, EvidenceError> {
         Reader::open(&self.path)?.session(id)
     }
+}
+
+/// The number of the one record that was appended.
+fn first(numbers: Vec<u64>) -> Result<u64, EvidenceError> {
+    numbers.first().copied().ok_or(EvidenceError::Closed)
 }
 
 /// Reads a store, also while a gateway writes it.
@@ -272,9 +286,12 @@ pub struct SessionSummary {
 }
 
 /// Writes a batch in one transaction and returns the sequence numbers; durable when it returns.
-pub(super) fn write_batch(connection: &mut Connection, batch: &[Record]) -> rusqlite::Result<Vec<u64>> {
+pub(super) fn write_batch<'a>(
+    connection: &mut Connection,
+    batch: impl Iterator<Item = &'a Record>,
+) -> rusqlite::Result<Vec<u64>> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let mut numbers = Vec::with_capacity(batch.len());
+    let mut numbers = Vec::new();
     {
         let mut insert =
             transaction.prepare_cached("INSERT INTO record (session, at, event, body) VALUES (?1, ?2, ?3, ?4)")?;

@@ -30,11 +30,12 @@ pub(super) enum Haste {
     Soon,
 }
 
-type Answer = Result<u64, EvidenceError>;
+/// The numbers of records that are durable.
+type Answer = Result<Vec<u64>, EvidenceError>;
 
-/// A record that is to be made durable.
+/// Records that are to be made durable together.
 struct Job {
-    record: Record,
+    records: Vec<Record>,
     haste: Haste,
     answer: oneshot::Sender<Answer>,
 }
@@ -63,13 +64,13 @@ impl Writer {
         self.failure.get().map(String::as_str)
     }
 
-    pub(super) async fn append(&self, record: Record, haste: Haste) -> Answer {
+    pub(super) async fn append(&self, records: Vec<Record>, haste: Haste) -> Answer {
         if let Some(reason) = self.failure() {
             return Err(EvidenceError::Failed(reason.to_owned()));
         }
         let (answer, answered) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(EvidenceError::Closed)?;
-        match jobs.try_send(Job { record, haste, answer }) {
+        match jobs.try_send(Job { records, haste, answer }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(EvidenceError::Stalled),
             Err(TrySendError::Disconnected(_)) => return Err(EvidenceError::Closed),
@@ -92,44 +93,52 @@ impl Drop for Writer {
     }
 }
 
-/// The next records that are made durable together: those that are there when somebody waits for one of them, or when the
-/// first of them has lingered. None when no more can come.
+/// What is made durable next: what is there when somebody waits for some of it, or when the first of it has lingered. None
+/// when no more can come.
 fn next(queue: &Receiver<Job>) -> Option<Vec<Job>> {
     let mut batch = vec![queue.recv().ok()?];
-    let (end, mut hurries) = (Instant::now() + LINGER, false);
-    while batch.len() < BATCH {
-        hurries |= batch.last().is_some_and(|job: &Job| job.haste == Haste::Now);
+    let (end, mut hurries, mut records) = (Instant::now() + LINGER, false, 0);
+    loop {
+        let last = batch.last()?;
+        hurries |= last.haste == Haste::Now;
+        records += last.records.len();
         let wait = if hurries { Duration::ZERO } else { end.saturating_duration_since(Instant::now()) };
-        let Ok(job) = queue.recv_timeout(wait) else { break };
-        batch.push(job);
+        // What is taken from the queue is written: the end of the batch is told before.
+        let more = if records < BATCH { queue.recv_timeout(wait).ok() } else { None };
+        match more {
+            Some(job) => batch.push(job),
+            None => return Some(batch),
+        }
     }
-    Some(batch)
 }
 
 fn run(mut connection: Connection, queue: &Receiver<Job>, failure: &Failure) {
     while let Some(batch) = next(queue) {
-        let (records, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|job| (job.record, job.answer)).unzip();
         let result = match failure.get() {
             Some(reason) => Err(EvidenceError::Failed(reason.clone())),
-            None => write_batch(&mut connection, &records).map_err(|error| {
-                let reason = error.to_string();
-                tracing::error!(%reason, "the evidence store has failed; no more records are taken");
-                // Set once: the first failure is the one to report. A failed sync is never tried again, since the
-                // kernel may have dropped the pages it could not write.
-                let _ = failure.set(reason.clone());
-                EvidenceError::Write(reason)
-            }),
+            None => {
+                let records = batch.iter().flat_map(|job| &job.records);
+                write_batch(&mut connection, records).map_err(|error| {
+                    let reason = error.to_string();
+                    tracing::error!(%reason, "the evidence store has failed; no more records are taken");
+                    // Set once: the first failure is the one to report. A failed sync is never tried again, since the
+                    // kernel may have dropped the pages it could not write.
+                    let _ = failure.set(reason.clone());
+                    EvidenceError::Write(reason)
+                })
+            }
         };
         // Whoever no longer waits has timed out and was told so.
         match result {
             Ok(numbers) => {
-                for (answer, number) in answers.into_iter().zip(numbers) {
-                    let _ = answer.send(Ok(number));
+                let mut numbers = numbers.into_iter();
+                for job in batch {
+                    let _ = job.answer.send(Ok(numbers.by_ref().take(job.records.len()).collect()));
                 }
             }
             Err(error) => {
-                for answer in answers {
-                    let _ = answer.send(Err(error.clone()));
+                for job in batch {
+                    let _ = job.answer.send(Err(error.clone()));
                 }
             }
         }

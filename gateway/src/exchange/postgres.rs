@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bytes::Bytes;
-use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -460,12 +459,8 @@ async fn send(
     server: &mut WriteHalf<Box<dyn Socket>>,
 ) -> Result<(), End> {
     if !events.is_empty() {
-        let records = events.into_iter().map(|event| Record::now(middle.session.id.clone(), event));
-        // Together, so that the store makes them durable together.
-        let stored = join_all(records.map(|record| middle.gateway.evidence.append(record))).await;
-        if let Some(Err(error)) = stored.into_iter().find(Result::is_err) {
-            return Err(unrecorded(&error).into());
-        }
+        let records = events.into_iter().map(|event| Record::now(middle.session.id.clone(), event)).collect();
+        middle.gateway.evidence.append_all(records).await.map_err(|error| unrecorded(&error))?;
         middle.own.notify_one();
     }
     write(server, &upstream).await.map_err(|_| End::ServerGone)

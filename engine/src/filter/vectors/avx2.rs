@@ -2,6 +2,7 @@
 
 use super::{Group, Groups, Kernel, Part, READY, STEP, STRETCH, Which, Wide};
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 /// Parts of a table of 64 bytes.
 const QUARTERS: usize = 4;
@@ -12,12 +13,16 @@ const TOGETHER: usize = 3;
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(());
 
-/// A stretch of text by bytes and by pairs in six bits, as each quarter of a table is read: four bits where the value is of
-/// this quarter, the topmost bit where it isn't.
+/// A stretch of text in six bits, as each quarter of a table is read: four bits where the value is of this quarter, the topmost
+/// bit where it isn't. Only what was made ready is read: short texts are many, and clearing all of it would cost more than
+/// looking at them.
+type View = [[MaybeUninit<u8>; READY]; QUARTERS];
+
+/// A stretch of text by bytes and by pairs.
 #[repr(align(64))]
 pub(super) struct Views {
-    bytes: [[u8; READY]; QUARTERS],
-    pairs: [[u8; READY]; QUARTERS],
+    bytes: View,
+    pairs: View,
     /// The buckets that may still stand at each place.
     known: [u8; STRETCH],
 }
@@ -30,14 +35,14 @@ impl Avx2 {
         self,
         group: &Group,
         from: usize,
-        view: &[[u8; READY]; QUARTERS],
+        view: &View,
         len: usize,
         known: &mut [u8; STRETCH],
         first: bool,
     ) {
         // SAFETY: a value of this type exists inside `with_avx2` alone, so the machine has AVX2. A quarter of a table is 16
-        // bytes of 64; `from + PLACES` is at most DEPTH. Loads of text are unaligned, 32 bytes below `STRETCH + DEPTH`, and
-        // READY is longer; `known` is read and written below STRETCH.
+        // bytes of 64; `from + PLACES` is at most DEPTH. Loads of text are unaligned, 32 bytes below `len + DEPTH`, and a whole
+        // step more than `len` was made ready; `known` is read and written below STRETCH.
         unsafe {
             let table = |place: usize, quarter: usize| {
                 let table = group.six[from + place].as_ptr().add(16 * quarter);
@@ -89,7 +94,8 @@ impl Wide for Avx2 {
 
     #[inline(always)]
     fn views(self) -> Views {
-        Views { bytes: [[0; READY]; QUARTERS], pairs: [[0; READY]; QUARTERS], known: [0; STRETCH] }
+        let view = [[MaybeUninit::uninit(); READY]; QUARTERS];
+        Views { bytes: view, pairs: view, known: [0; STRETCH] }
     }
 
     #[inline(always)]

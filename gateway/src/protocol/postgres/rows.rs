@@ -252,15 +252,19 @@ impl Rows {
 
 /// A value for the record, on one line and between tabs.
 fn show(column: &Column, value: &[u8], seen: &mut Vec<u8>) {
-    for byte in shown(column, value).bytes() {
-        match byte {
-            b'\n' => seen.extend_from_slice(b"\\n"),
-            b'\t' => seen.extend_from_slice(b"\\t"),
-            b'\r' => seen.extend_from_slice(b"\\r"),
-            b'\\' => seen.extend_from_slice(b"\\\\"),
-            byte => seen.push(byte),
-        }
+    let shown = shown(column, value);
+    let mut rest = shown.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\t' | b'\r' | b'\\')) {
+        seen.extend_from_slice(&rest[..at]);
+        seen.extend_from_slice(match rest[at] {
+            b'\n' => b"\\n",
+            b'\t' => b"\\t",
+            b'\r' => b"\\r",
+            _ => b"\\\\",
+        });
+        rest = &rest[at + 1..];
     }
+    seen.extend_from_slice(rest);
 }
 
 pub(super) fn put_field(out: &mut BytesMut, value: Option<&[u8]>) {
