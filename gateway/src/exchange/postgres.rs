@@ -30,6 +30,8 @@ use crate::upstream::postgres::{Connected, Socket, cancel};
 const READ: std::ops::RangeInclusive<usize> = 4 * 1024..=64 * 1024;
 /// What is gathered for one write, in bytes.
 const GATHER: usize = 64 * 1024;
+/// The same of an answer that begins, so that its first rows don't wait for the next ones.
+const FIRST: usize = 1024;
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How long what is under way may take to end when the session has to.
@@ -487,17 +489,22 @@ async fn answers(
     records: &mut Records<'_>,
 ) -> Result<End, End> {
     let mut room = *READ.start();
+    let mut most = FIRST;
     loop {
         let mut out = Out::default();
-        let went_on = {
+        let heard = {
             let mut conversation = lock(&middle.conversation);
-            let went_on = hear(&mut conversation, frames, &mut out);
+            let heard = hear(&mut conversation, frames, &mut out, most);
             conversation.settle(&mut out);
-            went_on
+            heard
         };
         give(middle, out, client, records).await?;
         middle.answered.notify_one();
-        went_on?;
+        if heard? == Heard::Enough {
+            most = (most * 2).min(GATHER);
+            continue;
+        }
+        most = FIRST;
         let read = tokio::select! {
             read = fill(server, frames, &mut room) => read,
             () = middle.own.notified() => continue,
@@ -509,11 +516,24 @@ async fn answers(
     }
 }
 
-fn hear(conversation: &mut Conversation, frames: &mut Frames, out: &mut Out) -> Result<(), End> {
-    while let Some(message) = frames.next_message()? {
+/// How far the server's messages were heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// All that have come.
+    All,
+    /// As many as are shown at once.
+    Enough,
+}
+
+fn hear(conversation: &mut Conversation, frames: &mut Frames, out: &mut Out, most: usize) -> Result<Heard, End> {
+    let (mut size, mut counted) = (0, 0);
+    while size < most {
+        let Some(message) = frames.next_message()? else { return Ok(Heard::All) };
         conversation.server(&message, out)?;
+        size += out.client[counted..].iter().map(Bytes::len).sum::<usize>();
+        counted = out.client.len();
     }
-    Ok(())
+    Ok(Heard::Enough)
 }
 
 /// Records what the user sees, and shows it.
