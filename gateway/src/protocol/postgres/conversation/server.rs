@@ -25,6 +25,8 @@ impl Conversation {
     /// # Errors
     /// A report to end the session with; nothing of the message leaves.
     pub fn server(&mut self, message: &Message, out: &mut Out) -> Result<(), Report> {
+        // An answer of the gateway's own may stand before the one that this belongs to, and nobody has asked for it yet.
+        self.settle(out);
         self.answer(message, out)?;
         self.settle(out);
         Ok(())

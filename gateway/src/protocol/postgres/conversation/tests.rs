@@ -454,6 +454,25 @@ fn what_copies_in_is_refused_as_a_whole() {
 }
 
 #[test]
+fn a_refusal_is_told_before_what_the_server_answers_whoever_comes_first() {
+    // The server is quick: its answer is here before anybody asked for what the gateway itself has to say.
+    for (client, server, got) in [
+        (all(&[parse("", "DROP TABLE t"), sync()]), all(&[ready(b'I')]), "EZ"),
+        (all(&[query("DROP TABLE t"), query("SELECT 1")]), all(&[complete("SELECT 0"), ready(b'I')]), "EZCZ"),
+    ] {
+        let mut play = Play::new();
+        let mut frames = Frames::default();
+        frames.push(&client);
+        while let Some(message) = frames.next_message().unwrap() {
+            play.conversation.client(&message).unwrap().unwrap();
+        }
+        play.server(&server);
+        assert_eq!(play.got(), got);
+        assert!(play.conversation.is_idle());
+    }
+}
+
+#[test]
 fn copy_in_a_batch_is_waited_for_and_a_sync_in_the_data_is_dropped_as_the_server_drops_it() {
     let mut play = Play::new();
     assert!(play.client(&all(&[parse("", "COPY t FROM STDIN"), bind("", "", &[]), describe('P', ""), execute("")])));
