@@ -42,7 +42,9 @@ pub mod words;
 pub use codes::Code;
 pub use diagnostic::{Applicability, Diagnostic, Edit, Fix, Related, Severity, Source};
 pub use load::PackSource;
-pub use policy::{Hit, HitAction, Policy, Reading, RequestFacts, RuleInfo, SessionFacts, SessionPolicy, UserKind};
+pub use policy::{
+    Hit, HitAction, Origin, Origins, Policy, Reading, RequestFacts, RuleInfo, SessionFacts, SessionPolicy, UserKind,
+};
 
 use std::path::PathBuf;
 use std::sync::Arc;

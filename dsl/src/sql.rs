@@ -4,9 +4,11 @@
 //! that holds for every row counts as none, and what can't be parsed is an error, which rules take as a match. No parser
 //! sees inside a `DO` body, a function or a text that is executed: those have verbs and names of their own to refuse.
 
+mod reads;
 mod tree;
 mod worker;
 
+pub use reads::Reads;
 use thiserror::Error;
 use tree::Tree;
 
@@ -36,6 +38,10 @@ pub struct SqlFacts {
     pub constants: Vec<String>,
     /// What `COPY` moves, once for each way of moving it.
     pub copies: Vec<CopyFacts>,
+    /// What the results of all statements are made of.
+    pub reads: Reads,
+    /// What each column of the result is made of, where there is one statement that writes its columns out.
+    pub outputs: Option<Vec<Reads>>,
     /// Parameters that are set, by lower-case name, and their new values as text; None for one that is reset.
     pub settings: Vec<(String, Option<String>)>,
 }
@@ -105,6 +111,7 @@ fn parse(sql: &str) -> Result<SqlFacts, SqlError> {
     for statement in &parsed.protobuf.stmts {
         let tree = Tree::of(&statement.stmt);
         facts.statement(&tree);
+        facts.reads(&tree);
         facts.out.statements += 1;
     }
     Ok(facts.finish())
@@ -134,6 +141,13 @@ impl Collector {
             self.verb(if tree.field("kind").int() >= 5 { "reset" } else { "set" });
         }
         self.walk(tree, true);
+    }
+
+    fn reads(&mut self, tree: &Tree) {
+        let reads = reads::reads(tree);
+        self.out.reads.whole_rows |= reads.whole_rows;
+        reads.columns.iter().for_each(|column| note(&mut self.out.reads.columns, column));
+        self.out.outputs = if self.out.statements == 0 { reads::outputs(tree) } else { None };
     }
 
     fn finish(mut self) -> SqlFacts {

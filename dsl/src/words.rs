@@ -102,7 +102,7 @@ pub const WORDS: &[Word] = &[
     word("gdpr", Part, r#"gdpr ["Art. 32"]"#, "The articles of the GDPR that the rule serves."),
     word("message", Part, r#"message "Ask for a change.""#, "What the user is told where `block` has no text of its own."),
     word("json", Part, r#"match json "$.customer.*.name""#, "The value of a JSON member at a path."),
-    word("column", Part, "match column card_cols", "The value of a column of one of these names; as a field, the name of the column."),
+    word("column", Part, "match column card_cols", "The value of a column of one of these names (`column`, `table.column`, `schema.table.column`); as a field, the name of the column."),
     word("records", Part, "limit 500 records …", "What is counted."),
     word("per", Part, "per 10m", "The window."),
     word("by", Part, "by user.id", "Whose values are counted apart; who may approve; which rule a test means."),

@@ -49,5 +49,5 @@ pub use mask::{Keyring, Mask, Strategy};
 pub use pattern::{HoldBack, JsonPath, Matcher, Near, PathStep, PatternError, PatternSpec};
 pub use program::{Action, BuildError, PatternId, Program, ProgramBuilder, RuleId, RuleSet, RuleSpec};
 pub use sink::{ActionKind, Collected, Decision, Sink};
-pub use stream::{Costs, Format, Stop, Stream, StreamOptions};
+pub use stream::{Column, Costs, Format, Stop, Stream, StreamOptions};
 pub use validate::Validator;

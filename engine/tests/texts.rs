@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use sluice_engine::{
-    Action, Budget, Collected, Mask, Matcher, PatternId, PatternSpec, Program, RuleSpec, Sink, Stop, Stream,
+    Action, Budget, Collected, Column, Mask, Matcher, PatternId, PatternSpec, Program, RuleSpec, Sink, Stop, Stream,
     StreamOptions, Validator,
 };
 use std::sync::OnceLock;
@@ -53,7 +53,7 @@ fn together(program: &Program, texts: &[(Option<&str>, &str)]) -> Vec<String> {
     let mut outs = Vec::new();
     for (column, text) in texts {
         let mut out = Collected::default();
-        stream.text(Bytes::copy_from_slice(text.as_bytes()), *column, &mut out).expect("nothing blocks");
+        stream.text(Bytes::copy_from_slice(text.as_bytes()), column.map(Into::into), &mut out).expect("nothing blocks");
         outs.push(out.text().into_owned());
     }
     outs
@@ -135,4 +135,27 @@ fn what_is_clean_is_a_slice_of_what_came_in() {
         stream.finish(&mut out).expect("nothing blocks");
         assert_eq!(stream.text(text, None, &mut out), Err(Stop::Finished));
     }
+}
+
+#[test]
+fn a_column_is_claimed_by_any_of_its_names() {
+    let also = ["customer.pan".to_owned(), "CUSTOMER.PAN".to_owned()];
+    let column = |also| Some(Column { name: "x", also });
+    let claim = PatternSpec::new("pan", Matcher::Column(vec!["customer.pan".to_owned()]));
+    let mut builder = Program::builder();
+    let pan = builder.pattern(claim).unwrap();
+    builder.rule(RuleSpec {
+        name: "r".into(),
+        patterns: vec![pan],
+        action: Action::Mask(Mask::redact("[pan]")),
+        priority: 50,
+    });
+    let program = builder.build().unwrap();
+    let mut stream = Stream::open(&program, StreamOptions::raw(), &Budget::unlimited());
+    let mut out = Collected::default();
+    for also in [&[][..], &also, &also[1..]] {
+        stream.text(Bytes::from_static(b"4711 "), column(also), &mut out).expect("nothing blocks");
+    }
+    assert_eq!(out.text(), "4711 [pan][pan]");
+    assert_eq!(out.decisions.len(), 2, "once for each value, whatever it is called");
 }

@@ -6,6 +6,7 @@
 //!   rule hold, and as false where it relaxes one.
 
 use super::facts::{RequestFacts, SessionFacts, UserKind};
+use super::origin::{Origin, Origins};
 use crate::fields::FieldId;
 use crate::sql::SqlFacts;
 use crate::syntax::tree::Operator;
@@ -71,6 +72,8 @@ enum Values<'a> {
     Texts(Vec<std::borrow::Cow<'a, str>>),
     /// Several words of which a comparison picks one; negation is per word.
     Words(&'a [String]),
+    /// A column: its name in the result, and where its values come from.
+    Columns(&'a str, &'a [Origin]),
     Number(f64),
     Flag(bool),
     Unknown,
@@ -210,6 +213,15 @@ impl Test {
                 let holds = |word: &String| how.holds(word) != self.negated;
                 if self.every { !words.is_empty() && words.iter().all(holds) } else { words.iter().any(holds) }
             }
+            // The name in the result is the client's word: alone it relaxes nothing.
+            (Values::Columns(_, origins), how) if self.every => {
+                let holds = |origin: &Origin| origin.names().iter().any(|name| how.holds(name)) != self.negated;
+                !origins.is_empty() && origins.iter().all(holds)
+            }
+            (Values::Columns(label, origins), how) => {
+                let holds = |origin: &Origin| how.may_hold(origin) != self.negated;
+                how.holds(label) != self.negated || origins.iter().any(holds) || (origins.is_empty() && self.negated)
+            }
             // The checker lets no other pair through; an error counts as a match.
             (Values::Number(_), _) => return Truth::Unknown,
         };
@@ -245,7 +257,12 @@ impl Test {
             FieldId::ToolName => optional(request.tool_name.as_ref()),
             FieldId::ResourceUri => optional(request.resource_uri.as_ref()),
             FieldId::PromptName => optional(request.prompt_name.as_ref()),
-            FieldId::Column => optional(request.column.as_ref()),
+            FieldId::Column => match (&request.column, &request.origins) {
+                (None, _) => Values::NotApplicable,
+                (Some(_), Origins::Unknown) => Values::Unknown,
+                (Some(label), Origins::Of(origins)) => Values::Columns(label, origins),
+                (Some(label), Origins::Untold) => Values::Texts(vec![label.as_str().into()]),
+            },
             FieldId::Size => Values::Number(request.size as f64),
             FieldId::TimeHour => Values::Number(f64::from(view.now.hour())),
             FieldId::TimeWeekday => Values::Texts(vec![weekday(view.now).into()]),
@@ -261,7 +278,19 @@ impl Test {
                 Some(Err(())) => Values::Unknown,
                 Some(Ok(sql)) => match self.field {
                     FieldId::SqlVerb | FieldId::SqlVerbs => Values::Words(&sql.verbs),
-                    FieldId::SqlTables => Values::Texts(sql.tables.iter().map(|t| t.as_str().into()).collect()),
+                    FieldId::SqlTables => {
+                        let mut tables: Vec<_> = sql.tables.iter().map(|t| t.as_str().into()).collect();
+                        match &request.origins {
+                            // It could be any table.
+                            Origins::Unknown => return Values::Unknown,
+                            // What a view reads is named by the view alone. Where a condition relaxes a rule, no more is known than is said.
+                            Origins::Of(origins) if !self.every => {
+                                tables.extend(origins.iter().flat_map(Origin::tables).map(Into::into));
+                            }
+                            _ => {}
+                        }
+                        Values::Texts(tables)
+                    }
                     FieldId::SqlFunctions => Values::Texts(sql.functions.iter().map(|t| t.as_str().into()).collect()),
                     FieldId::SqlHasWhere => Values::Flag(sql.has_where),
                     FieldId::SqlStatements => Values::Number(sql.statements as f64),
@@ -292,6 +321,18 @@ impl How {
         match self {
             Self::AnyOf(words) | Self::Glob(words) => words.len(),
             Self::Flag | Self::Number(..) => 0,
+        }
+    }
+
+    /// Whether a column may be meant, negation left aside.
+    fn may_hold(&self, origin: &Origin) -> bool {
+        match self {
+            Self::AnyOf(words) => words.iter().any(|word| origin.answers(word)),
+            // Of a table that isn't known, the glob of the column has to do.
+            Self::Glob(globs) if origin.table.is_none() => {
+                globs.iter().any(|each| glob(each.rsplit('.').next().unwrap_or(each), &origin.column))
+            }
+            _ => origin.names().iter().any(|name| self.holds(name)),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a policy is asked about: the session and the request.
 
+use super::origin::Origins;
+
 /// Who acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,8 +51,10 @@ pub struct RequestFacts {
     pub prompt_name: Option<String>,
     /// The SQL text of a native SQL protocol.
     pub sql: Option<String>,
-    /// The column whose value is inspected.
+    /// The column whose value is inspected, by its name in the result.
     pub column: Option<String>,
+    /// Where the values of that column come from.
+    pub origins: Origins,
     /// The size of the request in bytes.
     pub size: u64,
     /// The time; now, where none is given.

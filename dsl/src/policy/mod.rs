@@ -2,9 +2,11 @@
 
 pub(crate) mod condition;
 mod facts;
+mod origin;
 mod reading;
 
 pub use facts::{RequestFacts, SessionFacts, UserKind};
+pub use origin::{Origin, Origins};
 pub use reading::Reading;
 
 use crate::sql::SqlFacts;

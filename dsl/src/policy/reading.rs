@@ -1,6 +1,8 @@
 //! A request whose SQL is read once, for all that is asked about it.
 
-use super::{Hit, Lowered, RequestFacts, SessionPolicy, Sql};
+use super::condition::Cond;
+use super::{Hit, Lowered, Origins, RequestFacts, SessionPolicy, Sql};
+use crate::fields::FieldId;
 use crate::sql::SqlFacts;
 use sluice_engine::{Matcher, RuleSet};
 use std::sync::Arc;
@@ -28,9 +30,31 @@ impl SessionPolicy {
     /// Whether a rule claims values on their way out by the name of their column.
     #[must_use]
     pub fn claims_columns(&self) -> bool {
+        !self.claimed_columns().is_empty()
+    }
+
+    /// The names of columns by which rules claim values on their way out: `column`, `table.column` or `schema.table.column`.
+    #[must_use]
+    pub fn claimed_columns(&self) -> Vec<String> {
         let searched = self.policy().searched();
-        let mut patterns = self.rules.iter().filter(|(_, rule)| rule.response).flat_map(|(at, _)| &searched[*at].0);
-        patterns.any(|pattern| matches!(pattern.matcher, Matcher::Column(_)))
+        let patterns = self.rules.iter().filter(|(_, rule)| rule.response).flat_map(|(at, _)| &searched[*at].0);
+        let mut names: Vec<String> = patterns
+            .filter_map(|pattern| if let Matcher::Column(names) = &pattern.matcher { Some(names) } else { None })
+            .flatten()
+            .cloned()
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Whether some rule for what goes out depends on the column that a value comes from, or on its table.
+    #[must_use]
+    pub fn asks_origins(&self) -> bool {
+        let asks = |cond: &Cond| cond.asks(|field| matches!(field.id, FieldId::Column | FieldId::SqlTables));
+        let mut rules = self.rules.iter().filter(|(_, rule)| rule.response);
+        self.claims_columns()
+            || rules.any(|(_, rule)| asks(&rule.holds) || rule.relaxed.iter().any(|relax| asks(&relax.condition)))
     }
 }
 
@@ -52,14 +76,15 @@ impl Reading {
         self.policy.engine_rules(&self.request, &self.sql, |rule| rule.request)
     }
 
-    /// The rules of the engine for what the response holds in this column, or outside of all columns.
+    /// The rules of the engine for what the response holds in this column, whose values come from there; or outside of all columns.
     #[must_use]
-    pub fn response_rules(&self, column: Option<&str>) -> RuleSet {
+    pub fn response_rules(&self, column: Option<(&str, &Origins)>) -> RuleSet {
         let way = |rule: &Lowered| rule.response;
         match column {
             None => self.policy.engine_rules(&self.request, &self.sql, way),
-            Some(column) => {
-                let request = RequestFacts { column: Some(column.to_owned()), ..(*self.request).clone() };
+            Some((column, origins)) => {
+                let (column, origins) = (Some(column.to_owned()), origins.clone());
+                let request = RequestFacts { column, origins, ..(*self.request).clone() };
                 self.policy.engine_rules(&request, &self.sql, way)
             }
         }

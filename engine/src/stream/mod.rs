@@ -66,6 +66,34 @@ pub struct StreamOptions {
     pub roots: &'static [&'static str],
 }
 
+/// The column whose value a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column<'a> {
+    /// Its name, which stands before the value as context.
+    pub name: &'a str,
+    /// Other names by which patterns may claim its values.
+    pub also: &'a [String],
+}
+
+impl<'a> From<&'a str> for Column<'a> {
+    fn from(name: &'a str) -> Self {
+        Self { name, also: &[] }
+    }
+}
+
+impl Column<'_> {
+    /// The patterns that claim its values.
+    fn selected(&self, paths: &PathSet) -> Vec<PatternId> {
+        let mut selected = paths.columns(self.name);
+        for name in self.also {
+            selected.extend(paths.columns(name));
+        }
+        selected.sort_unstable();
+        selected.dedup();
+        selected
+    }
+}
+
 impl StreamOptions {
     /// Bytes as they stand, all rules.
     #[must_use]
@@ -277,19 +305,19 @@ impl Stream {
     }
 
     /// Inspects one whole text that has nothing to do with what came before, as a value of a row: no match reaches into it
-    /// or out of it, and all of it is emitted. `column`, the name of the column whose value it is, stands before it as
+    /// or out of it, and all of it is emitted. The name of `column`, whose value it is, stands before it as
     /// context. For [`Format::Raw`]; what was pushed before ends here.
     ///
     /// # Errors
     /// A [`Stop`], as for [`Stream::push`].
-    pub fn text(&mut self, bytes: Bytes, column: Option<&str>, sink: &mut impl Sink) -> Result<(), Stop> {
+    pub fn text(&mut self, bytes: Bytes, column: Option<Column<'_>>, sink: &mut impl Sink) -> Result<(), Stop> {
         self.work(|stream| {
             if stream.inspector.is_open() {
                 stream.inspector.apart();
                 stream.settle(Ok(()), sink)?;
             }
-            let columns = &stream.inspector.plan.paths;
-            let selected = column.map(|column| columns.columns(column)).unwrap_or_default();
+            let selected = column.map(|column| column.selected(&stream.inspector.plan.paths)).unwrap_or_default();
+            let column = column.map(|column| column.name);
             let wire = stream.inspector.output.end();
             stream.inspector.output.append(bytes.clone());
             let mut at = 0;

@@ -19,11 +19,13 @@ use super::{Recorder, farewell};
 use crate::config::PostgresUpstream;
 use crate::evidence::{Event, EvidenceError, Record, RequestOutcome, ResponseOutcome};
 use crate::gateway::Gateway;
-use crate::protocol::postgres::frame::{FrameError, Frames, message};
+use crate::protocol::postgres::frame::{FrameError, Frames, Message, message};
+use crate::protocol::postgres::origins::Relations;
 use crate::protocol::postgres::report::Report;
 use crate::protocol::postgres::startup::CancelKey;
 use crate::protocol::postgres::{Conversation, Note, Opened, Out, judge_setting};
 use crate::session::Session;
+use crate::upstream::catalog::Catalog;
 use crate::upstream::postgres::{Connected, Socket, cancel};
 
 /// What is read at once, in bytes: little while a session is idle, more while it fills what was offered.
@@ -174,6 +176,8 @@ pub(crate) struct Relay {
     /// How long it may be without traffic.
     pub(crate) idle: Duration,
     pub(crate) upstream: Arc<PostgresUpstream>,
+    /// What the server's tables are called.
+    pub(crate) catalog: Arc<Catalog>,
     pub(crate) session: Arc<Session>,
     pub(crate) conversation: Conversation,
     pub(crate) key: Registered,
@@ -223,6 +227,7 @@ impl From<Report> for End {
 struct Middle {
     gateway: Arc<Gateway>,
     session: Arc<Session>,
+    catalog: Arc<Catalog>,
     conversation: Mutex<Conversation>,
     /// The server has answered something that the client may wait for.
     answered: Notify,
@@ -240,6 +245,7 @@ impl Relay {
             shutdown,
             idle,
             upstream,
+            catalog,
             session,
             conversation,
             key,
@@ -254,6 +260,7 @@ impl Relay {
         let middle = Middle {
             gateway,
             session,
+            catalog,
             conversation: Mutex::new(conversation),
             answered: Notify::new(),
             own: Notify::new(),
@@ -310,7 +317,7 @@ impl Relay {
 async fn begin(
     middle: &Middle,
     hello: Vec<Bytes>,
-    said: &[crate::protocol::postgres::frame::Message],
+    said: &[Message],
     key: &CancelKey,
     client: &mut WriteHalf<Box<dyn Socket>>,
     records: &mut Records<'_>,
@@ -489,22 +496,28 @@ async fn answers(
     records: &mut Records<'_>,
 ) -> Result<End, End> {
     let mut room = *READ.start();
-    let mut most = FIRST;
+    let (mut most, mut asked) = (FIRST, None);
     loop {
         let mut out = Out::default();
         let heard = {
             let mut conversation = lock(&middle.conversation);
-            let heard = hear(&mut conversation, frames, &mut out, most);
+            let heard = hear(&mut conversation, &middle.catalog, asked.take(), frames, &mut out, most);
             conversation.settle(&mut out);
             heard
         };
         give(middle, out, client, records).await?;
         middle.answered.notify_one();
-        if heard? == Heard::Enough {
-            most = (most * 2).min(GATHER);
-            continue;
+        match heard? {
+            Heard::All => most = FIRST,
+            Heard::Enough => {
+                most = (most * 2).min(GATHER);
+                continue;
+            }
+            Heard::Unknown(message, tables) => {
+                asked = Some((message, middle.catalog.ask(&tables).await));
+                continue;
+            }
         }
-        most = FIRST;
         let read = tokio::select! {
             read = fill(server, frames, &mut room) => read,
             () = middle.own.notified() => continue,
@@ -517,19 +530,45 @@ async fn answers(
 }
 
 /// How far the server's messages were heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heard {
     /// All that have come.
     All,
     /// As many as are shown at once.
     Enough,
+    /// Up to this one, whose tables have to be asked for.
+    Unknown(Message, Vec<u32>),
 }
 
-fn hear(conversation: &mut Conversation, frames: &mut Frames, out: &mut Out, most: usize) -> Result<Heard, End> {
+/// Takes what has come, beginning with a message whose tables had to be asked for, until so many bytes are to be shown.
+fn hear(
+    conversation: &mut Conversation,
+    catalog: &Catalog,
+    mut asked: Option<(Message, Relations)>,
+    frames: &mut Frames,
+    out: &mut Out,
+    most: usize,
+) -> Result<Heard, End> {
     let (mut size, mut counted) = (0, 0);
     while size < most {
-        let Some(message) = frames.next_message()? else { return Ok(Heard::All) };
+        let message = match asked.take() {
+            Some((message, relations)) => {
+                conversation.knows(relations);
+                message
+            }
+            None => {
+                let Some(message) = frames.next_message()? else { return Ok(Heard::All) };
+                let tables = conversation.tables(&message);
+                if !tables.is_empty() {
+                    let Some(relations) = catalog.known(&tables) else { return Ok(Heard::Unknown(message, tables)) };
+                    conversation.knows(relations);
+                }
+                message
+            }
+        };
         conversation.server(&message, out)?;
+        if conversation.has_redefined() {
+            catalog.forget();
+        }
         size += out.client[counted..].iter().map(Bytes::len).sum::<usize>();
         counted = out.client.len();
     }

@@ -1,7 +1,8 @@
 //! The front for PostgreSQL's own clients: TLS, who asks (the token is the password, or comes by OAUTHBEARER), which connection, what for.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -26,6 +27,7 @@ use crate::protocol::postgres::report::Report;
 use crate::protocol::postgres::startup::{Auth, Opening, PURPOSE, Startup, opening};
 use crate::protocol::postgres::{Conversation, Malformed, Opened};
 use crate::session::{NewSession, Purpose, Session, SessionError};
+use crate::upstream::catalog::Catalog;
 use crate::upstream::postgres::{Socket, connect, keep_alive};
 
 /// How long a client may take until its session is open: as long as the server itself would give it.
@@ -77,6 +79,7 @@ impl Front {
             tls,
             plaintext: self.plaintext,
             cancels: Cancels::default(),
+            catalogs: Mutex::default(),
         });
         let opening = Arc::new(Semaphore::new(OPENING));
         let mut clients = JoinSet::new();
@@ -111,6 +114,8 @@ struct Shared {
     tls: Option<TlsAcceptor>,
     plaintext: bool,
     cancels: Cancels,
+    /// What the servers' tables are called, by the names of connections.
+    catalogs: Mutex<HashMap<String, Arc<Catalog>>>,
 }
 
 /// A client that wants a session.
@@ -121,6 +126,11 @@ struct Wanting {
 }
 
 impl Shared {
+    fn catalog(&self, connection: &str, upstream: &Arc<PostgresUpstream>) -> Arc<Catalog> {
+        let mut catalogs = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(catalogs.entry(connection.to_owned()).or_insert_with(|| Catalog::new(upstream)))
+    }
+
     /// From the first byte of a client to a session; None where none comes about.
     async fn open(&self, stream: TcpStream, peer: SocketAddr) -> Option<Relay> {
         let _ = stream.set_nodelay(true);
@@ -236,6 +246,7 @@ impl Shared {
         match self.upstream(wanting, &session, &upstream).await {
             Ok(connected) => Ok(Admitted {
                 config,
+                catalog: self.catalog(&name, &upstream),
                 upstream,
                 session,
                 connected,
@@ -381,13 +392,14 @@ struct Admitted {
     cancels: Cancels,
     config: ConnectionConfig,
     upstream: Arc<PostgresUpstream>,
+    catalog: Arc<Catalog>,
     session: Arc<Session>,
     connected: crate::upstream::postgres::Connected,
 }
 
 impl Admitted {
     fn relay(self, wanting: Wanting) -> Relay {
-        let Self { gateway, shutdown, cancels, config, upstream, session, connected } = self;
+        let Self { gateway, shutdown, cancels, config, upstream, catalog, session, connected } = self;
         let long_keys = wanting.startup.long_keys;
         let key = cancels.register(&session, &upstream, connected.key.clone(), long_keys);
         let conversation = Conversation::new(Opened {
@@ -407,6 +419,7 @@ impl Admitted {
             shutdown,
             idle: config.idle,
             upstream,
+            catalog,
             session,
             conversation,
             key,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::scene::{RULES, Scene};
+use super::scene::{RULES, Scene, client};
 use futures_util::{SinkExt as _, StreamExt as _, TryStreamExt as _};
 use sluice_tests::place;
 use sluice_tests::postgres::{DATABASE, PASSWORD, USER};
@@ -10,17 +10,7 @@ use sluice_tests::program::{command, run};
 use sluice_tests::sluice::Rules;
 use tokio_postgres::binary_copy::BinaryCopyOutStream;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage, error::SqlState};
-
-async fn client(scene: &Scene) -> Client {
-    let target = scene.target("sslmode=disable");
-    let mut config: tokio_postgres::Config = target.parse().unwrap();
-    config.password(scene.token().await);
-    let (client, connection) =
-        config.connect(NoTls).await.unwrap_or_else(|error| panic!("{error:?} {}", scene.sluice.log()));
-    tokio::spawn(connection);
-    client
-}
+use tokio_postgres::{NoTls, SimpleQueryMessage, error::SqlState};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokio_postgres_reads_masked_values_in_the_binary_format() {

@@ -3,6 +3,7 @@
 
 mod drivers;
 mod endings;
+mod origins;
 mod programs;
 mod psql;
 mod scene;

@@ -7,6 +7,7 @@ use sluice_tests::postgres::{Postgres, USER, free_port, psql};
 use sluice_tests::program::Finished;
 use sluice_tests::sluice::{Rules, Sluice, Upstream};
 use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
 
 /// The user of the tests.
 pub(crate) const ADA: &str = "ada@example.org";
@@ -28,6 +29,17 @@ rule mask_email { meta { severity low gdpr ["Art. 25"] } on response in db match
 rule mask_pan { meta { severity low gdpr ["Art. 25"] } on response in db match column ["pan"] then mask partial(keep_last: 4, with: "*") }
 rule no_secret { meta { severity low } on both in db match secret then block "Secrets stay." }
 "#;
+
+/// tokio-postgres through the gateway, as the user of the tests.
+pub(crate) async fn client(scene: &Scene) -> Client {
+    let target = scene.target("sslmode=disable");
+    let mut config: tokio_postgres::Config = target.parse().unwrap();
+    config.password(scene.token().await);
+    let (client, connection) =
+        config.connect(NoTls).await.unwrap_or_else(|error| panic!("{error:?} {}", scene.sluice.log()));
+    tokio::spawn(connection);
+    client
+}
 
 pub(crate) struct Scene {
     pub(crate) postgres: Postgres,

@@ -10,6 +10,7 @@ use super::value::Field;
 use binary::Binary;
 use bytes::Bytes;
 use sluice_dsl::sql::CopyFacts;
+use sluice_dsl::{Origin, Origins};
 use sluice_engine::{ActionKind, Budget, Decision, Program, RuleSet, Sink, Stop, Stream, StreamOptions};
 
 /// What may wait for the inspector to decide, in bytes.
@@ -90,6 +91,7 @@ impl CopyOut {
         facts: &CopyFacts,
         response: Bytes,
         rules: &Rules,
+        claims: &[String],
         program: &Program,
         budget: &Budget,
     ) -> Result<Self, RowError> {
@@ -98,10 +100,15 @@ impl CopyOut {
         let count = response.count()?;
         response.exactly(2 * count)?;
         let named = facts.columns.len() == count;
-        let described: Vec<Described> = (0..count)
-            .map(|at| Described { name: if named { facts.columns[at].clone() } else { String::new() }, oid: 0, binary })
-            .collect();
-        let mut rows = Rows::new(&described, rules, program, budget);
+        let described = (0..count).map(|at| {
+            let name = if named { facts.columns[at].clone() } else { String::new() };
+            // Of which table is what its name stands for on the server: it could be any.
+            let origin = Origin { column: name.clone(), ..Origin::default() };
+            let origins = if claims.is_empty() { Origins::Untold } else { Origins::Of(vec![origin]) };
+            Described { name, oid: 0, binary, source: (0, 0), origins }
+        });
+        let described: Vec<Described> = described.collect();
+        let mut rows = Rows::new(&described, rules, claims, program, budget);
         let form = match Style::of(facts) {
             _ if rows.is_idle() => Form::Any,
             None if binary => Form::Binary(Binary::default()),

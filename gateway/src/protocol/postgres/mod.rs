@@ -9,6 +9,7 @@ mod copy;
 pub mod frame;
 mod literal;
 pub mod oauth;
+pub mod origins;
 mod read;
 pub mod report;
 mod rows;

@@ -1,11 +1,12 @@
 //! The rows of a result: each is inspected value by value, and leaves as it came where nothing changed.
 
 use super::frame::{MAX_MESSAGE, Message, put};
+use super::origins::computed;
 use super::read::{Malformed, Reader};
 use super::texts::Texts;
-use super::value::{Column, Field, inspect, inspect_guessed, shown};
+use super::value::{Column, Field, Named, inspect, inspect_guessed, shown};
 use bytes::{Bytes, BytesMut};
-use sluice_dsl::Reading;
+use sluice_dsl::{Origins, Reading};
 use sluice_engine::{Budget, Decision, Program, RuleSet, Stop};
 use thiserror::Error;
 
@@ -22,6 +23,10 @@ pub(super) struct Described {
     pub(super) name: String,
     pub(super) oid: u32,
     pub(super) binary: bool,
+    /// The numbers of the table and of the column there that it is; 0 and 0 where it is none.
+    pub(super) source: (u32, i16),
+    /// What that means, where it matters.
+    pub(super) origins: Origins,
 }
 
 /// The columns of a RowDescription.
@@ -31,14 +36,12 @@ pub(super) fn described(body: Bytes) -> Result<Vec<Described>, Malformed> {
     let mut columns = Vec::new();
     for _ in 0..count {
         let name = String::from_utf8_lossy(&body.text()?).into_owned();
-        // The table and the column there.
-        body.oid()?;
-        body.short()?;
+        let source = (body.oid()?, body.short()?);
         let oid = body.oid()?;
         // The size of the type and its modifier.
         body.short()?;
         body.int()?;
-        columns.push(Described { name, oid, binary: format(body.short()?)? });
+        columns.push(Described { name, oid, binary: format(body.short()?)?, source, origins: Origins::Untold });
     }
     body.end()?;
     Ok(columns)
@@ -94,16 +97,29 @@ impl From<Malformed> for RowError {
 pub(super) enum Rules {
     /// Those of the command that it answers.
     Of(Reading),
-    /// These, whatever the command.
-    All(RuleSet),
+    /// These, whatever the command; and what its computed columns may be made of.
+    All(RuleSet, Origins),
 }
 
 impl Rules {
-    pub(super) fn of(&self, column: Option<&str>) -> RuleSet {
+    fn of(&self, column: &Described) -> RuleSet {
         match self {
-            Self::Of(reading) => reading.response_rules(column),
-            Self::All(rules) => rules.clone(),
+            Self::Of(reading) => reading.response_rules(Some((&column.name, &column.origins))),
+            Self::All(rules, _) => rules.clone(),
         }
+    }
+
+    /// What the column of this place is made of, of this many, where the server names no table.
+    pub(super) fn computed(&self, at: usize, count: usize) -> Origins {
+        let reading = match self {
+            Self::Of(reading) => reading,
+            Self::All(_, origins) => return origins.clone(),
+        };
+        let mut texts = reading.sql();
+        let (Some(Some(facts)), None) = (texts.next(), texts.next()) else { return Origins::Unknown };
+        let output =
+            facts.outputs.as_ref().filter(|outputs| outputs.len() == count).and_then(|outputs| outputs.get(at));
+        computed(output.unwrap_or(&facts.reads))
     }
 }
 
@@ -117,17 +133,26 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(described: &[Described], rules: &Rules, program: &Program, budget: &Budget) -> Self {
+    /// `claims` are the names of columns that rules claim.
+    pub(super) fn new(
+        described: &[Described],
+        rules: &Rules,
+        claims: &[String],
+        program: &Program,
+        budget: &Budget,
+    ) -> Self {
         let mut texts: Vec<(RuleSet, Texts)> = Vec::new();
         let mut columns = Vec::with_capacity(described.len());
         for column in described {
-            let set = rules.of(Some(&column.name));
+            let set = rules.of(column);
             let at = texts.iter().position(|(known, _)| *known == set).unwrap_or_else(|| {
                 texts.push((set.clone(), Texts::new(program, set, budget)));
                 texts.len() - 1
             });
-            let selected = texts[at].1.selects(&column.name);
-            let Described { name, oid, binary } = column.clone();
+            let Described { name, oid, binary, origins, .. } = column.clone();
+            let also = claims.iter().filter(|claim| !claim.eq_ignore_ascii_case(&name) && origins.answer(claim));
+            let name = Named { also: also.cloned().collect(), label: name };
+            let selected = texts[at].1.selects(&name);
             columns.push((Column { name: Some(name), oid, binary, selected }, at));
         }
         Self { columns, texts }

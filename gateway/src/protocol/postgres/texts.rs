@@ -1,7 +1,8 @@
 //! Texts under one set of rules: each is inspected by itself, and comes back as it was or masked.
 
+use super::value::Named;
 use bytes::Bytes;
-use sluice_engine::{Budget, Decision, Format, Program, RuleSet, Sink, Stop, Stream, StreamOptions};
+use sluice_engine::{Budget, Column, Decision, Format, Program, RuleSet, Sink, Stop, Stream, StreamOptions};
 
 /// What became of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +41,13 @@ impl Texts {
     ///
     /// # Errors
     /// A rule blocks, or the budget is used up: nothing passes any more.
-    pub(super) fn text(&mut self, bytes: &Bytes, column: Option<&str>) -> Result<Seen, Stop> {
+    pub(super) fn text(&mut self, bytes: &Bytes, column: Option<&Named>) -> Result<Seen, Stop> {
         let Some(stream) = &mut self.stream else { return Ok(Seen::Same) };
         if bytes.is_empty() {
             return Ok(Seen::Same);
         }
         let mut out = Out { source: bytes, clean: 0, changed: None, decisions: &mut self.decisions };
+        let column = column.map(|column| Column { name: &column.label, also: &column.also });
         stream.text(bytes.clone(), column, &mut out)?;
         Ok(out.changed.map_or(Seen::Same, Seen::Changed))
     }
@@ -66,19 +68,22 @@ impl Texts {
         Ok(out.changed.map_or(Seen::Same, Seen::Changed))
     }
 
-    /// Whether a rule claims every value of a column of this name.
-    pub(super) fn selects(&self, column: &str) -> bool {
+    /// Whether a rule claims every value of a column of these names.
+    pub(super) fn selects(&self, column: &Named) -> bool {
         if self.is_idle() {
             return false;
         }
-        let options =
-            StreamOptions { column: Some(column.to_owned()), ..StreamOptions::raw().rules(self.rules.clone()) };
-        let mut stream = Stream::open(&self.program, options, &self.budget);
-        let (source, mut decisions) = (Bytes::from_static(b"\x01"), Vec::new());
-        let mut out = Out { source: &source, clean: 0, changed: None, decisions: &mut decisions };
-        let passed = stream.push(source.clone(), &mut out).and_then(|()| stream.finish(&mut out));
-        // No pattern is about a single control character: what claims it claims the column.
-        passed.is_err() || !decisions.is_empty()
+        let mut names = std::iter::once(&column.label).chain(&column.also);
+        names.any(|name| {
+            let options =
+                StreamOptions { column: Some(name.clone()), ..StreamOptions::raw().rules(self.rules.clone()) };
+            let mut stream = Stream::open(&self.program, options, &self.budget);
+            let (source, mut decisions) = (Bytes::from_static(b"\x01"), Vec::new());
+            let mut out = Out { source: &source, clean: 0, changed: None, decisions: &mut decisions };
+            let passed = stream.push(source.clone(), &mut out).and_then(|()| stream.finish(&mut out));
+            // No pattern is about a single control character: what claims it claims the column.
+            passed.is_err() || !decisions.is_empty()
+        })
     }
 }
 

@@ -35,11 +35,20 @@ impl From<Seen> for Field {
     }
 }
 
+/// What a column is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    /// In the result.
+    pub(super) label: String,
+    /// By rules that claim the columns that it comes from.
+    pub(super) also: Vec<String>,
+}
+
 /// What is known of the column of a value, or of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Column {
-    /// Its name; None for a parameter.
-    pub(super) name: Option<String>,
+    /// Its names; None for a parameter.
+    pub(super) name: Option<Named>,
     /// Its type.
     pub(super) oid: u32,
     /// In the binary format.
@@ -56,7 +65,7 @@ pub(super) fn inspect(column: &Column, bytes: &Bytes, texts: &mut Texts) -> Resu
     if texts.is_idle() {
         return Ok(Field::Same);
     }
-    let name = column.name.as_deref();
+    let name = column.name.as_ref();
     Value { name, selected: column.selected, texts }.of(column.oid, column.binary, bytes, 0)
 }
 
@@ -91,7 +100,7 @@ pub(super) fn inspect_guessed(column: &Column, bytes: &Bytes, texts: &mut Texts)
             continue;
         }
         if let Some(text) = kind.render(bytes)
-            && texts.text(&text.into(), column.name.as_deref())? != Seen::Same
+            && texts.text(&text.into(), column.name.as_ref())? != Seen::Same
         {
             return Ok(Field::Null);
         }
@@ -100,7 +109,7 @@ pub(super) fn inspect_guessed(column: &Column, bytes: &Bytes, texts: &mut Texts)
 }
 
 struct Value<'a> {
-    name: Option<&'a str>,
+    name: Option<&'a Named>,
     selected: bool,
     texts: &'a mut Texts,
 }
@@ -400,8 +409,9 @@ rule mask_pan { meta { severity low } on response match column ["pan"] then mask
         let compiled = compile_source("t.rules", RULES, &CompileOptions::for_tests());
         let policy = compiled.policy.clone().unwrap_or_else(|| panic!("{}", compiled.render(false)));
         let mut texts = Texts::new(policy.program(), policy.response_patterns(), &Budget::unlimited());
-        let selected = texts.selects(name);
-        let column = Column { name: Some(name.to_owned()), oid, binary, selected };
+        let name = Named { label: name.to_owned(), also: Vec::new() };
+        let selected = texts.selects(&name);
+        let column = Column { name: Some(name), oid, binary, selected };
         inspect(&column, &Bytes::copy_from_slice(bytes), &mut texts).unwrap()
     }
 

@@ -168,8 +168,12 @@ impl Conversation {
             return Ok(());
         };
         self.tainted |= judged.taints;
+        self.defines |= judged.defines;
+        if judged.taints {
+            self.keep_reads(&reading);
+        }
         (self.executed, self.described, self.began) = (false, None, None);
-        let rules = if judged.kept { Rules::All(self.every.clone()) } else { Rules::Of(reading) };
+        let rules = if judged.kept { self.all_rules() } else { Rules::Of(reading) };
         self.push(Kind::Query { rules, copies: judged.copies }, exchange);
         let is_same = judged.sql == sql;
         sent.upstream.push(if is_same { message.raw().clone() } else { query(&judged.sql) });
@@ -194,10 +198,12 @@ impl Conversation {
             return Ok(());
         };
         self.tainted |= judged.taints;
+        // SQL can execute what is parsed here, and fetch from what is bound.
+        self.keep_reads(&reading);
         self.described = None;
         self.make_room(&name, sql.len());
-        let statement =
-            Arc::new(Statement { reading, copies: judged.copies, kept: judged.kept, parameters, size: sql.len() });
+        let Judged { copies, kept, defines, .. } = judged;
+        let statement = Arc::new(Statement { reading, copies, kept, defines, parameters, size: sql.len() });
         self.asked.insert(name.clone(), Arc::clone(&statement));
         if judged.sql == sql {
             sent.upstream.push(message.raw().clone());
@@ -214,6 +220,13 @@ impl Conversation {
         }
         self.push(Kind::Parse { name, statement }, exchange);
         Ok(())
+    }
+
+    /// A statement that others may run later.
+    fn keep_reads(&mut self, reading: &sluice_dsl::Reading) {
+        if self.follows {
+            reading.sql().flatten().for_each(|facts| self.kept_reads.add(&facts.reads));
+        }
     }
 
     /// Makes room for a statement of this many bytes. What is forgotten is read under every rule from then on.
@@ -364,6 +377,7 @@ impl Conversation {
         }
         sent.upstream.push(message.raw().clone());
         self.executed = true;
+        self.defines |= self.asked_portals.get(&portal).is_none_or(|statement| statement.defines);
         let gated =
             self.asked_portals.get(&portal).is_some_and(|statement| statement.copies.iter().any(|copy| copy.from));
         if gated {
@@ -473,7 +487,7 @@ impl Conversation {
     pub(super) fn take_data(&mut self, facts: &sluice_dsl::sql::CopyFacts, rules: &Rules) {
         let rules = match rules {
             Rules::Of(reading) => reading.request_rules(),
-            Rules::All(_) => self.opened.policy.every_request_rule(),
+            Rules::All(..) => self.opened.policy.every_request_rule(),
         };
         self.copy_in = Some(CopyIn::new(facts, rules, &self.program, &self.opened.budget));
     }
@@ -486,7 +500,7 @@ impl Conversation {
     /// Refuses what is answered with an error and that the client may go on.
     fn refuse_simple(&mut self, report: Report, exchange: u64, sent: &mut Sent) {
         if self.must_undo() {
-            let rules = Rules::All(self.every.clone());
+            let rules = self.all_rules();
             let kind = Kind::Query { rules, copies: Arc::default() };
             self.queue.push_back(Entry { kind, exchange, instead: Some(report) });
             sent.upstream.push(query(POISON.as_bytes()));

@@ -19,6 +19,9 @@ const TAINTING: &[&str] = &["prepare", "deallocate", "discard", "declare", "clos
 /// Verbs whose rows come from a statement that was kept.
 const KEPT: &[&str] = &["execute", "fetch", "move"];
 
+/// Verbs that may change what tables and their columns are called, or run something that does.
+const DEFINING: &[&str] = &["create", "alter", "drop", "do", "call", "execute", "other"];
+
 /// A text of SQL, judged.
 pub(super) struct Judged {
     pub(super) reading: Option<Reading>,
@@ -33,6 +36,8 @@ pub(super) struct Judged {
     pub(super) taints: bool,
     /// Its rows come from a statement that was kept.
     pub(super) kept: bool,
+    /// It may change what tables are called.
+    pub(super) defines: bool,
     /// What it does, for the record.
     pub(super) name: Option<String>,
 }
@@ -49,6 +54,7 @@ impl Conversation {
             copies: Arc::default(),
             taints: true,
             kept: true,
+            defines: true,
             name: None,
         };
         let Ok(text) = std::str::from_utf8(sql) else {
@@ -126,8 +132,8 @@ impl Conversation {
             return Some(reading);
         };
         judged.name = (!facts.verbs.is_empty()).then(|| facts.verbs.join(" "));
-        judged.taints = facts.verbs.iter().any(|verb| TAINTING.contains(&verb.as_str()));
-        judged.kept = facts.verbs.iter().any(|verb| KEPT.contains(&verb.as_str()));
+        let does = |verbs: &[&str]| facts.verbs.iter().any(|verb| verbs.contains(&verb.as_str()));
+        (judged.taints, judged.kept, judged.defines) = (does(TAINTING), does(KEPT), does(DEFINING));
         if let Some(report) = self.not_followed(&facts) {
             judged.refuse(report);
         }
@@ -172,7 +178,7 @@ impl Conversation {
                 Report::error("0A000", "`COPY … TO` in this format can't be read").hint("Copy as text or CSV."),
             );
         }
-        if out.iter().any(|copy| copy.columns.is_empty()) && self.claims_columns {
+        if out.iter().any(|copy| copy.columns.is_empty()) && !self.claims.is_empty() {
             let report = Report::error("0A000", "a rule masks columns by name, and this `COPY … TO` names none");
             return Some(report.hint("Name the columns: `COPY t (a, b) TO …`, or use SELECT."));
         }

@@ -9,6 +9,7 @@ mod server;
 
 use super::copy::{CopyIn, CopyOut};
 use super::frame::put;
+use super::origins::{Kept, Relations};
 use super::report::Report;
 use super::rows::{Described, Rows, Rules};
 use super::texts::Texts;
@@ -104,6 +105,8 @@ struct Statement {
     copies: Arc<[CopyFacts]>,
     /// Its rows come from a statement that was kept, such as a cursor's.
     kept: bool,
+    /// It may change what tables are called.
+    defines: bool,
     /// The types of its parameters, as far as the client said them.
     parameters: Vec<u32>,
     /// The length of its SQL, in bytes.
@@ -178,8 +181,18 @@ pub struct Conversation {
     program: Program,
     /// Every rule for answers that may hold in this session.
     every: RuleSet,
-    /// Rules claim values by their column's name.
-    claims_columns: bool,
+    /// The names of columns by which rules claim values.
+    claims: Arc<[String]>,
+    /// It matters which table a column comes from.
+    follows: bool,
+    /// Tables that the next message of the server speaks of.
+    relations: Relations,
+    /// What statements that were kept may compute their columns of.
+    kept_reads: Kept,
+    /// Since the transaction began something may have changed what tables are called.
+    defines: bool,
+    /// That is so since it was last asked, and others can see it.
+    redefined: bool,
     /// For texts outside of rows.
     general: Texts,
     /// For names that the client chooses.
@@ -226,7 +239,12 @@ impl Conversation {
         let program = opened.policy.policy().program().clone();
         let every = opened.policy.every_response_rule();
         Self {
-            claims_columns: opened.policy.claims_columns(),
+            claims: opened.policy.claimed_columns().into(),
+            follows: opened.policy.asks_origins(),
+            relations: Relations::new(),
+            kept_reads: Kept::default(),
+            defines: false,
+            redefined: false,
             general: Texts::new(&program, every.clone(), &opened.budget),
             names: Texts::new(&program, opened.policy.every_request_rule(), &opened.budget),
             every,
@@ -264,6 +282,16 @@ impl Conversation {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.ended
+    }
+
+    /// Whether tables may be called otherwise since this was last asked.
+    pub fn has_redefined(&mut self) -> bool {
+        std::mem::take(&mut self.redefined)
+    }
+
+    /// Every rule that may hold in the session, for what comes from a statement that isn't known.
+    fn all_rules(&self) -> Rules {
+        Rules::All(self.every.clone(), self.kept_reads.origins())
     }
 
     fn next_exchange(&mut self) -> u64 {

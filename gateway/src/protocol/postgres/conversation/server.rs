@@ -2,6 +2,7 @@
 
 use super::super::copy::{CopyOut, is_utf8};
 use super::super::frame::{Message, put};
+use super::super::origins::{Relations, sources};
 use super::super::read::{Malformed, Reader};
 use super::super::report::{self, Report};
 use super::super::rows::{COLUMN, Described, RowError, Rows, Rules, described, renamed};
@@ -9,6 +10,7 @@ use super::super::texts::Seen;
 use super::{Conversation, Entry, Kind, MAX_NAMES, Note, Out, Portal, ready};
 use crate::evidence::ResponseOutcome;
 use bytes::{Bytes, BytesMut};
+use sluice_dsl::Origins;
 use sluice_dsl::sql::CopyFacts;
 use sluice_engine::Stop;
 use std::sync::Arc;
@@ -30,6 +32,45 @@ impl Conversation {
         self.answer(message, out)?;
         self.settle(out);
         Ok(())
+    }
+
+    /// The tables that a message speaks of and that have to be known to read what comes with it: [`Conversation::knows`].
+    #[must_use]
+    pub fn tables(&self, message: &Message) -> Vec<u32> {
+        let describes_rows = matches!(self.front(), Some(Kind::Query { .. } | Kind::DescribePortal { .. }));
+        if message.tag() != b'T' || !self.follows || self.muted || !describes_rows {
+            return Vec::new();
+        }
+        let mut tables: Vec<u32> = sources(message)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(table, _)| table)
+            .filter(|table| *table != 0)
+            .collect();
+        tables.sort_unstable();
+        tables.dedup();
+        tables
+    }
+
+    /// What is known of the tables that the next message speaks of. Of one that isn't there nothing is: each of its columns counts as
+    /// any that a rule claims.
+    pub fn knows(&mut self, relations: Relations) {
+        self.relations = relations;
+    }
+
+    /// Says of each column where its values come from.
+    fn follow(&mut self, columns: &mut [Described], rules: &Rules) {
+        let relations = std::mem::take(&mut self.relations);
+        if !self.follows {
+            return;
+        }
+        let count = columns.len();
+        for (place, column) in columns.iter_mut().enumerate() {
+            column.origins = match column.source {
+                (0, _) => rules.computed(place, count),
+                (table, at) => relations.get(&table).map_or(Origins::Unknown, |relation| relation.column(at)),
+            };
+        }
     }
 
     /// Gives the answers of the gateway's own whose turn it is.
@@ -235,12 +276,13 @@ impl Conversation {
     }
 
     fn row_description(&mut self, message: &Message, out: &mut Out) -> Result<(), Report> {
-        let columns = described(message.body()).map_err(|_| unexpected(message))?;
+        let mut columns = described(message.body()).map_err(|_| unexpected(message))?;
         match self.front() {
             Some(Kind::Query { rules, .. }) => {
+                let rules = rules.clone();
+                self.follow(&mut columns, &rules);
                 if !self.muted {
-                    let rows = Rows::new(&columns, rules, &self.program, &self.opened.budget);
-                    self.rows = Some(rows);
+                    self.rows = Some(self.rows_of(&columns, &rules));
                     self.header(&columns, out);
                 }
                 self.names(message, &columns, out)
@@ -255,12 +297,18 @@ impl Conversation {
                 if !hidden {
                     self.names(message, &columns, out)?;
                 }
+                let rules = self.portal_rules(&portal);
+                self.follow(&mut columns, &rules);
                 self.portals.entry(portal).or_default().columns = Some(columns.into());
                 self.pop(out, ResponseOutcome::Complete, None);
                 Ok(())
             }
             _ => Err(unexpected(message)),
         }
+    }
+
+    fn rows_of(&self, columns: &[Described], rules: &Rules) -> Rows {
+        Rows::new(columns, rules, &self.claims, &self.program, &self.opened.budget)
     }
 
     /// The line of the columns' names, for the record.
@@ -295,7 +343,7 @@ impl Conversation {
         let certain = portal.filter(|portal| !self.tainted || is_nameless(portal));
         match certain.and_then(|portal| portal.statement.as_ref()).filter(|statement| !statement.kept) {
             Some(statement) => Rules::Of(statement.reading.clone()),
-            None => Rules::All(self.every.clone()),
+            None => self.all_rules(),
         }
     }
 
@@ -310,8 +358,7 @@ impl Conversation {
         if let (None, Some(Kind::Execute { portal, .. })) = (&self.rows, self.front()) {
             let columns = self.portals.get(portal).and_then(|portal| portal.columns.clone());
             let columns = columns.ok_or_else(|| unexpected(message))?;
-            let rows = Rows::new(&columns, &self.portal_rules(portal), &self.program, &self.opened.budget);
-            self.rows = Some(rows);
+            self.rows = Some(self.rows_of(&columns, &self.portal_rules(portal)));
             self.header(&columns, out);
         }
         if !matches!(self.front(), Some(Kind::Query { .. } | Kind::Execute { .. })) {
@@ -376,7 +423,7 @@ impl Conversation {
                 let copies = statement.map(|statement| statement.copies.to_vec()).unwrap_or_default();
                 (copies, self.portal_rules(portal))
             }
-            _ => (Vec::new(), Rules::All(self.every.clone())),
+            _ => (Vec::new(), self.all_rules()),
         }
     }
 
@@ -402,7 +449,7 @@ impl Conversation {
         }
         let (copies, rules) = self.copies();
         let facts = copies.iter().find(|copy| !copy.from).ok_or_else(|| unexpected(message))?;
-        let copy = CopyOut::new(facts, message.body(), &rules, &self.program, &self.opened.budget);
+        let copy = CopyOut::new(facts, message.body(), &rules, &self.claims, &self.program, &self.opened.budget);
         self.copy_out = Some(copy.map_err(|_| unexpected(message))?);
         self.pass(message, out)
     }
@@ -442,6 +489,9 @@ impl Conversation {
         self.result_over(out);
         self.copy_in = None;
         self.status = status;
+        if status == b'I' {
+            self.redefined |= std::mem::take(&mut self.defines);
+        }
         self.muted = false;
         self.done(message, out)
     }
@@ -517,12 +567,12 @@ impl Conversation {
     ) -> (Bytes, String) {
         let state = fields.iter().find(|(code, _)| *code == b'C').map(|(_, state)| state.clone()).unwrap_or_default();
         // Data that was found wanting: its report quotes values, and says of none which column it is from.
-        let quotes = self.claims_columns && (state.starts_with(b"22") || state.starts_with(b"23"));
+        let quotes = !self.claims.is_empty() && (state.starts_with(b"22") || state.starts_with(b"23"));
         let mut changed = false;
         let mut masked = Vec::with_capacity(fields.len());
         for (code, value) in fields {
             let mut value = value.clone();
-            if self.claims_columns && matches!(code, b'D' | b'W' | b'q') {
+            if !self.claims.is_empty() && matches!(code, b'D' | b'W' | b'q') {
                 value = Bytes::from_static(b"withheld, since a rule masks columns by name");
                 changed = true;
             } else if quotes && *code == b'M' {
