@@ -39,7 +39,13 @@ struct Played {
 
 /// Plays what both say, `piece` bytes at a time.
 fn play(turns: &[(bool, &[u8])], piece: usize) -> Played {
-    let opened = Opened { policy: POLICY.clone(), budget: Budget::new(64 << 20), purpose: None, processes: (1, 2) };
+    let opened = Opened {
+        policy: POLICY.clone(),
+        budget: Budget::new(64 << 20),
+        purpose: None,
+        refuses_unmaskable: false,
+        processes: (1, 2),
+    };
     let mut conversation = Conversation::new(opened);
     let mut played = Played { upstream: Vec::new(), client: Vec::new(), records: String::new(), end: None };
     let (mut from_client, mut from_server) = (Frames::default(), Frames::default());

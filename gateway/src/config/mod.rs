@@ -269,6 +269,8 @@ pub struct PostgresUpstream {
     pub authorities: Option<Authorities>,
     /// The certificate that the server is shown, where it asks for one.
     pub identity: Option<ServerIdentity>,
+    /// A value that a rule masks and that can't be masked in place ends its result; otherwise it is NULL.
+    pub refuses_unmaskable: bool,
 }
 
 impl std::fmt::Debug for PostgresUpstream {

@@ -68,7 +68,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The keys of a connection to a server: `postgres`, `user`, `password`, `tls`, `ca_file`, `certificate`, `key`.
+    /// The keys of a connection to a server: `postgres`, `user`, `password`, `tls`, `ca_file`, `certificate`,
+    /// `key`, `on_unmaskable`.
     pub(super) fn postgres_upstream(&mut self, table: &DeTable<'_>) -> Option<UpstreamConfig> {
         let place = self.text_of(table, "postgres").and_then(|(text, span)| {
             let place = place(&text);
@@ -102,6 +103,17 @@ impl Reader<'_> {
                 }
             },
         };
+        let refuses_unmaskable = match self.text_of(table, "on_unmaskable") {
+            None => false,
+            Some((word, span)) => match word.as_str() {
+                "null" => false,
+                "refuse" => true,
+                _ => {
+                    self.problem(span, "`on_unmaskable` is \"null\" or \"refuse\"");
+                    true
+                }
+            },
+        };
         let authorities = self.authorities(table);
         let identity = self.identity(table);
         for name in ["ca_file", "certificate"] {
@@ -119,6 +131,7 @@ impl Reader<'_> {
             tls,
             authorities,
             identity,
+            refuses_unmaskable,
         })))
     }
 }
@@ -158,20 +171,24 @@ mod tests {
         };
         let place = (upstream.host.as_str(), upstream.port, upstream.database.as_str(), upstream.user.as_str());
         assert_eq!(place, ("db.internal", 5432, "crm", "sluice"));
-        assert!(upstream.tls);
+        assert!(upstream.tls && !upstream.refuses_unmaskable);
         assert_eq!(upstream.password, "secret");
         assert!(!format!("{config:?}").contains("secret"));
-        let config = read("[connection.crm]\npostgres = \"[::1]:5433/crm\"\nuser = \"s\"\ntls = \"off\"").unwrap();
+        let config = read(
+            "[connection.crm]\npostgres = \"[::1]:5433/crm\"\nuser = \"s\"\ntls = \"off\"\non_unmaskable = \"refuse\"",
+        )
+        .unwrap();
         let UpstreamConfig::Postgres(upstream) = &config.connections["crm"].upstream else {
             panic!("it is PostgreSQL")
         };
         assert_eq!((upstream.host.as_str(), upstream.port, upstream.tls), ("::1", 5433, false));
+        assert!(upstream.refuses_unmaskable);
     }
 
     #[test]
     fn all_that_is_wrong_with_a_server_is_told_at_once() {
         let found = problems(
-            "[connection.a]\npostgres = \"u:p@db/crm\"\npassword = \"plain\"\ntls = \"on\"\ncwd = \"x\"\nusr = \"y\"\n\
+            "[connection.a]\npostgres = \"u:p@db/crm\"\npassword = \"plain\"\ntls = \"on\"\non_unmaskable = \"hide\"\ncwd = \"x\"\nusr = \"y\"\n\
              [connection.b]\npostgres = \"db/x\"\nuser = \"u\"\nurl = \"https://x\"",
         );
         let wanted = [
@@ -179,6 +196,7 @@ mod tests {
             "needs `user`",
             "a password is not written here",
             "`tls` is",
+            "`on_unmaskable` is \"null\" or \"refuse\"",
             "`cwd` does not go with `postgres`",
             "did you mean `user`?",
             "not several",

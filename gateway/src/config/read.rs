@@ -148,7 +148,7 @@ const ISSUER: &[&str] =
 const KINDS: &[(&str, &[&str])] = &[
     ("command", &["env", "cwd"]),
     ("url", &["headers", "ca_file"]),
-    ("postgres", &["user", "password", "tls", "ca_file", "certificate", "key"]),
+    ("postgres", &["user", "password", "tls", "ca_file", "certificate", "key", "on_unmaskable"]),
     ("tcp", &[]),
     ("agents", &[]),
 ];
@@ -168,6 +168,7 @@ const CONNECTION: &[&str] = &[
     "ca_file",
     "certificate",
     "key",
+    "on_unmaskable",
     "require_purpose",
     "groups",
     "idle",

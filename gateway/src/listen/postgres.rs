@@ -406,6 +406,7 @@ impl Admitted {
             policy: session.policy.clone(),
             budget: gateway.budget.clone(),
             purpose: session.purpose.as_ref().map(ToString::to_string),
+            refuses_unmaskable: upstream.refuses_unmaskable,
             processes: (connected.key.process, key.key().process),
         });
         // From here on messages may be as long as commands are.

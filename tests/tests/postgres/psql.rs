@@ -219,3 +219,25 @@ async fn the_example_runs_as_it_is() {
     assert!(done.stderr.contains("refused by rule `no_destructive_sql`"), "{}", done.stderr);
     sluice.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_masked_in_place_ends_the_result_where_the_connection_says_so() {
+    let rules = r#"language 1
+pack tests.pg "1.0.0" { owner "tests" reviewed 2026-08-01 }
+pattern digits = /\b[0-9]{16}\b/
+scope db { protocol == postgres }
+rule mask_digits { meta { severity low } on response in db match digits then mask partial(keep_last: 4, with: "*") }
+"#;
+    let scene =
+        Scene::configured(Rules::Text(rules.to_owned()), "plaintext = true", "on_unmaskable = \"refuse\"").await;
+    for sql in ["SELECT 4111111111111111", "SELECT ARRAY[7, 4111111111111111]"] {
+        let script = format!("BEGIN;\n{sql};\nSELECT 'on';\nCOMMIT;\nSELECT 'and on';\n");
+        let done = scene.psql(&["-qAt", "-v", "VERBOSITY=verbose"], &script).await;
+        assert_eq!(done.text(), "on\nand on\n", "{sql}: {}", done.stderr);
+        assert!(done.stderr.contains("ERROR:  42501: a value that a rule masks"), "{}", done.stderr);
+        assert!(done.stderr.contains("HINT:  Rule mask_digits of pack tests.pg. Cast the column"), "{}", done.stderr);
+    }
+    let done = scene.psql(&["-qAt"], "SELECT '4111111111111111';\n").await;
+    assert_eq!((done.text(), done.stderr.as_str()), ("************1111\n", ""));
+    scene.sluice.stop().await;
+}

@@ -5,7 +5,7 @@ mod binary;
 use super::frame::{Message, message};
 use super::literal::Element;
 use super::read::Reader;
-use super::rows::{Described, RowError, Rows, Rules};
+use super::rows::{Described, Means, RowError, Rows, Rules};
 use super::value::Field;
 use binary::Binary;
 use bytes::Bytes;
@@ -87,14 +87,7 @@ pub(super) struct CopyOut {
 
 impl CopyOut {
     /// Begins with the server's CopyOutResponse.
-    pub(super) fn new(
-        facts: &CopyFacts,
-        response: Bytes,
-        rules: &Rules,
-        claims: &[String],
-        program: &Program,
-        budget: &Budget,
-    ) -> Result<Self, RowError> {
+    pub(super) fn new(facts: &CopyFacts, response: Bytes, rules: &Rules, means: Means<'_>) -> Result<Self, RowError> {
         let mut response = Reader(response);
         let binary = response.byte()? != 0;
         let count = response.count()?;
@@ -104,11 +97,11 @@ impl CopyOut {
             let name = if named { facts.columns[at].clone() } else { String::new() };
             // Of which table is what its name stands for on the server: it could be any.
             let origin = Origin { column: name.clone(), ..Origin::default() };
-            let origins = if claims.is_empty() { Origins::Untold } else { Origins::Of(vec![origin]) };
+            let origins = if means.claims.is_empty() { Origins::Untold } else { Origins::Of(vec![origin]) };
             Described { name, oid: 0, binary, source: (0, 0), origins }
         });
         let described: Vec<Described> = described.collect();
-        let mut rows = Rows::new(&described, rules, claims, program, budget);
+        let mut rows = Rows::new(&described, rules, means);
         let form = match Style::of(facts) {
             _ if rows.is_idle() => Form::Any,
             None if binary => Form::Binary(Binary::default()),

@@ -82,6 +82,9 @@ pub(super) enum RowError {
     Malformed,
     #[error("a row that masks make longer than {MAX_MASKED} bytes")]
     TooLong,
+    /// A value that can't be masked in place, where such ones are refused; which rule masks it.
+    #[error("a value that can't be masked in place")]
+    Unmaskable(Option<Decision>),
     #[error(transparent)]
     Stop(#[from] Stop),
 }
@@ -123,9 +126,21 @@ impl Rules {
     }
 }
 
+/// What results are read with.
+#[derive(Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) program: &'a Program,
+    pub(super) budget: &'a Budget,
+    /// The names of columns that rules claim.
+    pub(super) claims: &'a [String],
+    /// A value that can't be masked in place ends the result, and is not NULL.
+    pub(super) refuses: bool,
+}
+
 /// A result that is being read.
 #[derive(Debug)]
 pub(super) struct Rows {
+    refuses: bool,
     /// Each with the texts that it is inspected by.
     columns: Vec<(Column, usize)>,
     /// One for each set of rules.
@@ -133,14 +148,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// `claims` are the names of columns that rules claim.
-    pub(super) fn new(
-        described: &[Described],
-        rules: &Rules,
-        claims: &[String],
-        program: &Program,
-        budget: &Budget,
-    ) -> Self {
+    pub(super) fn new(described: &[Described], rules: &Rules, means: Means<'_>) -> Self {
+        let Means { program, budget, claims, refuses } = means;
         let mut texts: Vec<(RuleSet, Texts)> = Vec::new();
         let mut columns = Vec::with_capacity(described.len());
         for column in described {
@@ -155,7 +164,7 @@ impl Rows {
             let selected = texts[at].1.selects(&name);
             columns.push((Column { name: Some(name), oid, binary, selected }, at));
         }
-        Self { columns, texts }
+        Self { refuses, columns, texts }
     }
 
     /// No rule holds for any column.
@@ -169,20 +178,28 @@ impl Rows {
     }
 
     /// A value of the column of this place; `header` where it is the column's name.
-    pub(super) fn value(&mut self, at: usize, header: bool, value: &Bytes) -> Result<Field, Stop> {
+    pub(super) fn value(&mut self, at: usize, header: bool, value: &Bytes) -> Result<Field, RowError> {
         let (column, texts) = &self.columns[at];
         let texts = &mut self.texts[*texts].1;
         if header {
-            return texts.text(value, None).map(Field::from);
+            return Ok(texts.text(value, None)?.into());
         }
-        inspect(column, value, texts)
+        let field = inspect(column, value, texts)?;
+        settled(field, texts, self.refuses)
     }
 
     /// A value in the binary format of the column of this place, whose type is a guess; `seen` gets what the user sees of it.
-    pub(super) fn guessed(&mut self, at: usize, oid: u32, value: &Bytes, seen: &mut Vec<u8>) -> Result<Field, Stop> {
+    pub(super) fn guessed(
+        &mut self,
+        at: usize,
+        oid: u32,
+        value: &Bytes,
+        seen: &mut Vec<u8>,
+    ) -> Result<Field, RowError> {
         let (column, texts) = &self.columns[at];
+        let texts = &mut self.texts[*texts].1;
         let column = Column { oid, ..column.clone() };
-        let field = inspect_guessed(&column, value, &mut self.texts[*texts].1)?;
+        let field = settled(inspect_guessed(&column, value, texts)?, texts, self.refuses)?;
         if at > 0 {
             seen.push(b'\t');
         }
@@ -230,7 +247,10 @@ impl Rows {
             let value = body.value()?;
             let end = total - body.0.len();
             let field = match &value {
-                Some(value) => inspect(column, value, &mut self.texts[*texts].1)?,
+                Some(value) => {
+                    let texts = &mut self.texts[*texts].1;
+                    settled(inspect(column, value, texts)?, texts, self.refuses)?
+                }
                 None => Field::Same,
             };
             if index > 0 {
@@ -273,6 +293,12 @@ impl Rows {
             }
         })
     }
+}
+
+/// What becomes of a value, where one that can't be masked in place may be refused.
+fn settled(field: Field, texts: &mut Texts, refuses: bool) -> Result<Field, RowError> {
+    let lost = std::mem::take(&mut texts.lost) || field == Field::Null;
+    if lost && refuses { Err(RowError::Unmaskable(texts.decisions.last().cloned())) } else { Ok(field) }
 }
 
 /// A value for the record, on one line and between tabs.

@@ -23,13 +23,15 @@ pub(super) struct Texts {
     stream: Option<Stream>,
     /// What was decided since it was taken.
     pub(super) decisions: Vec<Decision>,
+    /// A part of a value became NULL, since it could not be masked in place.
+    pub(super) lost: bool,
 }
 
 impl Texts {
     pub(super) fn new(program: &Program, rules: RuleSet, budget: &Budget) -> Self {
         let options = StreamOptions::raw().rules(rules.clone());
         let stream = (!rules.is_empty()).then(|| Stream::open(program, options, budget));
-        Self { program: program.clone(), rules, budget: budget.clone(), stream, decisions: Vec::new() }
+        Self { program: program.clone(), rules, budget: budget.clone(), stream, decisions: Vec::new(), lost: false }
     }
 
     /// No rule is in force: every text passes.

@@ -225,7 +225,10 @@ impl Value<'_> {
             Ok(match self.of(element, false, &Bytes::from(text), depth + 1)? {
                 Field::Same => Element::Same,
                 Field::New(text) => Element::Text(text),
-                Field::Null => Element::Null,
+                Field::Null => {
+                    self.texts.lost = true;
+                    Element::Null
+                }
             })
         });
         match changed {
@@ -264,7 +267,10 @@ impl Value<'_> {
             let element = match field {
                 Field::Same => element.map(Vec::from),
                 Field::New(new) => Some(new),
-                Field::Null => None,
+                Field::Null => {
+                    self.texts.lost = true;
+                    None
+                }
             };
             nulls |= element.is_none();
             put_value(&mut out, element.as_deref());

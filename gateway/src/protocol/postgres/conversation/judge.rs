@@ -302,7 +302,7 @@ fn by_rule(rule: &RuleInfo, message: &str) -> Report {
     Report::error(REFUSED, format!("refused by rule `{}`: {message}", rule.name)).hint(named(rule))
 }
 
-fn named(rule: &RuleInfo) -> String {
+pub(super) fn named(rule: &RuleInfo) -> String {
     match &rule.id {
         Some(id) => format!("Rule {} ({id}) of pack {}.", rule.name, rule.pack),
         None => format!("Rule {} of pack {}.", rule.name, rule.pack),

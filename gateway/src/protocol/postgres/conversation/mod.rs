@@ -40,6 +40,8 @@ pub struct Opened {
     pub budget: Budget,
     /// What the session is for.
     pub purpose: Option<String>,
+    /// A value that can't be masked in place ends its result; otherwise it is NULL.
+    pub refuses_unmaskable: bool,
     /// The server's number for its process, and the one that the client was given.
     pub processes: (u32, u32),
 }

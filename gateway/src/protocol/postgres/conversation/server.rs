@@ -5,14 +5,15 @@ use super::super::frame::{Message, put};
 use super::super::origins::{Relations, sources};
 use super::super::read::{Malformed, Reader};
 use super::super::report::{self, Report};
-use super::super::rows::{COLUMN, Described, RowError, Rows, Rules, described, renamed};
+use super::super::rows::{COLUMN, Described, Means, RowError, Rows, Rules, described, renamed};
 use super::super::texts::Seen;
+use super::judge::named;
 use super::{Conversation, Entry, Kind, MAX_NAMES, Note, Out, Portal, ready};
 use crate::evidence::ResponseOutcome;
 use bytes::{Bytes, BytesMut};
 use sluice_dsl::Origins;
 use sluice_dsl::sql::CopyFacts;
-use sluice_engine::Stop;
+use sluice_engine::{Decision, Stop};
 use std::sync::Arc;
 
 /// The server said something that does not fit what it was asked.
@@ -37,7 +38,8 @@ impl Conversation {
     /// The tables that a message speaks of and that have to be known to read what comes with it: [`Conversation::knows`].
     #[must_use]
     pub fn tables(&self, message: &Message) -> Vec<u32> {
-        let describes_rows = matches!(self.front(), Some(Kind::Query { .. } | Kind::DescribePortal { .. }));
+        let mut asked = self.queue.iter().map(|entry| &entry.kind).filter(|kind| !matches!(kind, Kind::Local { .. }));
+        let describes_rows = matches!(asked.next(), Some(Kind::Query { .. } | Kind::DescribePortal { .. }));
         if message.tag() != b'T' || !self.follows || self.muted || !describes_rows {
             return Vec::new();
         }
@@ -308,7 +310,16 @@ impl Conversation {
     }
 
     fn rows_of(&self, columns: &[Described], rules: &Rules) -> Rows {
-        Rows::new(columns, rules, &self.claims, &self.program, &self.opened.budget)
+        Rows::new(columns, rules, self.means())
+    }
+
+    fn means(&self) -> Means<'_> {
+        Means {
+            program: &self.program,
+            budget: &self.opened.budget,
+            claims: &self.claims,
+            refuses: self.opened.refuses_unmaskable,
+        }
     }
 
     /// The line of the columns' names, for the record.
@@ -376,6 +387,10 @@ impl Conversation {
             }
             Err(RowError::Malformed) => Err(unexpected(message)),
             Err(error @ RowError::TooLong) => Err(Report::fatal("54000", error.to_string())),
+            Err(RowError::Unmaskable(decision)) => {
+                self.unmaskable_result(decision, out);
+                Ok(())
+            }
             Err(RowError::Stop(stop)) => {
                 self.stop_result(&stop, out);
                 Ok(())
@@ -394,16 +409,31 @@ impl Conversation {
         }
     }
 
-    /// A rule ends a result in the middle: the client gets an error, and then nothing until it can go on.
+    /// A rule ends a result in the middle.
     fn stop_result(&mut self, stop: &Stop, out: &mut Out) {
+        let blocked = if let Stop::Blocked(decision) = stop { Some(decision.clone()) } else { None };
+        self.end_result(self.stopped(stop), blocked, out);
+    }
+
+    /// A value that can't be masked in place ends a result in the middle.
+    fn unmaskable_result(&mut self, decision: Option<Decision>, out: &mut Out) {
+        let report =
+            Report::error("42501", "a value that a rule masks can't be masked as its type, so the result ends");
+        let advice = "Cast the column to text (`column::text`), or leave it out.";
+        let report = report.hint(match &decision {
+            Some(decision) => format!("{} {advice}", named(self.policy().rule(decision.rule))),
+            None => advice.to_owned(),
+        });
+        self.end_result(report, None, out);
+    }
+
+    /// A result ends in the middle: the client gets an error, and then nothing until it can go on.
+    fn end_result(&mut self, report: Report, decision: Option<Decision>, out: &mut Out) {
         self.result_over(out);
-        let report = self.stopped(stop);
         out.client.push(report.to_message());
         let exchange = self.exchange();
         out.line(exchange, &report.line());
-        if let Stop::Blocked(decision) = stop {
-            out.decided(exchange, vec![decision.clone()]);
-        }
+        out.decided(exchange, decision.into_iter().collect());
         out.notes.push(Note::Done(exchange, ResponseOutcome::Blocked, Some(report.message)));
         if let Some(front) = self.queue.front_mut() {
             front.exchange = 0;
@@ -449,7 +479,7 @@ impl Conversation {
         }
         let (copies, rules) = self.copies();
         let facts = copies.iter().find(|copy| !copy.from).ok_or_else(|| unexpected(message))?;
-        let copy = CopyOut::new(facts, message.body(), &rules, &self.claims, &self.program, &self.opened.budget);
+        let copy = CopyOut::new(facts, message.body(), &rules, self.means());
         self.copy_out = Some(copy.map_err(|_| unexpected(message))?);
         self.pass(message, out)
     }
@@ -471,6 +501,10 @@ impl Conversation {
             }
             Err(RowError::Malformed) => Err(unexpected(message)),
             Err(error @ RowError::TooLong) => Err(Report::fatal("54000", error.to_string())),
+            Err(RowError::Unmaskable(decision)) => {
+                self.unmaskable_result(decision, out);
+                Ok(())
+            }
             Err(RowError::Stop(stop)) => {
                 self.stop_result(&stop, out);
                 Ok(())

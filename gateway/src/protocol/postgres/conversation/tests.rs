@@ -34,7 +34,17 @@ struct Play {
 
 impl Play {
     fn new() -> Self {
-        let opened = Opened { policy: POLICY.clone(), budget: Budget::unlimited(), purpose: None, processes: (11, 77) };
+        Self::with(false)
+    }
+
+    fn with(refuses_unmaskable: bool) -> Self {
+        let opened = Opened {
+            policy: POLICY.clone(),
+            budget: Budget::unlimited(),
+            purpose: None,
+            refuses_unmaskable,
+            processes: (11, 77),
+        };
         let mut play = Self {
             conversation: Conversation::new(opened),
             upstream: Vec::new(),
@@ -468,6 +478,109 @@ fn a_refusal_is_told_before_what_the_server_answers_whoever_comes_first() {
         }
         play.server(&server);
         assert_eq!(play.got(), got);
+        assert!(play.conversation.is_idle());
+    }
+}
+
+/// A RowDescription of one column of this type, from the third column of a table of this number.
+fn from_table(name: &str, oid: u32, table: u32) -> Bytes {
+    let mut body = [&b"\0\x01"[..], name.as_bytes(), b"\0"].concat();
+    body.extend(table.to_be_bytes());
+    body.extend([0, 3]);
+    body.extend(oid.to_be_bytes());
+    body.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+    message(b'T', &body)
+}
+
+#[test]
+fn a_column_counts_as_what_it_comes_from_and_as_all_that_rules_claim_where_that_is_not_known() {
+    use crate::protocol::postgres::origins::{Relation, Relations};
+    use sluice_dsl::{Origin, Origins};
+    let relation = |table: &str, column: &str| {
+        let mut relation = Relation::default();
+        let (schema, table) = (Some("public".to_owned()), Some(table.to_owned()));
+        relation.add(3, Origins::Of(vec![Origin { schema, table, column: column.to_owned() }]));
+        Some(relation)
+    };
+    // A rule masks `pan` where the table `cards` is read.
+    for (sql, known, is_masked) in [
+        ("SELECT pan AS x FROM cards", relation("cards", "pan"), true),
+        ("SELECT pan AS x FROM cards", relation("cards", "note"), false),
+        ("SELECT pan AS x FROM cards", None, true),
+        ("SELECT x FROM v", relation("cards", "pan"), true),
+        ("SELECT x FROM v", relation("other", "pan"), false),
+    ] {
+        for is_batch in [false, true] {
+            let mut play = Play::new();
+            play.client(&if is_batch {
+                all(&[parse("", sql), bind("", "", &[]), describe('P', ""), execute(""), sync()])
+            } else {
+                query(sql).to_vec()
+            });
+            if is_batch {
+                play.server(&[PARSED, BOUND].concat());
+            }
+            let description = from_table("x", 25, 7);
+            let mut frames = Frames::default();
+            frames.push(&description);
+            assert_eq!(play.conversation.tables(&frames.next_message().unwrap().unwrap()), [7], "{sql}");
+            let known = known.clone().map(|relation| (7, Arc::new(relation)));
+            play.conversation.knows(known.into_iter().collect::<Relations>());
+            play.server(&all(&[description, row(&[Some("4711")]), complete("SELECT 1"), ready(b'I')]));
+            assert_eq!(has(&play.client, "[pan]"), is_masked, "{sql} {is_batch}");
+            assert_eq!(has(&play.client, "4711"), !is_masked, "{sql} {is_batch}");
+        }
+    }
+}
+
+#[test]
+fn what_is_computed_counts_as_the_columns_that_are_named_in_it() {
+    for (sql, is_masked) in [
+        ("SELECT upper(pan) AS x FROM cards", true),
+        ("SELECT upper(note) AS x FROM cards", false),
+        ("SELECT c::text AS x FROM cards c", true),
+        ("SELECT x FROM cards UNION SELECT pan FROM cards", true),
+        ("SELECT count(*) AS x FROM cards WHERE pan = ''", false),
+    ] {
+        let mut play = Play::new();
+        play.client(&query(sql));
+        play.server(&all(&[columns(&["x"]), row(&[Some("4711")]), complete("SELECT 1"), ready(b'I')]));
+        assert_eq!(has(&play.client, "[pan]"), is_masked, "{sql}");
+        assert_eq!(has(&play.client, "4711"), !is_masked, "{sql}");
+    }
+}
+
+#[test]
+fn others_are_told_that_tables_changed_when_they_can_see_it() {
+    let mut play = Play::new();
+    play.client(&query("BEGIN; ALTER TABLE t RENAME a TO b"));
+    play.server(&all(&[complete("BEGIN"), complete("ALTER TABLE"), ready(b'T')]));
+    assert!(!play.conversation.has_redefined(), "not before the end of the transaction");
+    play.client(&query("COMMIT"));
+    play.server(&all(&[complete("COMMIT"), ready(b'I')]));
+    assert!(play.conversation.has_redefined() && !play.conversation.has_redefined());
+    play.client(&query("SELECT 1"));
+    play.server(&all(&[complete("SELECT 1"), ready(b'I')]));
+    assert!(!play.conversation.has_redefined());
+}
+
+#[test]
+fn a_value_that_cannot_be_masked_in_place_is_null_or_ends_the_result_as_is_set() {
+    const INT: u32 = 23;
+    for (refuses, wanted) in [(false, "TDDCZ"), (true, "TDEZ")] {
+        let mut play = Play::with(refuses);
+        play.client(&query("SELECT pan FROM cards"));
+        play.conversation.knows(Default::default());
+        let rows = [row(&[None]), row(&[Some("4711")])];
+        play.server(&all(&[from_table("pan", INT, 7), rows[0].clone(), rows[1].clone()]));
+        play.server(&all(&[complete("SELECT 2"), ready(b'T')]));
+        assert!(!has(&play.client, "4711"));
+        assert_eq!(has(&play.client, "C42501\0") && has(&play.client, "Rule mask_pan"), refuses);
+        assert_eq!(play.client.ends_with(b"T"), true, "the transaction is what the server says that it is");
+        assert_eq!(play.got(), wanted);
+        let outcome = if refuses { ResponseOutcome::Blocked } else { ResponseOutcome::Complete };
+        let done = play.notes.iter().any(|note| matches!(note, Note::Done(1, ended, _) if *ended == outcome));
+        assert!(done, "{:?}", play.notes);
         assert!(play.conversation.is_idle());
     }
 }
