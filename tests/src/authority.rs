@@ -67,7 +67,7 @@ impl Authority {
     }
 
     /// What a server on 127.0.0.1 shows.
-    fn acceptor(&self) -> TlsAcceptor {
+    pub fn acceptor(&self) -> TlsAcceptor {
         let (certificate, key) = self.sign();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))

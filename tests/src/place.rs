@@ -35,6 +35,11 @@ pub fn node_package(file: &str) -> PathBuf {
     installed(clients("node_modules").join(file))
 }
 
+/// PostgreSQL's JDBC driver.
+pub fn jdbc() -> PathBuf {
+    installed("/usr/share/java/postgresql.jar".into())
+}
+
 /// A program of one of the Python environments, `mcp1` or `mcp2`.
 pub fn python(environment: &str, program: &str) -> PathBuf {
     installed(root().join(".venv").join(environment).join("bin").join(program))

@@ -155,9 +155,13 @@ impl Postgres {
 
     /// The connection's lines in the configuration.
     pub fn lines(&self, authority_file: &Path) -> String {
+        self.lines_by(self.port, authority_file)
+    }
+
+    /// The same, where it is reached by another port.
+    pub fn lines_by(&self, port: u16, authority_file: &Path) -> String {
         format!(
-            "postgres = \"127.0.0.1:{}/{DATABASE}\"\nuser = \"{USER}\"\npassword = \"file:{}\"\nca_file = {authority_file:?}",
-            self.port,
+            "postgres = \"127.0.0.1:{port}/{DATABASE}\"\nuser = \"{USER}\"\npassword = \"file:{}\"\nca_file = {authority_file:?}",
             self.folder.path().join("password").display(),
         )
     }

@@ -22,6 +22,9 @@ const TESTS: &[Need] = &[
     Need { what: "npm", met: || have("npm"), packages: &["nodejs", "npm"] },
     Need { what: "Python with venv", met: python_with_venv, packages: &["python3", "python3-venv"] },
     Need { what: "a PostgreSQL server", met: postgres, packages: &["postgresql"] },
+    Need { what: "a JDK", met: || have("javac"), packages: &["default-jdk-headless"] },
+    Need { what: "PostgreSQL's JDBC driver", met: jdbc, packages: &["libpostgresql-jdbc-java"] },
+    Need { what: "SQLsmith", met: || have("sqlsmith"), packages: &["sqlsmith"] },
 ];
 
 const PEERS: &[Need] = &[
@@ -114,6 +117,10 @@ fn postgres() -> bool {
     fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().any(|version| {
         ["initdb", "postgres", "psql"].iter().all(|program| version.path().join("bin").join(program).is_file())
     })
+}
+
+fn jdbc() -> bool {
+    Path::new("/usr/share/java/postgresql.jar").is_file()
 }
 
 fn python_with_venv() -> bool {

@@ -1,5 +1,6 @@
-//! Drivers: the extended protocol as tokio-postgres, psycopg and node-postgres speak it, with binary values, batches and COPY.
+//! Drivers: the extended protocol as tokio-postgres, psycopg, node-postgres and JDBC speak it, with binary values, batches and COPY.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use super::scene::{RULES, Scene, client};
@@ -111,10 +112,10 @@ async fn notifications_come_masked_and_large_results_whole() {
 }
 
 /// Runs a client of another language on both ways: without rules it prints the same.
-async fn same(script: &str, program: std::path::PathBuf) {
+async fn same<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = S> + Clone) {
     let scene = Scene::with(Rules::None).await;
     let start = async |port: u16, user: &str, password: &str| {
-        let mut client = command(&program, [place::clients(script)]);
+        let mut client = command(&program, args.clone());
         client.envs([("PGHOST", "127.0.0.1"), ("PGDATABASE", DATABASE), ("PGSSLMODE", "disable"), ("PGUSER", user)]);
         client.env("PGPORT", port.to_string()).env("PGPASSWORD", password);
         let done = run(client, "", Duration::from_secs(120)).await;
@@ -130,10 +131,15 @@ async fn same(script: &str, program: std::path::PathBuf) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn psycopg_does_the_same_as_directly() {
-    same("client_psycopg.py", place::python("postgres", "python")).await;
+    same(place::python("postgres", "python"), [place::clients("client_psycopg.py")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn node_postgres_does_the_same_as_directly() {
-    same("client-pg.mjs", place::node()).await;
+    same(place::node(), [place::clients("client-pg.mjs")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jdbc_does_the_same_as_directly_in_each_of_its_modes() {
+    same("java", ["-cp".into(), place::jdbc(), place::clients("Client.java")]).await;
 }

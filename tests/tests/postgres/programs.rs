@@ -1,4 +1,4 @@
-//! Programs that come with the server, through the gateway: a broad set of SQL in psql, pgbench, pg_dump.
+//! Programs that come with the server, through the gateway: a broad set of SQL in psql, pgbench, pg_dump, SQLsmith.
 
 use std::time::Duration;
 
@@ -87,5 +87,66 @@ async fn a_dump_is_the_same_as_directly_and_can_be_restored_through_the_gateway(
     start(&scene, false, "pg_restore", &["--clean", "--no-owner", "-d", DATABASE, &file], "").await;
     let again = start(&scene, true, "pg_dump", &[], "").await;
     same_lines(&without_key(&again), &without_key(&direct));
+    scene.sluice.stop().await;
+}
+
+/// What psql showed of each statement of a script: rows, and errors by their SQLSTATE.
+fn each(done: &Finished) -> Vec<String> {
+    let parts = |text: &str| text.split("--next\n").map(str::to_owned).collect::<Vec<_>>();
+    let (rows, errors) = (parts(done.text()), parts(&done.stderr));
+    assert_eq!(rows.len(), errors.len());
+    // Which line of the script it was is the same on both ways.
+    rows.into_iter().zip(errors).map(|(rows, errors)| rows + &errors).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_queries_end_as_they_do_directly() {
+    const QUERIES: usize = 400;
+    let scene = Scene::with(Rules::None).await;
+    let target = format!(
+        "--target=host=127.0.0.1 port={} dbname={DATABASE} user={USER} password='{PASSWORD}'",
+        scene.postgres.port
+    );
+    let count = format!("--max-queries={QUERIES}");
+    let args = [&*target, "--seed=7", &count, "--exclude-catalog", "--dry-run"];
+    let made = run(command("sqlsmith", args), "", Duration::from_secs(120)).await;
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let queries: Vec<&str> = made.text().split(";\n").map(str::trim).filter(|query| !query.is_empty()).collect();
+    assert!(queries.len() >= QUERIES, "{}", queries.len());
+    let mut script = String::from("SET statement_timeout = '10s';\n");
+    for query in &queries {
+        script.push_str(&format!("\\echo --next\n\\warn --next\nBEGIN;\n{query};\nROLLBACK;\n"));
+    }
+    // Samples are the same each time.
+    for method in ["system", "bernoulli"] {
+        let parts: Vec<&str> = script.split(&format!("tablesample {method} (")).collect();
+        let repeatable = |part: &&str| part.replacen(')', ") repeatable (1)", 1);
+        let rest: Vec<String> = parts[1..].iter().map(repeatable).collect();
+        script = std::iter::once(parts[0].to_owned())
+            .chain(rest)
+            .collect::<Vec<_>>()
+            .join(&format!("tablesample {method} ("));
+    }
+    let args = ["-At", "-v", "VERBOSITY=sqlstate"];
+    let direct = each(&scene.direct(&args, &script).await);
+    let again = each(&scene.direct(&args, &script).await);
+    let through = each(&scene.psql(&args, &script).await);
+    assert_eq!(through.len(), queries.len() + 1, "the connection lasted");
+    // What depends on the moment or the process differs directly, too.
+    let stable: Vec<usize> = (0..direct.len()).filter(|at| direct[*at] == again[*at]).collect();
+    assert!(stable.len() > QUERIES * 9 / 10, "{} of {}", stable.len(), queries.len());
+    let failed = stable.iter().filter(|at| direct[**at].contains("ERROR:")).count();
+    assert!(failed < stable.len() * 9 / 10, "{failed} of {} fail directly", stable.len());
+    let differ: Vec<_> = stable.into_iter().filter(|at| through[*at] != direct[*at]).collect();
+    let shown = differ.iter().take(3).map(|at| (queries[at - 1], &direct[*at], &through[*at]));
+    assert!(differ.is_empty(), "{} differ: {:#?}", differ.len(), shown.collect::<Vec<_>>());
+    // SQLsmith itself through the gateway: it counts a connection that breaks.
+    let target = format!("--target={} password='{}'", scene.target("sslmode=disable"), scene.token().await);
+    let args = [&*target, "--seed=8", "--max-queries=100", "--exclude-catalog", "--verbose"];
+    let ran = run(command("sqlsmith", args), "", Duration::from_secs(120)).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let refused: Vec<&str> =
+        ran.stderr.lines().filter(|line| line.contains("refused") || line.contains("broken")).collect();
+    assert!(refused.is_empty(), "{refused:#?}");
     scene.sluice.stop().await;
 }

@@ -1,5 +1,7 @@
 //! The wire itself: what no driver does, said byte by byte.
 
+use std::time::{Duration, Instant};
+
 use super::scene::{RULES, Scene};
 use sluice_tests::sluice::Rules;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -230,5 +232,54 @@ async fn batches_are_refused_as_the_server_would_refuse_them() {
     assert_eq!(raw.until_ready().await, "EZT");
     raw.send(&message(b'Q', b"COMMIT\0")).await;
     assert_eq!(raw.until_ready().await, "CZI");
+    scene.sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_nothing_slows_the_server_and_memory_stays_flat() {
+    const CLIENTS: usize = 6;
+    let scene = Scene::with(Rules::Text(RULES.to_owned())).await;
+    let first = scene.psql(&["-Atc", "SELECT email FROM customer WHERE id = 1"], "").await;
+    assert_eq!(first.text(), "[email]\n", "{}", first.stderr);
+    let before = scene.sluice.memory();
+    let mut stalled = Vec::new();
+    for at in 0..CLIENTS {
+        // Half of them masked in every row, half clean.
+        let value = if at % 2 == 0 { "'mail to bob@example.org '" } else { "'nothing to see here '" };
+        let rows = "generate_series(1, 100000) AS a, generate_series(1, 100000) AS b";
+        let (mut raw, _) = open(&scene, 196_608).await;
+        raw.send(&message(b'Q', format!("SELECT repeat({value}, 40) AS note FROM {rows}\0").as_bytes())).await;
+        stalled.push(raw);
+    }
+    // Until every server process waits for its client.
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'ClientWrite'";
+    let start = Instant::now();
+    while scene.postgres.value(waiting).await != CLIENTS.to_string() {
+        assert!(start.elapsed() < Duration::from_secs(60), "the server is never held up");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // And the gateway has read what is on its way.
+    let mut held = scene.sluice.memory();
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = scene.sluice.memory();
+        if now <= held + 64 {
+            break;
+        }
+        held = now;
+        assert!(start.elapsed() < Duration::from_secs(60), "memory grows and grows: {held} KiB");
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let later = scene.sluice.memory();
+    assert_eq!(scene.postgres.value(waiting).await, CLIENTS.to_string(), "it is held up still");
+    assert!(later.saturating_sub(held) < 1024, "{} KiB more while nothing is read", later - held);
+    let grown = held.max(later).saturating_sub(before) / CLIENTS as u64;
+    assert!(grown < 2 * 1024, "{grown} KiB for each client");
+    drop(stalled);
+    let start = Instant::now();
+    while scene.backends().await != "0" {
+        assert!(start.elapsed() < Duration::from_secs(20), "a session is left on the server");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     scene.sluice.stop().await;
 }
