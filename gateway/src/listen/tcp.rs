@@ -169,7 +169,7 @@ async fn serve(front: Arc<Front>, socket: std::net::TcpStream, peer: SocketAddr)
     let stream = match &front.tls {
         None => Client::Plain(socket),
         Some(acceptor) => match timeout(HANDSHAKE, acceptor.accept(socket)).await {
-            Ok(Ok(stream)) => Client::Tls(TlsStream::from(stream)),
+            Ok(Ok(stream)) => Client::Tls(Box::new(TlsStream::from(stream))),
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "a handshake failed"),
             Err(_) => return tracing::debug!(%peer, "a handshake took too long"),
         },
@@ -205,7 +205,7 @@ async fn serve(front: Arc<Front>, socket: std::net::TcpStream, peer: SocketAddr)
             raw::run(&front.gateway, opened, halves, lost, &front.shutdown, meter).await;
         }
         Client::Tls(stream) => {
-            let (reader, writer) = tokio::io::split(stream);
+            let (reader, writer) = tokio::io::split(*stream);
             let halves = (Reader::tls(reader), Writer::tls(writer, Code::Internal));
             raw::run(&front.gateway, opened, halves, lost, &front.shutdown, meter).await;
         }
@@ -215,7 +215,7 @@ async fn serve(front: Arc<Front>, socket: std::net::TcpStream, peer: SocketAddr)
 /// A client's side.
 enum Client {
     Plain(TcpStream),
-    Tls(TlsStream<TcpStream>),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Client {
