@@ -40,8 +40,9 @@ pub struct SqlFacts {
     pub copies: Vec<CopyFacts>,
     /// What the results of all statements are made of.
     pub reads: Reads,
-    /// What each column of the result is made of, where there is one statement that writes its columns out.
-    pub outputs: Option<Vec<Reads>>,
+    /// What each column of the result is made of, where there is one statement that writes its columns out; None for a column that
+    /// any of `reads` may be in.
+    pub outputs: Option<Vec<Option<Reads>>>,
     /// Parameters that are set, by lower-case name, and their new values as text; None for one that is reset.
     pub settings: Vec<(String, Option<String>)>,
 }
@@ -146,7 +147,10 @@ impl Collector {
     fn reads(&mut self, tree: &Tree) {
         let reads = reads::reads(tree);
         self.out.reads.whole_rows |= reads.whole_rows;
-        reads.columns.iter().for_each(|column| note(&mut self.out.reads.columns, column));
+        for column in &reads.columns {
+            note(&mut self.out.reads.columns, column);
+            self.out.reads.bound();
+        }
         self.out.outputs = if self.out.statements == 0 { reads::outputs(tree) } else { None };
     }
 

@@ -309,7 +309,10 @@ impl<'a> Reading<'a> {
         }
         let facts = sql::facts(&String::from_utf8_lossy(&definition)).ok();
         let unnamed = |at: usize| match &facts {
-            Some(facts) => computed(facts.outputs.as_ref().and_then(|outputs| outputs.get(at)).unwrap_or(&facts.reads)),
+            Some(facts) => {
+                let output = facts.outputs.as_ref().and_then(|outputs| outputs.get(at)?.as_ref());
+                computed(output.unwrap_or(&facts.reads))
+            }
             None => Origins::Unknown,
         };
         let source = |(at, source)| match source {

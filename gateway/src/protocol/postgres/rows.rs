@@ -122,7 +122,7 @@ impl Rules {
         let (Some(Some(facts)), None) = (texts.next(), texts.next()) else { return Origins::Unknown };
         let output =
             facts.outputs.as_ref().filter(|outputs| outputs.len() == count).and_then(|outputs| outputs.get(at));
-        computed(output.unwrap_or(&facts.reads))
+        computed(output.and_then(Option::as_ref).unwrap_or(&facts.reads))
     }
 }
 
