@@ -75,7 +75,7 @@ codes! {
     Priority "E043" "priority out of range" "`priority` goes from 0 to 100.";
     Sealed "E044" "exception to a sealed rule" "The rule is `sealed`: its author allows no exception. Change the rule, with its owner.";
     Expired "E045" "exception out of date" "The exception's last day is past, so it holds no longer. Remove it, or have it approved anew with a new date.";
-    LimitNotEnforced "E046" "limit not yet enforced" "`limit` is understood, but the gateway doesn't count yet. A rule that seems to hold and doesn't is worse than none, so the rules are refused.";
+    LimitNotEnforced "E046" "limit not enforced here" "`limit` counts what rules block in responses of PostgreSQL, and nothing else yet. A rule that seems to hold and doesn't is worse than none, so the rules are refused.";
     Relaxed "E047" "exception to an unknown rule" "The exception names a rule that is not among the deployed ones.";
     ZeroRules "E050" "no rules" "The files hold not one rule. A gateway without rules would pass everything and look as if it protected.";
     Build "E051" "program can't be built" "The engine refuses the patterns together.";

@@ -58,7 +58,7 @@ pub const WORDS: &[Word] = &[
     word("when", Clause, r#"when tool.name matches "crm.*""#, "The condition under which it holds, on what is known before any data."),
     word("unless", Clause, "unless user.group has org.breakglass", "The condition under which it doesn't hold."),
     word("match", Clause, r#"match std.pii.email, json "$.customer.*.name""#, "What to look for in the bytes; one of them is enough."),
-    word("limit", Clause, "limit 500 records per 10m by user.id", "How many matches are let through in a sliding window."),
+    word("limit", Clause, "limit 500 records per 10m by user.id", "How many records (rows, messages) with a match are let through in a sliding window before the rule blocks. In a test a record that is counted is an `alert`."),
     word("then", Clause, "then mask redact(with: \"[email]\")", "What the rule does."),
     word("priority", Clause, "priority 60", "Picks among actions of the same strength, from 0 to 100; 50 unless told."),
     word("until", Clause, "until 2027-03-31", "The last day on which an exception holds."),

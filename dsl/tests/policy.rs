@@ -63,10 +63,16 @@ fn the_example_of_the_language_compiles() {
 }
 
 #[test]
-fn a_limit_is_refused_until_it_is_enforced() {
-    let compilation = fixture("payments_with_limit.rules");
-    assert!(compilation.policy.is_none());
-    assert!(compilation.diagnostics.iter().any(|d| d.code.id() == "E046"));
+fn a_limit_is_counted_by_the_value_of_its_field() {
+    let policy = fixture("payments_with_limit.rules").policy.expect("no errors");
+    let limits = |user: &str| {
+        let session = policy.specialise(&SessionFacts { user_id: user.to_owned(), ..postgres() });
+        session.limits()
+    };
+    let (ada, bob) = (limits("ada"), limits("bob"));
+    assert_eq!((ada.len(), ada[0].limit.count, ada[0].limit.per.as_secs()), (1, 500, 600));
+    assert!(ada[0].key.ends_with(".bulk_export 600 ada") && ada[0].key != bob[0].key, "{}", ada[0].key);
+    assert_eq!(ada, limits("ada"));
 }
 
 #[test]

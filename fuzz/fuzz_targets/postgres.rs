@@ -43,6 +43,7 @@ fn play(turns: &[(bool, &[u8])], piece: usize) -> Played {
         policy: POLICY.clone(),
         budget: Budget::new(64 << 20),
         purpose: None,
+        counter: None,
         refuses_unmaskable: false,
         processes: (1, 2),
     };

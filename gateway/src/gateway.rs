@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     evidence::Evidence,
     identity::{Authenticator, dev::DevIssuer},
+    limits::Limits,
     session::Sessions,
 };
 
@@ -27,6 +28,8 @@ pub struct Gateway {
     pub agents: Agents,
     /// The rules in force; a session keeps the ones it was opened with.
     pub policy: ArcSwap<Policy>,
+    /// Counts what rules with a limit let through.
+    pub limits: Limits,
     /// Bounds the memory of all inspected streams together.
     pub budget: Budget,
     /// The development issuer, whose discovery and keys are to be served; only in development mode.

@@ -15,6 +15,7 @@ pub mod evidence;
 mod exchange;
 pub mod gateway;
 pub mod identity;
+pub mod limits;
 pub mod listen;
 mod meter;
 mod private;

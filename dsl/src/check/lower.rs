@@ -8,14 +8,15 @@ use super::names::Kind;
 use super::prefilter;
 use crate::codes::Code;
 use crate::diagnostic::{Applicability, Diagnostic, Fix, Severity};
-use crate::fields::nearest;
+use crate::fields::{SQL_PROTOCOLS, find, nearest};
 use crate::policy::condition::{Cond, Truth};
-use crate::policy::{Compiled, Decode, Effect, HitAction, Lowered, Relax, RuleInfo};
-use crate::syntax::tree::{ActionKind, Direction, Except, ItemKind, Mode, Rule};
+use crate::policy::{Compiled, Decode, Effect, HitAction, Limited, Lowered, Relax, RuleInfo, SessionFacts};
+use crate::syntax::tree::{ActionKind, Direction, Except, ItemKind, Limit, Mode, Rule};
 use crate::words::SEVERITIES;
 use sha2::{Digest, Sha256};
 use sluice_engine::{Action, BuildError, JsonPath, PatternId, PatternSpec, Program, ProgramBuilder, RuleSpec};
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 /// A rule with what it was lowered to, for the checks of the rule set as a whole.
 pub(crate) struct Analysed<'a> {
@@ -230,6 +231,8 @@ impl<'a> Checker<'a> {
         } else {
             let action = match action {
                 _ if info.audit => Action::Alert,
+                // Who counts decides when it is too much.
+                Done::Block(_) if info.limit.is_some() => Action::Alert,
                 Done::Block(_) => Action::Block,
                 Done::Mask(mask) => Action::Mask(mask),
                 Done::Alert | Done::Approve(_) => Action::Alert,
@@ -269,11 +272,7 @@ impl<'a> Checker<'a> {
     fn shape(&self, unit: usize, rule: &Rule) {
         let response = rule.direction.value != Direction::Request;
         if let Some(limit) = &rule.limit {
-            self.known(unit, &limit.by);
-            let help = "remove the clause; without it the rule acts on the first match";
-            self.error(unit, &limit.span, Code::LimitNotEnforced, "`limit` is not yet enforced", |d| {
-                d.help(help).fix(Fix::new("remove the clause", Applicability::Suggested, limit.span.clone(), ""))
-            });
+            self.limit(unit, rule, limit);
         }
         if rule.matches.is_empty() && rule.direction.value == Direction::Response {
             let help = "facts alone are decided on the request: write `on request`, or say what to `match`";
@@ -307,6 +306,36 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Whether the gateway can count what a rule limits.
+    fn limit(&self, unit: usize, rule: &Rule, limit: &Limit) {
+        let blocks = rule.actions.iter().any(|action| matches!(action.value, ActionKind::Block(_)));
+        let counted = !rule.matches.is_empty() && blocks && rule.direction.value == Direction::Response;
+        let protocols = self.rule_protocols(unit, rule);
+        let elsewhere = protocols.iter().find(|protocol| !SQL_PROTOCOLS.contains(protocol));
+        let message = match elsewhere {
+            _ if !counted => Some("`limit` goes with `on response`, `match` and `then block`".to_owned()),
+            Some(protocol) => Some(format!("`limit` is not enforced for `{protocol}`")),
+            None => None,
+        };
+        if let Some(message) = message {
+            let help = "say `in` a scope with `protocol == postgres`, or remove the clause; without it the rule acts on the first match";
+            self.error(unit, &limit.span, Code::LimitNotEnforced, message, |d| {
+                d.help(help).fix(Fix::new("remove the clause", Applicability::Suggested, limit.span.clone(), ""))
+            });
+        }
+        if limit.count.value == 0 || limit.per.value == 0 {
+            self.error(unit, &limit.span, Code::LimitNotEnforced, "a limit of nothing", |d| {
+                d.help("remove the clause: without it the rule acts on the first match")
+            });
+        }
+        if let Some(field) = self.known(unit, &limit.by).filter(|field| SessionFacts::counts_by(field.id).is_none()) {
+            let message = format!("`{}` can't be counted by", field.name);
+            self.error(unit, &limit.by.span, Code::Type, message, |d| {
+                d.help("count by a field of the session that has one value, such as `user.id`")
+            });
+        }
+    }
+
     fn info(&self, unit: usize, rule: &Rule, mode: Mode) -> RuleInfo {
         if let Some(severity) = rule.meta.severity.as_ref().filter(|s| !SEVERITIES.contains(&s.value.as_str())) {
             let message = format!("unknown severity `{}`", severity.value);
@@ -329,6 +358,10 @@ impl<'a> Checker<'a> {
             gdpr: rule.meta.gdpr.iter().map(|t| t.value.clone()).collect(),
             message: block.or_else(|| text(&rule.meta.message)),
             audit: rule.mode.as_ref().map_or(mode, |m| m.value) == Mode::Audit,
+            limit: rule.limit.as_ref().and_then(|limit| {
+                let by = find(&limit.by.value)?.id;
+                Some(Limited { count: limit.count.value, per: Duration::from_secs(limit.per.value), by })
+            }),
         }
     }
 

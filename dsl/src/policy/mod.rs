@@ -2,10 +2,12 @@
 
 pub(crate) mod condition;
 mod facts;
+mod limit;
 mod origin;
 mod reading;
 
 pub use facts::{RequestFacts, SessionFacts, UserKind};
+pub use limit::{Limited, SessionLimit};
 pub use origin::{Origin, Origins};
 pub use reading::Reading;
 
@@ -55,6 +57,9 @@ pub struct RuleInfo {
     pub message: Option<String>,
     /// True where it only records what it would have done.
     pub audit: bool,
+    /// How much it lets through before it blocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limited>,
 }
 
 /// A rule, lowered.

@@ -141,6 +141,7 @@ pub(crate) async fn record_settings(
         policy: session.policy.clone(),
         budget: gateway.budget.clone(),
         purpose: session.purpose.as_ref().map(ToString::to_string),
+        counter: None,
         refuses_unmaskable: false,
         processes: (0, 0),
     };

@@ -45,6 +45,7 @@ impl Recorder {
             let rule = self.policy.rule(rule);
             let action = match action {
                 ActionKind::Alert if rule.audit => "audit",
+                ActionKind::Alert if rule.limit.is_some() => "counted",
                 ActionKind::Alert => "alert",
                 ActionKind::Mask => "mask",
                 ActionKind::Block => "block",

@@ -21,6 +21,7 @@ use crate::exchange::farewell;
 use crate::exchange::postgres::{Cancels, Relay, record_settings};
 use crate::gateway::Gateway;
 use crate::identity::Identity;
+use crate::limits::Counter;
 use crate::protocol::postgres::frame::{Frames, message};
 use crate::protocol::postgres::oauth::{self, Initial};
 use crate::protocol::postgres::report::Report;
@@ -406,6 +407,7 @@ impl Admitted {
             policy: session.policy.clone(),
             budget: gateway.budget.clone(),
             purpose: session.purpose.as_ref().map(ToString::to_string),
+            counter: Counter::new(&gateway.limits, &session.policy),
             refuses_unmaskable: upstream.refuses_unmaskable,
             processes: (connected.key.process, key.key().process),
         });

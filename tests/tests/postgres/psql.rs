@@ -1,6 +1,7 @@
 //! psql: what no rule touches is the same as directly, what rules touch is masked or refused, and all of it is on record.
 
 use super::scene::{ADA, RULES, Scene};
+use sluice_tests::postgres::psql;
 use sluice_tests::sluice::{Rules, response_bodies};
 
 /// Statements of every kind whose output says nothing about the moment or the process.
@@ -239,5 +240,43 @@ rule mask_digits { meta { severity low } on response in db match digits then mas
     }
     let done = scene.psql(&["-qAt"], "SELECT '4111111111111111';\n").await;
     assert_eq!((done.text(), done.stderr.as_str()), ("************1111\n", ""));
+    scene.sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_counts_over_the_sessions_of_a_user() {
+    let rules = r#"language 1
+pack tests.pg "1.0.0" { owner "tests" reviewed 2026-08-01 }
+import std.pii "1"
+scope db { protocol == postgres }
+rule bulk_export {
+  meta { id "T-9" severity high gdpr ["Art. 33"] }
+  on response in db
+  match std.pii.email
+  limit 500 records per 10m by user.id
+  then block "Bulk export stopped."
+}
+"#;
+    let scene = Scene::with(Rules::Text(rules.to_owned())).await;
+    let rows = |count: u32| format!("SELECT 'u' || n || '@example.org' FROM generate_series(1, {count}) AS n;\n");
+    let args = ["-qAt", "-v", "VERBOSITY=verbose", "-v", "FETCH_COUNT=0"];
+    let done = scene.psql(&args, &rows(300)).await;
+    assert_eq!((done.text().lines().count(), done.stderr.as_str()), (300, ""));
+    let record = scene.sluice.session_record(ADA).await.to_string();
+    assert!(record.contains("\"counted\"") && record.contains("bulk_export"), "{record}");
+    // Another session of the same user: psql shows no row of a result that ends in an error.
+    let done = scene.psql(&args, &format!("BEGIN;\n{}SELECT 'on';\nCOMMIT;\n", rows(300))).await;
+    assert_eq!(done.text(), "on\n");
+    assert!(
+        done.stderr.contains("ERROR:  42501: refused by rule `bulk_export`: Bulk export stopped."),
+        "{}",
+        done.stderr
+    );
+    assert!(done.stderr.contains("Rule bulk_export (T-9)"), "{}", done.stderr);
+    // Who has no more left still reads what the rule is not about; another user has all of it.
+    assert_eq!(scene.psql(&args, "SELECT count(*) FROM numbers;\n").await.text(), "20000\n");
+    let token = scene.sluice.token("bob@example.org", &["engineering"]).await;
+    let done = psql(&scene.target("sslmode=disable"), &token, &args, &rows(500)).await;
+    assert_eq!((done.text().lines().count(), done.stderr.as_str()), (500, ""));
     scene.sluice.stop().await;
 }

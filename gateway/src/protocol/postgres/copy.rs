@@ -148,6 +148,7 @@ impl CopyOut {
         if fields.len() != self.count && !(self.count == 0 && line.is_empty()) {
             return Err(RowError::Malformed);
         }
+        self.rows.next_row();
         let mut out: Option<Vec<u8>> = None;
         let mut kept = 0;
         for (index, (range, value)) in fields.into_iter().enumerate().take(self.count) {

@@ -5,6 +5,7 @@ use super::origins::computed;
 use super::read::{Malformed, Reader};
 use super::texts::Texts;
 use super::value::{Column, Field, Named, inspect, inspect_guessed, shown};
+use crate::limits::Counter;
 use bytes::{Bytes, BytesMut};
 use sluice_dsl::{Origins, Reading};
 use sluice_engine::{Budget, Decision, Program, RuleSet, Stop};
@@ -135,6 +136,8 @@ pub(super) struct Means<'a> {
     pub(super) claims: &'a [String],
     /// A value that can't be masked in place ends the result, and is not NULL.
     pub(super) refuses: bool,
+    /// Counts what rules with a limit match.
+    pub(super) counter: Option<&'a Counter>,
 }
 
 /// A result that is being read.
@@ -149,13 +152,14 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn new(described: &[Described], rules: &Rules, means: Means<'_>) -> Self {
-        let Means { program, budget, claims, refuses } = means;
+        let Means { program, budget, claims, refuses, counter } = means;
+        let counter = counter.map(Counter::apart);
         let mut texts: Vec<(RuleSet, Texts)> = Vec::new();
         let mut columns = Vec::with_capacity(described.len());
         for column in described {
             let set = rules.of(column);
             let at = texts.iter().position(|(known, _)| *known == set).unwrap_or_else(|| {
-                texts.push((set.clone(), Texts::new(program, set, budget)));
+                texts.push((set.clone(), Texts::new(program, set, budget).counting(counter.clone())));
                 texts.len() - 1
             });
             let Described { name, oid, binary, origins, .. } = column.clone();
@@ -170,6 +174,14 @@ impl Rows {
     /// No rule holds for any column.
     pub(super) fn is_idle(&self) -> bool {
         self.texts.iter().all(|(_, texts)| texts.is_idle())
+    }
+
+    /// Another row begins.
+    pub(super) fn next_row(&self) {
+        // They count together.
+        if let Some((_, texts)) = self.texts.first() {
+            texts.next_record();
+        }
     }
 
     /// The columns have no names that are known.
@@ -236,6 +248,7 @@ impl Rows {
         if body.count()? != self.columns.len() {
             return Err(RowError::Malformed);
         }
+        self.next_row();
         let total = body.0.len();
         // What has been written of a row that changes, and up to where the original is in it.
         let mut out: Option<BytesMut> = None;

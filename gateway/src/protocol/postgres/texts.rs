@@ -1,8 +1,11 @@
 //! Texts under one set of rules: each is inspected by itself, and comes back as it was or masked.
 
 use super::value::Named;
+use crate::limits::Counter;
 use bytes::Bytes;
-use sluice_engine::{Budget, Column, Decision, Format, Program, RuleSet, Sink, Stop, Stream, StreamOptions};
+use sluice_engine::{
+    ActionKind, Budget, Column, Decision, Format, Program, RuleSet, Sink, Stop, Stream, StreamOptions,
+};
 
 /// What became of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +28,44 @@ pub(super) struct Texts {
     pub(super) decisions: Vec<Decision>,
     /// A part of a value became NULL, since it could not be masked in place.
     pub(super) lost: bool,
+    /// Counts what rules with a limit match.
+    counter: Option<Counter>,
 }
 
 impl Texts {
     pub(super) fn new(program: &Program, rules: RuleSet, budget: &Budget) -> Self {
         let options = StreamOptions::raw().rules(rules.clone());
         let stream = (!rules.is_empty()).then(|| Stream::open(program, options, budget));
-        Self { program: program.clone(), rules, budget: budget.clone(), stream, decisions: Vec::new(), lost: false }
+        Self {
+            program: program.clone(),
+            rules,
+            budget: budget.clone(),
+            stream,
+            decisions: Vec::new(),
+            lost: false,
+            counter: None,
+        }
+    }
+
+    /// The same; what rules with a limit match is counted.
+    pub(super) fn counting(self, counter: Option<Counter>) -> Self {
+        Self { counter, ..self }
+    }
+
+    /// What comes next is another record for rules that count.
+    pub(super) fn next_record(&self) {
+        if let Some(counter) = &self.counter {
+            counter.next_record();
+        }
+    }
+
+    /// Counts what was decided since there were this many decisions.
+    fn count(&self, known: usize) -> Result<(), Stop> {
+        let Some(counter) = &self.counter else { return Ok(()) };
+        match self.decisions[known..].iter().find(|decision| !counter.lets_pass(decision.rule)) {
+            Some(decision) => Err(Stop::Blocked(Decision { action: ActionKind::Block, ..decision.clone() })),
+            None => Ok(()),
+        }
     }
 
     /// No rule is in force: every text passes.
@@ -48,10 +82,12 @@ impl Texts {
         if bytes.is_empty() {
             return Ok(Seen::Same);
         }
+        let known = self.decisions.len();
         let mut out = Out { source: bytes, clean: 0, changed: None, decisions: &mut self.decisions };
         let column = column.map(|column| Column { name: &column.label, also: &column.also });
         stream.text(bytes.clone(), column, &mut out)?;
-        Ok(out.changed.map_or(Seen::Same, Seen::Changed))
+        let seen = out.changed.map_or(Seen::Same, Seen::Changed);
+        self.count(known).map(|()| seen)
     }
 
     /// Inspects a JSON text: its strings are read without their escapes, and what is masked stays JSON.
@@ -64,10 +100,12 @@ impl Texts {
         }
         let options = StreamOptions::format(Format::Json).rules(self.rules.clone());
         let mut stream = Stream::open(&self.program, options, &self.budget);
+        let known = self.decisions.len();
         let mut out = Out { source: bytes, clean: 0, changed: None, decisions: &mut self.decisions };
         stream.push(bytes.clone(), &mut out)?;
         stream.finish(&mut out)?;
-        Ok(out.changed.map_or(Seen::Same, Seen::Changed))
+        let seen = out.changed.map_or(Seen::Same, Seen::Changed);
+        self.count(known).map(|()| seen)
     }
 
     /// Whether a rule claims every value of a column of these names.

@@ -14,6 +14,7 @@ use super::report::Report;
 use super::rows::{Described, Rows, Rules};
 use super::texts::Texts;
 use crate::evidence::{Event, ResponseOutcome};
+use crate::limits::Counter;
 use bytes::{Bytes, BytesMut};
 pub use judge::judge_setting;
 use sluice_dsl::sql::CopyFacts;
@@ -40,6 +41,8 @@ pub struct Opened {
     pub budget: Budget,
     /// What the session is for.
     pub purpose: Option<String>,
+    /// Counts what rules with a limit let through.
+    pub counter: Option<Counter>,
     /// A value that can't be masked in place ends its result; otherwise it is NULL.
     pub refuses_unmaskable: bool,
     /// The server's number for its process, and the one that the client was given.
@@ -247,7 +250,7 @@ impl Conversation {
             kept_reads: Kept::default(),
             defines: false,
             redefined: false,
-            general: Texts::new(&program, every.clone(), &opened.budget),
+            general: Texts::new(&program, every.clone(), &opened.budget).counting(opened.counter.clone()),
             names: Texts::new(&program, opened.policy.every_request_rule(), &opened.budget),
             every,
             program,

@@ -28,6 +28,7 @@ impl Conversation {
     /// # Errors
     /// A report to end the session with; nothing of the message leaves.
     pub fn server(&mut self, message: &Message, out: &mut Out) -> Result<(), Report> {
+        self.general.next_record();
         // An answer of the gateway's own may stand before the one that this belongs to, and nobody has asked for it yet.
         self.settle(out);
         self.answer(message, out)?;
@@ -319,6 +320,7 @@ impl Conversation {
             budget: &self.opened.budget,
             claims: &self.claims,
             refuses: self.opened.refuses_unmaskable,
+            counter: self.opened.counter.as_ref(),
         }
     }
 
@@ -646,7 +648,8 @@ impl Conversation {
 
     /// A stopped inspector lets nothing more through; texts that don't belong together go on with a new one.
     fn renew(&mut self) {
-        self.general = super::Texts::new(&self.program, self.every.clone(), &self.opened.budget);
+        let general = super::Texts::new(&self.program, self.every.clone(), &self.opened.budget);
+        self.general = general.counting(self.opened.counter.clone());
     }
 
     fn notification(&mut self, message: &Message, out: &mut Out) -> Result<(), Malformed> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::evidence::RequestOutcome;
+use crate::limits::Limits;
 use crate::protocol::postgres::frame::{Frames, message};
 use sluice_dsl::{CompileOptions, SessionFacts, compile_source};
 use std::sync::LazyLock;
@@ -14,6 +15,8 @@ scope db { protocol == postgres }
 rule no_drop { meta { id "T-1" severity high } on request in db when sql.verb == drop then block "Nothing is dropped." }
 rule mask_email { meta { severity low } on response in db match email then mask redact(with: "[email]") }
 rule no_secret { meta { severity low } on both match secret then block "Secrets stay." }
+pattern client = /\bCLIENT-[0-9]{4}\b/
+rule bulk { meta { id "T-2" severity high } on response in db match client limit 3 records per 10m by user.id then block "Enough." }
 rule mask_pan { meta { severity low } on response in db when sql.tables has "cards" match column ["pan"] then mask redact(with: "[pan]") }
 "#;
 
@@ -42,6 +45,7 @@ impl Play {
             policy: POLICY.clone(),
             budget: Budget::unlimited(),
             purpose: None,
+            counter: Counter::new(&Limits::default(), &POLICY),
             refuses_unmaskable,
             processes: (11, 77),
         };
@@ -583,6 +587,35 @@ fn a_value_that_cannot_be_masked_in_place_is_null_or_ends_the_result_as_is_set()
         assert!(done, "{:?}", play.notes);
         assert!(play.conversation.is_idle());
     }
+}
+
+#[test]
+fn a_limit_ends_a_result_where_it_is_reached_and_holds_for_what_follows() {
+    // Two matches in a row are one record.
+    let one = row(&[Some("CLIENT-1000 or CLIENT-2000"), Some("CLIENT-3000")]);
+    let other = row(&[Some("nobody"), None]);
+    let rows = all(&[one.clone(), one.clone(), other.clone(), one.clone(), other, one.clone(), one.clone()]);
+    let mut play = Play::new();
+    play.client(&query("SELECT a, b FROM t"));
+    play.server(&[&columns(&["a", "b"])[..], &rows, &complete("SELECT 7"), &ready(b'T')].concat());
+    assert!(has(&play.client, "refused by rule `bulk`: Enough.") && has(&play.client, "Rule bulk (T-2) of pack t."));
+    assert!(play.client.ends_with(b"T"), "the transaction is what the server says that it is");
+    assert_eq!(play.got(), "TDDDDDEZ");
+    let blocked = |note: &Note| matches!(note, Note::Done(1, ResponseOutcome::Blocked, Some(_)));
+    assert!(play.notes.iter().any(blocked), "{:?}", play.notes);
+    // In a batch, and what is copied; what has no match still passes.
+    play.client(&all(&[parse("", "SELECT a, b FROM t"), bind("", "", &[]), describe('P', ""), execute(""), sync()]));
+    play.server(&[PARSED, BOUND, &columns(&["a", "b"]), &one, &complete("SELECT 1"), &ready(b'T')].concat());
+    assert_eq!(play.got(), "12TEZ");
+    play.client(&query("COPY t (a, b) TO STDOUT"));
+    let lines = [message(b'd', b"nobody\t\\N\n"), message(b'd', b"CLIENT-1000\tx\n"), message(b'd', b"nobody\tx\n")];
+    play.server(&all(&[message(b'H', &[0, 0, 2, 0, 0, 0, 0]), lines[0].clone(), lines[1].clone(), lines[2].clone()]));
+    play.server(&all(&[message(b'c', b""), complete("COPY 3"), ready(b'T')]));
+    assert_eq!(play.got(), "HdEZ");
+    play.client(&query("SELECT 1"));
+    play.server(&all(&[message(b'N', b"SNOTICE\0Mfor CLIENT-1000\0\0"), complete("SELECT 1"), ready(b'T')]));
+    assert!(has(&play.client, "Mwithheld: refused by rule `bulk`") && !has(&play.client, "CLIENT-1000"));
+    assert_eq!(play.got(), "NCZ");
 }
 
 #[test]

@@ -45,6 +45,7 @@ impl Binary {
             match data.short()? {
                 -1 => self.over = true,
                 fields if usize::try_from(fields) == Ok(count) => {
+                    rows.next_row();
                     for at in 0..count {
                         let start = body.len() - data.0.len();
                         let value = data.value()?;
