@@ -166,10 +166,14 @@ pub(crate) fn print_record(stored: &StoredRecord) {
     let StoredRecord { seq, record } = stored;
     print!("{seq:>6}  {:.3}  ", record.at);
     match &record.event {
-        Event::SessionOpened { user, groups, connection, purpose, rules_digest, .. } => {
+        Event::SessionOpened { user, groups, actors, connection, purpose, rules_digest, .. } => {
             let purpose = purpose.as_deref().unwrap_or("none stated");
             println!("opened   {} [{}] on {connection}", shown(user), shown(&groups.join(", ")));
             println!("{:36}purpose: {}; rules {rules_digest}", "", shown(purpose));
+            if !actors.is_empty() {
+                let chain: Vec<String> = actors.iter().map(|actor| shown(&actor.subject)).collect();
+                println!("{:36}acted for by {}", "", chain.join(", for whom "));
+            }
         }
         Event::Request { exchange, method, name, body, outcome, hits, .. } => {
             let verb = match outcome {

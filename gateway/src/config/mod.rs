@@ -11,6 +11,7 @@ use std::{
 use ipnet::IpNet;
 use url::Url;
 
+use crate::identity::ClaimMapping;
 use crate::tls::{Authorities, ServerCertificate, ServerIdentity};
 
 mod dev;
@@ -162,8 +163,8 @@ pub struct IssuerConfig {
     pub jwks_url: Option<Url>,
     /// Who vouches for its servers, in place of the web's certificate authorities.
     pub authorities: Option<Authorities>,
-    /// The claim with the groups: a dotted path such as `realm_access.roles`.
-    pub groups_claim: String,
+    /// What its claims mean.
+    pub claims: ClaimMapping,
     /// The signature algorithms accepted.
     pub algorithms: Vec<jsonwebtoken::Algorithm>,
     /// How far clocks may differ.
@@ -171,7 +172,7 @@ pub struct IssuerConfig {
 }
 
 impl IssuerConfig {
-    /// An issuer with the defaults: `groups`, every asymmetric algorithm, 30 seconds of skew.
+    /// An issuer with the defaults: groups from the claim `groups`, every asymmetric algorithm, 30 seconds of skew.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         use jsonwebtoken::Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
@@ -181,7 +182,7 @@ impl IssuerConfig {
             clients: Vec::new(),
             jwks_url: None,
             authorities: None,
-            groups_claim: "groups".to_owned(),
+            claims: ClaimMapping::default(),
             algorithms: vec![RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA],
             clock_skew: Duration::from_secs(30),
         }

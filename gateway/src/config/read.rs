@@ -17,10 +17,10 @@ use toml::{
 };
 use url::Url;
 
-use super::{Config, ConnectionConfig, DEFAULT_LISTEN, IssuerConfig, MaskKey, UpstreamConfig};
-use crate::identity::{algorithm_named, is_trustworthy};
+use super::{Config, ConnectionConfig, DEFAULT_LISTEN, MaskKey, UpstreamConfig};
 use crate::tls::Authorities;
 
+mod issuer;
 mod listener;
 mod tunnel;
 
@@ -142,8 +142,6 @@ const ROOT: &[&str] = &[
     "postgres",
 ];
 const RULES: &[&str] = &["files", "trusted_keys"];
-const ISSUER: &[&str] =
-    &["url", "audience", "audiences", "clients", "jwks_url", "ca_file", "groups_claim", "algorithms", "clock_skew"];
 /// The kinds of connections, by the key that each begins with, and the keys that go with some of them alone.
 const KINDS: &[(&str, &[&str])] = &[
     ("command", &["env", "cwd"]),
@@ -226,84 +224,6 @@ impl Reader<'_> {
             postgres,
             dev: None,
         })
-    }
-
-    fn issuers(&mut self, root: &DeTable<'_>) -> Vec<IssuerConfig> {
-        let Some(value) = root.get("issuer") else {
-            self.problem(0..0, "`[[issuer]]` is missing: without an issuer nobody can authenticate");
-            return Vec::new();
-        };
-        let Some(listed) = value.get_ref().as_array() else {
-            self.problem(value.span(), "`issuer` is a list of tables: write `[[issuer]]`");
-            return Vec::new();
-        };
-        let mut issuers: Vec<IssuerConfig> = Vec::new();
-        for value in listed.iter() {
-            let Some(table) = self.table(value, "issuer") else { continue };
-            self.known(table, ISSUER, "`[[issuer]]`");
-            let Some(url) = self.url_of(table, "url") else {
-                if !table.contains_key("url") {
-                    self.problem(value.span(), "an issuer needs its `url`");
-                }
-                continue;
-            };
-            // As written: issuers are compared byte for byte.
-            let written = self.text_of(table, "url").map_or_else(|| url.to_string(), |(text, _)| text);
-            if issuers.iter().any(|other| other.url == written) {
-                self.problem(value.span(), "this issuer is listed twice");
-            }
-            let mut issuer = IssuerConfig::new(written);
-            for name in ["url", "jwks_url"] {
-                if let Some(url) = self.url_of(table, name)
-                    && !is_trustworthy(&url)
-                {
-                    let span = table.get(name).map_or(0..0, Spanned::span);
-                    self.problem(span, format!("`{name}` has to be https (http only for loopback)"));
-                }
-            }
-            issuer.jwks_url = self.url_of(table, "jwks_url");
-            for name in ["audience", "audiences"] {
-                match table.get(name).map(Spanned::get_ref) {
-                    Some(DeValue::String(one)) => issuer.audiences.push(one.to_string()),
-                    _ => issuer.audiences.extend(self.list_of(table, name).into_iter().map(|(text, _)| text)),
-                }
-            }
-            issuer.clients = self.list_of(table, "clients").into_iter().map(|(text, _)| text).collect();
-            if let (Some(value), []) = (table.get("clients"), &issuer.clients[..]) {
-                self.problem(value.span(), "`clients` allows nobody; leave it out to take tokens of any client");
-            }
-            issuer.authorities = self.authorities(table);
-            if let Some((claim, span)) = self.text_of(table, "groups_claim") {
-                if claim.is_empty() {
-                    self.problem(span, "`groups_claim` is the name of a claim or a dotted path to one");
-                }
-                issuer.groups_claim = claim;
-            }
-            if table.contains_key("algorithms") {
-                let named = self.list_of(table, "algorithms");
-                issuer.algorithms.clear();
-                for (name, span) in named {
-                    match algorithm_named(&name) {
-                        Some(algorithm) => issuer.algorithms.push(algorithm),
-                        None => self.problem(
-                            span,
-                            "not an accepted algorithm: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA",
-                        ),
-                    }
-                }
-                if issuer.algorithms.is_empty() {
-                    self.problem(value.span(), "`algorithms` allows nothing; leave it out for the default");
-                }
-            }
-            if let Some((skew, span)) = self.duration_of(table, "clock_skew") {
-                if skew > Duration::from_secs(300) {
-                    self.problem(span, "`clock_skew` is at most \"5m\"");
-                }
-                issuer.clock_skew = skew;
-            }
-            issuers.push(issuer);
-        }
-        issuers
     }
 
     fn connections(&mut self, root: &DeTable<'_>) -> BTreeMap<String, ConnectionConfig> {
@@ -459,7 +379,7 @@ impl Reader<'_> {
     }
 
     /// A table of texts whose values may be `${VARIABLE}` (also within a text) or `file:PATH`.
-    fn secrets_of(&mut self, table: &DeTable<'_>, name: &str) -> BTreeMap<String, String> {
+    pub(super) fn secrets_of(&mut self, table: &DeTable<'_>, name: &str) -> BTreeMap<String, String> {
         let mut texts = BTreeMap::new();
         let Some(value) = table.get(name) else { return texts };
         let Some(table) = self.table(value, name) else { return texts };
@@ -552,7 +472,7 @@ impl Reader<'_> {
         found
     }
 
-    fn url_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<Url> {
+    pub(super) fn url_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<Url> {
         let (text, span) = self.text_of(table, name)?;
         match Url::parse(&text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
@@ -563,7 +483,7 @@ impl Reader<'_> {
         }
     }
 
-    fn duration_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<(Duration, Range<usize>)> {
+    pub(super) fn duration_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<(Duration, Range<usize>)> {
         let (text, span) = self.text_of(table, name)?;
         match parse_duration(&text) {
             Some(duration) => Some((duration, span)),
@@ -590,7 +510,7 @@ impl Reader<'_> {
         texts
     }
 
-    fn wrong_type(&mut self, value: &Value<'_>, name: &str, wanted: &str) {
+    pub(super) fn wrong_type(&mut self, value: &Value<'_>, name: &str, wanted: &str) {
         let found = value.get_ref().type_str();
         self.problem(value.span(), format!("`{name}` is {wanted}, not {found}"));
     }

@@ -1,6 +1,7 @@
 //! Tests of reading the configuration.
 
 use super::*;
+use crate::identity::KindMapping;
 
 const GOOD: &str = r#"
 listen = "127.0.0.1:0"
@@ -85,6 +86,41 @@ fn all_problems_come_at_once_with_their_places_and_the_nearest_key() {
             "sluice.toml:20:8: `idle` is a string, not integer",
         ]
     );
+}
+
+#[test]
+fn the_meaning_of_claims_is_read_and_wrong_meanings_are_refused() {
+    let with = |lines: &str| GOOD.replace("clock_skew = \"10s\"", lines);
+    let config = read(&with(
+        "roles_claim = [\"roles\", \"/a.b/c\"]\nuser_claim = \"login\"\ngroup_prefix = \"ci:\"\ngroups = [\"ci\"]\n\
+         kind = \"service\"\nactors = []\nrequire = { repository_owner = \"acme\", ref = [\"refs/heads/main\", \"refs/tags/*\"] }",
+    ))
+    .unwrap();
+    let claims = &config.issuers[0].claims;
+    assert_eq!(claims.kind, KindMapping::Fixed(sluice_dsl::UserKind::Service));
+    assert_eq!((claims.roles.len(), claims.require.len()), (2, 2));
+    assert_eq!((claims.actors.as_deref(), claims.everybody.as_slice()), (Some(&[][..]), &["ci".to_owned()][..]));
+    for (lines, says) in [
+        ("kind = \"robot\"", "`kind` is \"person\" or \"service\""),
+        ("kind = \"service\"\nkind_claim = \"k\"\nservice_kinds = [\"bot\"]", "not both"),
+        ("kind_claim = \"k\"", "needs `service_kinds`"),
+        ("service_kinds = [\"bot\"]", "needs `kind_claim`"),
+        ("user_claim = \"\"", "`user_claim` is the name of a claim"),
+        ("roles_claim = [\"/a//b\"]", "`roles_claim` is the name of a claim"),
+        ("roles_claim = 1", "`roles_claim` is a list of strings"),
+        ("group_prefix = \"\"", "leave it out for none"),
+        ("require = { ref = [] }", "needs the values that are accepted"),
+        ("require = { ref = \"*\" }", "needs the values that are accepted"),
+        ("require = \"ref\"", "`require` is a table"),
+        ("actors = \"agent\"", "`actors` is a list of strings"),
+        ("role_claim = \"roles\"", "did you mean `roles_claim`?"),
+    ] {
+        assert!(
+            messages(&with(lines)).iter().any(|message| message.contains(says)),
+            "{lines}: {:?}",
+            messages(&with(lines))
+        );
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::identity::Actor;
+
 /// The identifier of a session: a UUID version 7 (RFC 9562), so it sorts by time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -71,6 +73,15 @@ pub enum Event {
         kind: String,
         /// Their groups.
         groups: Vec<String>,
+        /// Their roles by the issuer's word.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        roles: Vec<String>,
+        /// Who acts for them, the first one now; empty where they act themselves.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        actors: Vec<Actor>,
+        /// The identifier of the token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token_id: Option<String>,
         /// Who vouches for them.
         issuer: String,
         /// The issuer's name for them.

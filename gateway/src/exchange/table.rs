@@ -1,14 +1,14 @@
 //! The open sessions: by the id the client carries, or by who and where for clients that carry none.
 
 use super::Open;
-use crate::identity::Identity;
+use crate::identity::{Actor, Identity};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A session id with the connection it belongs to: two upstreams may give the same id.
 type Carried = (String, String);
-/// Connection, issuer, subject, groups and purpose: what the rules of a session depend on.
-type Implied = (String, String, String, Vec<String>, Option<String>);
+/// Connection, issuer, subject, who acts for it, groups and purpose: what the rules of a session depend on.
+type Implied = (String, String, String, Vec<Actor>, Vec<String>, Option<String>);
 
 /// The open sessions of a gateway.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Table {
     pub(crate) fn carried(&self, connection: &str, id: &str, identity: &Identity) -> Option<Arc<Open>> {
         let found = self.lock().carried.get(&(connection.to_owned(), id.to_owned())).cloned()?;
         found.touch();
-        let same = found.identity.is_same_subject(identity) && found.identity.groups == identity.groups;
+        let same = found.identity.is_unchanged(identity);
         (same && !found.closed.is_cancelled()).then_some(found)
     }
 
@@ -43,7 +43,7 @@ impl Table {
 
     pub(crate) fn implied(&self, connection: &str, identity: &Identity, purpose: Option<&str>) -> Option<Arc<Open>> {
         let found = self.lock().implied.get(&implied_key(connection, identity, purpose)).cloned();
-        found.filter(|session| !session.closed.is_cancelled())
+        found.filter(|session| !session.closed.is_cancelled() && session.identity.is_unchanged(identity))
     }
 
     pub(crate) fn imply(&self, session: &Arc<Open>) {
@@ -74,6 +74,7 @@ fn implied_key(connection: &str, identity: &Identity, purpose: Option<&str>) -> 
         connection.to_owned(),
         identity.issuer.clone(),
         identity.subject.clone(),
+        identity.actors.clone(),
         identity.groups.clone(),
         purpose.map(str::to_owned),
     )

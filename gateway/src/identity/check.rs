@@ -7,10 +7,10 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use serde_json::{Map, Value};
-use sluice_dsl::UserKind;
 
 use super::{
     Identity,
+    claims::{MAX_NAME, is_name},
     dev::DevIssuer,
     issuer::{Issuer, KeyError},
 };
@@ -18,10 +18,6 @@ use crate::{config::IssuerConfig, strict::Strict};
 
 /// Longer tokens are refused unread, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
-/// Longer key identifiers, subjects and group names are refused, in bytes.
-const MAX_NAME: usize = 512;
-/// More groups than this are refused.
-const MAX_GROUPS: usize = 1024;
 
 /// Why a token was refused. The text is for the gateway's log and contains nothing of the token; the client learns only
 /// that it is not authenticated.
@@ -75,6 +71,12 @@ pub enum AuthError {
     /// A claim is missing or has the wrong type.
     #[error("claim `{0}` is missing or malformed")]
     Claim(&'static str),
+    /// A claim doesn't have a value that the issuer's configuration (`require`) asks for.
+    #[error("claim `{0}` has no value that is accepted")]
+    Required(String),
+    /// `act` names somebody who may not act for others.
+    #[error("the actor may not act for others")]
+    Actor,
 }
 
 /// The bearer token of a request.
@@ -197,7 +199,7 @@ fn check_header(header: &Map<String, Value>) -> Result<Option<&str>, AuthError> 
         None => {}
         Some(Value::String(typ)) => {
             let typ = typ.to_ascii_lowercase();
-            if !matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt") {
+            if !matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt" | "jose") {
                 return Err(AuthError::Type);
             }
         }
@@ -286,17 +288,18 @@ fn identity_of(claims: &Map<String, Value>, config: &IssuerConfig) -> Result<Ide
         Some(Value::Bool(false)) => None,
         _ => text(claims, "email")?,
     };
-    let service = claims.get("idtyp").and_then(Value::as_str) == Some("app")
-        || claims.get("gty").and_then(Value::as_str) == Some("client-credentials")
-        // RFC 9068, section 2.2: without a resource owner the subject is the client.
-        || ["client_id", "azp"].iter().any(|name| claims.get(*name).and_then(Value::as_str) == Some(&subject));
+    let mapping = &config.claims;
+    mapping.check_required(claims)?;
     Ok(Identity {
         issuer: config.url.clone(),
-        user_id: email.clone().unwrap_or_else(|| subject.clone()),
-        subject,
+        user_id: mapping.user(claims)?.or_else(|| email.clone()).unwrap_or_else(|| subject.clone()),
         email,
-        kind: if service { UserKind::Service } else { UserKind::Person },
-        groups: groups_of(claims, &config.groups_claim)?,
+        kind: mapping.kind(claims, &subject)?,
+        groups: mapping.groups(claims)?,
+        roles: mapping.roles(claims)?,
+        actors: mapping.actors(claims, &config.url)?,
+        token_id: text(claims, "jti")?,
+        subject,
         expires,
     })
 }
@@ -334,36 +337,7 @@ fn seconds(value: &Value) -> Option<i64> {
 fn text(claims: &Map<String, Value>, name: &'static str) -> Result<Option<String>, AuthError> {
     match claims.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text))
-            if !text.is_empty() && text.len() <= MAX_NAME && !text.chars().any(char::is_control) =>
-        {
-            Ok(Some(text.clone()))
-        }
+        Some(Value::String(text)) if is_name(text) => Ok(Some(text.clone())),
         Some(_) => Err(AuthError::Claim(name)),
     }
-}
-
-/// The groups: the claim of this very name (it may be a URL), else along the dotted path. A list of strings or one string.
-fn groups_of(claims: &Map<String, Value>, path: &str) -> Result<Vec<String>, AuthError> {
-    let found = claims.get(path).or_else(|| {
-        let mut steps = path.split('.');
-        let first = claims.get(steps.next()?)?;
-        steps.try_fold(first, |value, step| value.get(step))
-    });
-    let listed = match found {
-        None | Some(Value::Null) => return Ok(Vec::new()),
-        Some(Value::String(one)) => vec![one.clone()],
-        Some(Value::Array(many)) if many.len() <= MAX_GROUPS => many
-            .iter()
-            .map(|group| group.as_str().map(str::to_owned).ok_or(AuthError::Claim("groups")))
-            .collect::<Result<_, _>>()?,
-        Some(_) => return Err(AuthError::Claim("groups")),
-    };
-    let mut groups = listed;
-    if groups.iter().any(|group| group.is_empty() || group.len() > MAX_NAME || group.chars().any(char::is_control)) {
-        return Err(AuthError::Claim("groups"));
-    }
-    groups.sort();
-    groups.dedup();
-    Ok(groups)
 }

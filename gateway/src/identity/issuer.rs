@@ -217,7 +217,12 @@ fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
             .common
             .key_algorithm
             .is_none_or(|stated| Algorithm::try_from(stated).is_ok_and(|stated| stated == algorithm))
-        && matches!(key.common.public_key_use, None | Some(PublicKeyUse::Signature))
+        && match &key.common.public_key_use {
+            None | Some(PublicKeyUse::Signature) => true,
+            // SPIFFE's trust bundles name the keys of JWT-SVIDs so.
+            Some(PublicKeyUse::Other(purpose)) => purpose == "jwt-svid",
+            Some(PublicKeyUse::Encryption) => false,
+        }
         && key.common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify))
 }
 

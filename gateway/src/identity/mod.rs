@@ -4,6 +4,7 @@ use jiff::Timestamp;
 pub use sluice_dsl::UserKind;
 
 mod check;
+mod claims;
 pub mod dev;
 mod issuer;
 pub mod resource;
@@ -12,6 +13,7 @@ mod tests;
 
 pub(crate) use check::algorithm_named;
 pub use check::{AuthError, Authenticator, bearer_of};
+pub use claims::{Actor, ClaimMapping, ClaimPath, KindMapping};
 pub(crate) use issuer::is_trustworthy;
 
 /// Somebody whose token was checked.
@@ -29,15 +31,32 @@ pub struct Identity {
     pub kind: UserKind,
     /// Their groups, sorted, without duplicates.
     pub groups: Vec<String>,
+    /// Their roles by the issuer's word, sorted, without duplicates.
+    pub roles: Vec<String>,
+    /// Who acts for them (RFC 8693): the first one now, those before it after it. Empty: they act themselves.
+    pub actors: Vec<Actor>,
+    /// The token's own identifier (`jti`).
+    pub token_id: Option<String>,
     /// When the token stops being valid.
     pub expires: Timestamp,
 }
 
 impl Identity {
-    /// Whether both are the same subject of the same issuer; tokens come and go.
+    /// Whether both are the same subject of the same issuer, with the same one acting for it; tokens come and go.
     #[must_use]
     pub fn is_same_subject(&self, other: &Self) -> bool {
-        self.issuer == other.issuer && self.subject == other.subject
+        self.issuer == other.issuer && self.subject == other.subject && self.actors == other.actors
+    }
+
+    /// Whether all that rules, connections and roles depend on is as it was.
+    #[must_use]
+    pub fn is_unchanged(&self, other: &Self) -> bool {
+        self.is_same_subject(other)
+            && self.user_id == other.user_id
+            && self.email == other.email
+            && self.kind == other.kind
+            && self.groups == other.groups
+            && self.roles == other.roles
     }
 
     /// The kind as records spell it.

@@ -18,7 +18,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
 use super::{
-    AuthError, Authenticator, UserKind,
+    AuthError, Authenticator, ClaimPath, UserKind,
     dev::{DEV_AUDIENCE, DevIssuer, TokenRequest},
     issuer::{Freshness, Issuer},
 };
@@ -368,7 +368,7 @@ async fn groups_are_read_from_a_nested_claim_and_an_unverified_email_is_no_name(
     let key = Key::generate();
     let server = Server::start(vec![key.jwk("one")]).await;
     let mut config = IssuerConfig::new(&server.url);
-    config.groups_claim = "realm_access.roles".to_owned();
+    config.claims.groups = vec![ClaimPath::parse("realm_access.roles").unwrap()];
     let authenticator = Authenticator::new(&[config]);
     let claims = with(server.claims(), "realm_access", json!({ "roles": ["auditor"] }));
     let claims = with(with(claims, "email_verified", json!(false)), "azp", json!("00u1"));

@@ -94,6 +94,9 @@ impl Bound {
             email: None,
             kind: UserKind::Service,
             groups: config.groups.clone(),
+            roles: Vec::new(),
+            actors: Vec::new(),
+            token_id: None,
             expires: Timestamp::MAX,
         };
         let front = Arc::new(Front {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::ConnectionConfig,
     evidence::{Event, Evidence, EvidenceError, Record, SessionId},
-    identity::Identity,
+    identity::{Actor, Identity, UserKind},
 };
 
 mod purpose;
@@ -119,7 +119,10 @@ impl Session {
 struct ImplicitKey {
     issuer: String,
     subject: String,
+    actors: Vec<Actor>,
+    kind: UserKind,
     groups: Vec<String>,
+    roles: Vec<String>,
     connection: String,
     purpose: Option<Purpose>,
     client: Option<String>,
@@ -179,7 +182,10 @@ impl Sessions {
         let key = ImplicitKey {
             issuer: new.identity.issuer.clone(),
             subject: new.identity.subject.clone(),
+            actors: new.identity.actors.clone(),
+            kind: new.identity.kind,
             groups: new.identity.groups.clone(),
+            roles: new.identity.roles.clone(),
             connection: new.connection.clone(),
             purpose: new.purpose.clone(),
             client: new.client.clone(),
@@ -242,6 +248,9 @@ impl Sessions {
             email: new.identity.email.clone(),
             kind: new.identity.kind_name().to_owned(),
             groups: new.identity.groups.clone(),
+            roles: new.identity.roles.clone(),
+            actors: new.identity.actors.clone(),
+            token_id: new.identity.token_id.clone(),
             issuer: new.identity.issuer.clone(),
             subject: new.identity.subject.clone(),
             connection: new.connection,
@@ -285,7 +294,7 @@ impl Sessions {
         if !session.identity.is_same_subject(identity) || session.connection != connection {
             return Err(SessionError::Unknown);
         }
-        if session.identity.groups != identity.groups || session.identity.user_id != identity.user_id {
+        if !session.identity.is_unchanged(identity) {
             self.close(id, "identity changed").await?;
             return Err(SessionError::Unknown);
         }

@@ -15,6 +15,9 @@ fn alice() -> Identity {
         email: Some("alice@example.com".to_owned()),
         kind: UserKind::Person,
         groups: vec!["support".to_owned()],
+        roles: Vec::new(),
+        actors: Vec::new(),
+        token_id: None,
         expires: jiff::Timestamp::MAX,
     }
 }
@@ -80,6 +83,9 @@ async fn a_session_is_found_by_its_owner_on_its_connection_alone() {
 async fn a_revoked_group_ends_the_session() {
     let house = House::new();
     let session = house.open(request(alice()), &connection()).await.unwrap();
+    let agent = crate::identity::Actor { subject: "agent".to_owned(), issuer: None };
+    let delegated = Identity { actors: vec![agent], ..alice() };
+    assert!(matches!(house.sessions.find(&session.id, &delegated, "crm").await, Err(SessionError::Unknown)));
     let fewer = Identity { groups: Vec::new(), ..alice() };
     assert!(matches!(house.sessions.find(&session.id, &fewer, "crm").await, Err(SessionError::Unknown)));
     assert!(session.closed.is_cancelled());

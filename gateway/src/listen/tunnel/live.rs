@@ -125,8 +125,7 @@ impl Live {
         }
         let mut done = Ok(());
         for holder in meant {
-            let was = &holder.identity;
-            if was.groups != identity.groups || was.user_id != identity.user_id || was.kind != identity.kind {
+            if !holder.identity.is_unchanged(identity) {
                 holder.lose(Code::Ended);
                 done = Err(NotRenewed::Changed);
             } else {
@@ -195,6 +194,9 @@ mod tests {
             email: None,
             kind: UserKind::Service,
             groups: groups.iter().map(|&group| group.to_owned()).collect(),
+            roles: Vec::new(),
+            actors: Vec::new(),
+            token_id: None,
             expires: Timestamp::now(),
         }
     }
