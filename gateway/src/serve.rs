@@ -21,7 +21,7 @@ use crate::{
     evidence::{Evidence, EvidenceError},
     gateway::Gateway,
     identity::{
-        Authenticator,
+        Authenticator, DenyList, WATCH,
         dev::{DevIssuer, DevIssuerError},
     },
     limits::Limits,
@@ -54,6 +54,14 @@ pub enum ServeError {
     /// The development issuer can't be used.
     #[error(transparent)]
     DevIssuer(#[from] DevIssuerError),
+    /// The deny list can't be read.
+    #[error("can't use the deny list {path}: {reason}")]
+    DenyList {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The root of the mask keys can't be read or made.
     #[error("can't use the mask key {path}: {source}")]
     MaskKey {
@@ -188,6 +196,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
         tokio::select! {
             served = serving => served,
             () = crate::control::serve(control, &gateway) => Ok(()),
+            () = watch_denied(&gateway) => Ok(()),
         }
     };
     tokio::pin!(serving);
@@ -206,6 +215,18 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
     let closed = gateway.sessions.drain("shutdown").await;
     tracing::info!(left_behind = closed, "stopped");
     served.map_err(failed)
+}
+
+/// Holds live sessions against the deny list, where there is one; never ends.
+async fn watch_denied(gateway: &Gateway) {
+    let Some(list) = gateway.authenticator.deny_list() else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(WATCH).await;
+        let reading = Arc::clone(list);
+        // A task that panics has left the list as it was; it is looked at again.
+        let _ = tokio::task::spawn_blocking(move || reading.refresh()).await;
+        gateway.sessions.close_where(|identity| list.denies(identity), "revoked").await;
+    }
 }
 
 /// The listener for agents, where one is configured.
@@ -229,12 +250,16 @@ async fn bind_tunnel(config: &mut Config) -> Result<Option<tunnel::Bound>, Serve
 ///
 /// # Errors
 ///
-/// [`ServeError::DevIssuer`] in development mode.
+/// [`ServeError::DevIssuer`] in development mode, [`ServeError::DenyList`].
 pub fn assemble(config: Config, policy: Policy, evidence: Evidence) -> Result<Gateway, ServeError> {
     let mut authenticator = Authenticator::new(&config.issuers);
     let dev_issuer = config.dev.as_ref().map(|dev| DevIssuer::open(&dev.data)).transpose()?;
     if let Some(issuer) = &dev_issuer {
         authenticator = authenticator.with_dev_issuer(issuer);
+    }
+    if let Some(path) = &config.deny_list {
+        let unusable = |reason| ServeError::DenyList { path: path.clone(), reason };
+        authenticator = authenticator.with_deny_list(DenyList::open(path).map_err(unusable)?);
     }
     Ok(Gateway {
         authenticator,

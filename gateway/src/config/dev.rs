@@ -43,6 +43,7 @@ impl Config {
             rules: Vec::new(),
             trusted_keys: Vec::new(),
             issuers: Vec::new(),
+            deny_list: None,
             connections: BTreeMap::from([("demo".to_owned(), ConnectionConfig::new(upstream))]),
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),

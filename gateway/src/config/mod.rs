@@ -48,6 +48,8 @@ pub struct Config {
     pub trusted_keys: Vec<PathBuf>,
     /// The issuers whose tokens are accepted.
     pub issuers: Vec<IssuerConfig>,
+    /// The file that names subjects and tokens that count no longer.
+    pub deny_list: Option<PathBuf>,
     /// The connections by name (`/mcp/NAME`).
     pub connections: BTreeMap<String, ConnectionConfig>,
     /// `Origin` values accepted besides the gateway's own; requests without an `Origin` are not browsers'.
@@ -163,6 +165,8 @@ pub struct IssuerConfig {
     pub jwks_url: Option<Url>,
     /// Who vouches for its servers, in place of the web's certificate authorities.
     pub authorities: Option<Authorities>,
+    /// How old known keys may become while the issuer can't be asked for new ones.
+    pub keys_max_age: Duration,
     /// What its claims mean.
     pub claims: ClaimMapping,
     /// The signature algorithms accepted.
@@ -182,6 +186,7 @@ impl IssuerConfig {
             clients: Vec::new(),
             jwks_url: None,
             authorities: None,
+            keys_max_age: Duration::from_secs(3600),
             claims: ClaimMapping::default(),
             algorithms: vec![RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA],
             clock_skew: Duration::from_secs(30),
@@ -200,13 +205,21 @@ pub struct ConnectionConfig {
     pub groups: Vec<String>,
     /// A session without traffic for this long is closed.
     pub idle: Duration,
+    /// A session is closed when it is this old, whatever happens in it; None: it may last as long as it is used.
+    pub lifetime: Option<Duration>,
 }
 
 impl ConnectionConfig {
     /// A connection with the defaults: no purpose required, open to everyone authenticated, closed after 15 idle minutes.
     #[must_use]
     pub fn new(upstream: UpstreamConfig) -> Self {
-        Self { upstream, require_purpose: false, groups: Vec::new(), idle: Duration::from_secs(15 * 60) }
+        Self {
+            upstream,
+            require_purpose: false,
+            groups: Vec::new(),
+            idle: Duration::from_secs(15 * 60),
+            lifetime: None,
+        }
     }
 
     /// Whether somebody in `groups` may open the connection.

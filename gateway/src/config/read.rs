@@ -135,6 +135,7 @@ const ROOT: &[&str] = &[
     "store",
     "rules",
     "issuer",
+    "revocation",
     "connection",
     "mask_keys",
     "allowed_origins",
@@ -170,6 +171,7 @@ const CONNECTION: &[&str] = &[
     "require_purpose",
     "groups",
     "idle",
+    "lifetime",
 ];
 
 impl Reader<'_> {
@@ -202,6 +204,7 @@ impl Reader<'_> {
             }
         }
         let issuers = self.issuers(root);
+        let deny_list = self.deny_list(root);
         let connections = self.connections(root);
         let listeners = self.listeners(root, &connections);
         let mask_keys = self.mask_keys(root);
@@ -217,6 +220,7 @@ impl Reader<'_> {
             rules,
             trusted_keys,
             issuers,
+            deny_list,
             connections,
             allowed_origins,
             allowed_hosts,
@@ -252,8 +256,16 @@ impl Reader<'_> {
             if let Some((_, span)) = idle.clone().filter(|(idle, _)| *idle < Duration::from_secs(1)) {
                 self.problem(span, "`idle` is at least \"1s\"");
             }
+            let lifetime = self.duration_of(table, "lifetime");
+            if let Some((_, span)) = lifetime.clone().filter(|(lifetime, _)| *lifetime < Duration::from_secs(1)) {
+                self.problem(
+                    span,
+                    "`lifetime` is at least \"1s\"; leave it out for sessions that last as long as they are used",
+                );
+            }
             let Some(upstream) = upstream else { continue };
             let mut connection = ConnectionConfig { require_purpose, groups, ..ConnectionConfig::new(upstream) };
+            connection.lifetime = lifetime.map(|(lifetime, _)| lifetime);
             if let Some((idle, _)) = idle {
                 connection.idle = idle;
             }

@@ -124,6 +124,34 @@ fn the_meaning_of_claims_is_read_and_wrong_meanings_are_refused() {
 }
 
 #[test]
+fn a_deny_list_is_read_when_the_configuration_is() {
+    let place = tempfile::tempdir().unwrap();
+    let with = |tables: &str| parse("sluice.toml", &format!("{GOOD}\n{tables}"), place.path(), &environment);
+    std::fs::write(place.path().join("good.txt"), "sub * ada\n").unwrap();
+    std::fs::write(place.path().join("bad.txt"), "ada\n").unwrap();
+    let config = with("[revocation]\ndeny_list = \"good.txt\"").unwrap();
+    assert_eq!(config.deny_list, Some(place.path().join("good.txt")));
+    for (tables, says) in [
+        ("[revocation]\ndeny_list = \"bad.txt\"", "line 1"),
+        ("[revocation]\ndeny_list = \"none.txt\"", "`none.txt`"),
+        ("[revocation]\n", "needs `deny_list`"),
+        ("[revocation]\ndeny_lists = \"good.txt\"", "did you mean `deny_list`?"),
+        ("[revocation]\ndeny_list = 1", "`deny_list` is a string"),
+    ] {
+        let errors = with(tables).expect_err(tables).to_string();
+        assert!(errors.contains(says), "{tables}: {errors}");
+    }
+    for (lines, says) in
+        [("keys_max_age = \"48h\"", "\"1m\" to \"24h\""), ("keys_max_age = \"1s\"", "\"1m\" to \"24h\"")]
+    {
+        let broken = messages(&GOOD.replace("clock_skew = \"10s\"", lines));
+        assert!(broken.iter().any(|message| message.contains(says)), "{broken:?}");
+    }
+    let broken = messages(&GOOD.replace("idle = \"5m\"", "lifetime = \"0s\""));
+    assert!(broken.iter().any(|message| message.contains("`lifetime` is at least")), "{broken:?}");
+}
+
+#[test]
 fn what_would_weaken_the_gateway_is_refused() {
     for (from, to, says) in [
         ("\"ES256\"", "\"HS256\"", "not an accepted algorithm"),

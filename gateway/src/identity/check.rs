@@ -1,6 +1,6 @@
 //! The check of a bearer token: everything about it is doubted until the issuer's key has vouched for it.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, header::AUTHORIZATION};
@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use serde_json::{Map, Value};
 
 use super::{
-    Identity,
+    DenyList, Identity,
     claims::{MAX_NAME, is_name},
     dev::DevIssuer,
     issuer::{Issuer, KeyError},
@@ -74,6 +74,12 @@ pub enum AuthError {
     /// A claim doesn't have a value that the issuer's configuration (`require`) asks for.
     #[error("claim `{0}` has no value that is accepted")]
     Required(String),
+    /// The deny list names the subject or the token.
+    #[error("on the deny list")]
+    Denied,
+    /// The deny list can't be read, so that nobody knows who is on it.
+    #[error("the deny list can't be read")]
+    DenyList,
     /// `act` names somebody who may not act for others.
     #[error("the actor may not act for others")]
     Actor,
@@ -102,13 +108,14 @@ pub fn bearer_of(headers: &HeaderMap) -> Result<&str, AuthError> {
 #[derive(Debug)]
 pub struct Authenticator {
     issuers: Vec<Issuer>,
+    denied: Option<Arc<DenyList>>,
 }
 
 impl Authenticator {
     /// Checks tokens of these issuers, whose keys are fetched when first needed.
     #[must_use]
     pub fn new(issuers: &[IssuerConfig]) -> Self {
-        Self { issuers: issuers.iter().cloned().map(Issuer::remote).collect() }
+        Self { issuers: issuers.iter().cloned().map(Issuer::remote).collect(), denied: None }
     }
 
     /// Accepts the tokens of the development issuer as well; its key is at hand, so that nothing is fetched.
@@ -123,9 +130,23 @@ impl Authenticator {
         self
     }
 
-    /// A number that is another one as soon as the keys of any issuer were fetched anew.
+    /// Refuses whom the list names.
+    #[must_use]
+    pub fn with_deny_list(mut self, list: DenyList) -> Self {
+        self.denied = Some(Arc::new(list));
+        self
+    }
+
+    /// The list of those who are refused.
+    #[must_use]
+    pub fn deny_list(&self) -> Option<&Arc<DenyList>> {
+        self.denied.as_ref()
+    }
+
+    /// A number that is another one as soon as the keys of any issuer were fetched anew, or the deny list has changed.
     pub(crate) fn keys(&self) -> u64 {
-        self.issuers.iter().map(Issuer::fetched).fold(0, u64::wrapping_add)
+        let denied = self.denied.as_ref().map_or(0, |list| list.changes());
+        self.issuers.iter().map(Issuer::fetched).fold(denied, u64::wrapping_add)
     }
 
     /// The identifiers of the accepted issuers, for the resource's metadata (RFC 9728).
@@ -159,7 +180,9 @@ impl Authenticator {
             KeyError::Unavailable(reason) => AuthError::KeysUnavailable(reason),
         })?;
         verify(token, &key, algorithm, &issuer.config, audience)?;
-        identity_of(&claims, &issuer.config)
+        let identity = identity_of(&claims, &issuer.config)?;
+        self.denied.as_ref().map_or(Ok(()), |list| list.check(&identity))?;
+        Ok(identity)
     }
 }
 

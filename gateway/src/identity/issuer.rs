@@ -90,7 +90,9 @@ struct Cached {
 
 impl Issuer {
     pub(crate) fn remote(config: IssuerConfig) -> Self {
-        Self::remote_with(config, Freshness::default())
+        let stale = config.keys_max_age;
+        let usual = Freshness::default();
+        Self::remote_with(config, Freshness { stale, refresh: usual.refresh.min(stale), ..usual })
     }
 
     pub(crate) fn remote_with(config: IssuerConfig, freshness: Freshness) -> Self {

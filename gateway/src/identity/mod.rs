@@ -5,6 +5,7 @@ pub use sluice_dsl::UserKind;
 
 mod check;
 mod claims;
+mod denied;
 pub mod dev;
 mod issuer;
 pub mod resource;
@@ -14,6 +15,7 @@ mod tests;
 pub(crate) use check::algorithm_named;
 pub use check::{AuthError, Authenticator, bearer_of};
 pub use claims::{Actor, ClaimMapping, ClaimPath, KindMapping};
+pub use denied::{DenyList, WATCH};
 pub(crate) use issuer::is_trustworthy;
 
 /// Somebody whose token was checked.

@@ -85,6 +85,8 @@ pub struct Session {
     /// Cancelled when the session is closed: tasks that serve it end.
     pub closed: CancellationToken,
     idle: Duration,
+    /// When it is over whatever happens in it.
+    ends: Option<Instant>,
     exchanges: AtomicU64,
     last_use: Mutex<Instant>,
     key: Option<ImplicitKey>,
@@ -111,6 +113,12 @@ impl Session {
     #[must_use]
     pub fn is_idle(&self, now: Instant) -> bool {
         self.quiet_for(now) >= self.idle
+    }
+
+    /// Whether it has lasted as long as the connection lets a session last.
+    #[must_use]
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.ends.is_some_and(|ends| now >= ends)
     }
 }
 
@@ -238,6 +246,7 @@ impl Sessions {
             purpose: new.purpose,
             closed: CancellationToken::new(),
             idle: config.idle,
+            ends: config.lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime)),
             exchanges: AtomicU64::new(0),
             last_use: Mutex::new(Instant::now()),
             key: key.clone(),
@@ -302,6 +311,10 @@ impl Sessions {
             self.close(id, "idle").await?;
             return Err(SessionError::Unknown);
         }
+        if session.is_over(Instant::now()) {
+            self.close(id, "lifetime").await?;
+            return Err(SessionError::Unknown);
+        }
         session.touch();
         Ok(session)
     }
@@ -332,11 +345,19 @@ impl Sessions {
         self.evidence.append(Record::now(session.id.clone(), event)).await.map(drop)
     }
 
-    /// Closes the sessions that are idle at `now`; returns how many.
+    /// Closes the sessions that are idle at `now`, or have lasted as long as they may; returns how many.
     pub async fn expire(&self, now: Instant) -> usize {
-        let idle: Vec<SessionId> =
-            lock(&self.table).live.values().filter(|session| session.is_idle(now)).map(|s| s.id.clone()).collect();
-        self.close_all(&idle, "idle").await
+        let idle = self.close_all(&self.which(|session| session.is_idle(now)), "idle").await;
+        idle + self.close_all(&self.which(|session| session.is_over(now)), "lifetime").await
+    }
+
+    /// Closes the sessions of these identities; returns how many.
+    pub async fn close_where(&self, ends: impl Fn(&Identity) -> bool, reason: &str) -> usize {
+        self.close_all(&self.which(|session| ends(&session.identity)), reason).await
+    }
+
+    fn which(&self, meant: impl Fn(&Session) -> bool) -> Vec<SessionId> {
+        lock(&self.table).live.values().filter(|session| meant(session)).map(|session| session.id.clone()).collect()
     }
 
     /// Refuses new sessions from now on and closes all with `reason`; returns how many.

@@ -147,3 +147,20 @@ fn a_purpose_that_is_stated_twice_has_to_be_the_same() {
     assert_eq!(parsed(Some("audit"), Some("support")), Err(PurposeError::Ambiguous));
     assert_eq!(parsed(Some("a\u{7}"), None), Err(PurposeError::Malformed));
 }
+
+#[tokio::test]
+async fn a_session_ends_when_it_is_as_old_as_it_may_be_and_when_its_identity_is_revoked() {
+    let house = House::new();
+    let config = ConnectionConfig { lifetime: Some(Duration::from_secs(60)), ..connection() };
+    let aged = house.open(request(alice()), &config).await.unwrap();
+    let bob = Identity { subject: "00u2".to_owned(), ..alice() };
+    let revoked = house.open(request(bob), &connection()).await.unwrap();
+    let now = Instant::now();
+    aged.touch();
+    assert_eq!(house.sessions.expire(now + Duration::from_secs(30)).await, 0);
+    assert_eq!(house.sessions.expire(now + Duration::from_secs(61)).await, 1);
+    assert_eq!(house.reason(&aged.id).as_deref(), Some("lifetime"));
+    assert_eq!(house.sessions.close_where(|identity| identity.subject == "00u2", "revoked").await, 1);
+    assert!(revoked.closed.is_cancelled());
+    assert_eq!(house.reason(&revoked.id).as_deref(), Some("revoked"));
+}

@@ -102,6 +102,7 @@ impl Place {
                 allowed_hosts: Vec::new(),
                 mask_keys: BTreeMap::new(),
                 postgres: None,
+                deny_list: None,
                 dev: None,
             },
             authenticator: Authenticator::new(&[issuer]),

@@ -1,6 +1,6 @@
 //! `[[issuer]]`: whose tokens are accepted, and what their claims mean.
 
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, path::PathBuf, time::Duration};
 
 use sluice_dsl::UserKind;
 use toml::{
@@ -9,7 +9,7 @@ use toml::{
 };
 
 use super::{super::IssuerConfig, Reader};
-use crate::identity::{ClaimMapping, ClaimPath, KindMapping, algorithm_named, is_trustworthy};
+use crate::identity::{ClaimMapping, ClaimPath, DenyList, KindMapping, algorithm_named, is_trustworthy};
 
 const ISSUER: &[&str] = &[
     "url",
@@ -30,6 +30,7 @@ const ISSUER: &[&str] = &[
     "actors",
     "algorithms",
     "clock_skew",
+    "keys_max_age",
 ];
 
 impl Reader<'_> {
@@ -98,9 +99,33 @@ impl Reader<'_> {
                 }
                 issuer.clock_skew = skew;
             }
+            if let Some((age, span)) = self.duration_of(table, "keys_max_age") {
+                if age < Duration::from_secs(60) || age > Duration::from_secs(24 * 3600) {
+                    self.problem(span, "`keys_max_age` is \"1m\" to \"24h\"");
+                }
+                issuer.keys_max_age = age;
+            }
             issuers.push(issuer);
         }
         issuers
+    }
+
+    /// `[revocation]`: the file of those who are refused although their tokens are good.
+    pub(super) fn deny_list(&mut self, root: &DeTable<'_>) -> Option<PathBuf> {
+        let value = root.get("revocation")?;
+        let table = self.table(value, "revocation")?;
+        self.known(table, &["deny_list"], "`[revocation]`");
+        let Some((file, span)) = self.text_of(table, "deny_list") else {
+            if !table.contains_key("deny_list") {
+                self.problem(value.span(), "`[revocation]` needs `deny_list`, the file that names who is refused");
+            }
+            return None;
+        };
+        let path = self.base.join(&file);
+        if let Err(reason) = DenyList::open(&path) {
+            self.problem(span, format!("`deny_list`: `{file}`: {reason}"));
+        }
+        Some(path)
     }
 
     fn claims(&mut self, table: &DeTable<'_>) -> ClaimMapping {
