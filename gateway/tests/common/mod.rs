@@ -15,6 +15,7 @@ use sluice_gateway::evidence::Evidence;
 use sluice_gateway::gateway::Gateway;
 use sluice_gateway::identity::Authenticator;
 use sluice_gateway::identity::dev::{DEV_AUDIENCE, DEV_ISSUER, DevIssuer, TokenRequest};
+use sluice_gateway::limits::Limits;
 use sluice_gateway::session::Sessions;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -108,6 +109,7 @@ impl Place {
             authenticator: Authenticator::new(&[issuer]),
             evidence: evidence.clone(),
             sessions: Sessions::new(evidence.clone()),
+            limits: Limits::default(),
             agents: sluice_gateway::agents::Agents::default(),
             policy: ArcSwap::from_pointee(compiled.policy.expect(&rendered)),
             budget: sluice_engine::Budget::new(64 << 20),
