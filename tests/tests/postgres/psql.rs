@@ -125,7 +125,7 @@ async fn what_happened_is_on_record_as_the_user_saw_it() {
     let options = "sslmode=disable application_name=report options='-c sluice.purpose=nightly\\\\ report'";
     let done = sluice_tests::postgres::psql(&scene.target(options), &scene.token().await, &["-At"], script).await;
     assert_eq!(done.text(), "1|[email]\n", "{}", done.stderr);
-    let record = scene.sluice.session_record(ADA).await;
+    let record = scene.record().await;
     let events = record.as_array().unwrap();
     let opened = &events[0];
     assert_eq!((&opened["purpose"], &opened["client"]), (&"nightly report".into(), &"report".into()), "{opened}");
@@ -149,7 +149,7 @@ async fn what_happened_is_on_record_as_the_user_saw_it() {
     assert!(bodies.iter().any(|body| body.contains("22012: division by zero")), "{bodies:#?}");
     assert!(bodies.iter().all(|body| !body.contains("ada@")), "no value that was masked is stored: {bodies:#?}");
     assert_eq!(events.last().unwrap()["event"], "session_closed", "{record}");
-    let show = scene.sluice.session_record(ADA).await.to_string();
+    let show = record.to_string();
     assert!(!show.contains("correct horse"));
     scene.sluice.stop().await;
 }
@@ -262,7 +262,7 @@ rule bulk_export {
     let args = ["-qAt", "-v", "VERBOSITY=verbose", "-v", "FETCH_COUNT=0"];
     let done = scene.psql(&args, &rows(300)).await;
     assert_eq!((done.text().lines().count(), done.stderr.as_str()), (300, ""));
-    let record = scene.sluice.session_record(ADA).await.to_string();
+    let record = scene.record().await.to_string();
     assert!(record.contains("\"counted\"") && record.contains("bulk_export"), "{record}");
     // Another session of the same user: psql shows no row of a result that ends in an error.
     let done = scene.psql(&args, &format!("BEGIN;\n{}SELECT 'on';\nCOMMIT;\n", rows(300))).await;

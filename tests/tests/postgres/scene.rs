@@ -1,7 +1,9 @@
 //! A server, a gateway in front of it, and psql on either way.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use serde_json::Value;
 use sluice_tests::authority::Authority;
 use sluice_tests::postgres::{Postgres, USER, free_port, psql};
 use sluice_tests::program::Finished;
@@ -64,6 +66,18 @@ impl Scene {
     /// In front of a server that asks for a certificate.
     pub(crate) async fn with_certificates(connection: &str) -> Self {
         Self::begin(Rules::Text(RULES.to_owned()), "plaintext = true", connection, true).await
+    }
+
+    /// The records of the user's one session, when it is over: its end is on record a moment after the client knows of it.
+    pub(crate) async fn record(&self) -> Value {
+        for _ in 0..50 {
+            let record = self.sluice.session_record(ADA).await;
+            if record.as_array().unwrap().last().unwrap()["event"] == "session_closed" {
+                return record;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the session doesn't end: {}", self.sluice.log());
     }
 
     async fn begin(rules: Rules, listen: &str, connection: &str, asks: bool) -> Self {
