@@ -92,28 +92,8 @@ impl Reader<'_> {
             }
             Some((written, span)) => self.secret(&written, span).unwrap_or_default(),
         };
-        let tls = match self.text_of(table, "tls") {
-            None => true,
-            Some((word, span)) => match word.as_str() {
-                "verify" => true,
-                "off" => false,
-                _ => {
-                    self.problem(span, "`tls` is \"verify\" or \"off\"");
-                    true
-                }
-            },
-        };
-        let refuses_unmaskable = match self.text_of(table, "on_unmaskable") {
-            None => false,
-            Some((word, span)) => match word.as_str() {
-                "null" => false,
-                "refuse" => true,
-                _ => {
-                    self.problem(span, "`on_unmaskable` is \"null\" or \"refuse\"");
-                    true
-                }
-            },
-        };
+        let tls = self.either(table, "tls", ["verify", "off"]) != Some("off");
+        let refuses_unmaskable = self.either(table, "on_unmaskable", ["null", "refuse"]) == Some("refuse");
         let authorities = self.authorities(table);
         let identity = self.identity(table);
         for name in ["ca_file", "certificate"] {

@@ -475,6 +475,16 @@ impl Reader<'_> {
         text.map(|text| (text, value.span()))
     }
 
+    /// A key that is one of two words; None where it is left out, or another.
+    pub(super) fn either(&mut self, table: &DeTable<'_>, name: &str, words: [&'static str; 2]) -> Option<&'static str> {
+        let (text, span) = self.text_of(table, name)?;
+        let word = words.into_iter().find(|word| *word == text);
+        if word.is_none() {
+            self.problem(span, format!("`{name}` is \"{}\" or \"{}\"", words[0], words[1]));
+        }
+        word
+    }
+
     pub(super) fn bool_of(&mut self, table: &DeTable<'_>, name: &str) -> Option<bool> {
         let value = table.get(name)?;
         let found = value.get_ref().as_bool();
