@@ -19,7 +19,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::{
     settings::Settings,
-    stream::{FrameError, Reader, Writer},
+    stream::{self, FrameError, Reader, Writer},
     wire::{ALPN, Code},
 };
 
@@ -204,8 +204,7 @@ impl Dialer {
         if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the other side doesn't speak sluice/1"));
         }
-        let (reader, writer) = tokio::io::split(TlsStream::from(stream));
-        Ok((Reader::tls(reader), Writer::tls(writer, Code::Ended)))
+        Ok(stream::tls(TlsStream::from(stream), Code::Ended))
     }
 }
 

@@ -99,12 +99,6 @@ impl Reader {
         Self(In::Quic(stream))
     }
 
-    /// TLS over TCP.
-    #[must_use]
-    pub fn tls(stream: ReadHalf<TlsStream<TcpStream>>) -> Self {
-        Self(In::Tls(stream, BytesMut::new()))
-    }
-
     /// True for TLS over TCP.
     #[must_use]
     pub fn is_tls(&self) -> bool {
@@ -175,17 +169,19 @@ impl OnDrop {
     }
 }
 
+/// Both ways of a connection of TLS over TCP; `dropped` is what a [`Writer`] means that isn't ended in order.
+#[must_use]
+pub fn tls(stream: TlsStream<TcpStream>, dropped: Code) -> (Reader, Writer) {
+    let (reader, writer) = tokio::io::split(stream);
+    let writer = Writer { out: Out::Tls(writer), ended: false, dropped: OnDrop::new(dropped) };
+    (Reader(In::Tls(reader, BytesMut::new())), writer)
+}
+
 impl Writer {
     /// A stream of QUIC; `dropped` is the code that it is reset with where it isn't ended in order.
     #[must_use]
     pub fn quic(stream: quinn::SendStream, dropped: Code) -> Self {
         Self { out: Out::Quic(stream), ended: false, dropped: OnDrop::new(dropped) }
-    }
-
-    /// TLS over TCP.
-    #[must_use]
-    pub fn tls(stream: WriteHalf<TlsStream<TcpStream>>, dropped: Code) -> Self {
-        Self { out: Out::Tls(stream), ended: false, dropped: OnDrop::new(dropped) }
     }
 
     /// Sends bytes, without a copy where that is possible; waits for a slow reader.

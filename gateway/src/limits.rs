@@ -1,5 +1,5 @@
-//! Limits: how many records a rule lets through in a window that slides, for each value that it counts by. One process counts; its memory is
-//! bounded.
+//! Limits: how many records a rule lets through in a window that slides, for each value that it counts by. One process counts;
+//! its memory is bounded.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -68,8 +68,13 @@ fn rustfmt(args: &[&str]) -> Outcome {
     Ok(())
 }
 
+/// With the features that a build has unless told, and with none of them.
 fn clippy() -> Outcome {
-    Step::cargo("clippy").args(["--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]).run()
+    let all: [&[&str]; 2] = [&[], &["--no-default-features"]];
+    all.into_iter().try_for_each(|features| {
+        let clippy = Step::cargo("clippy").args(["--workspace", "--all-targets", "--quiet"]);
+        clippy.args(features.iter().copied()).args(["--", "-D", "warnings"]).run()
+    })
 }
 
 /// The standard packs are checked and proven like anybody's rules.

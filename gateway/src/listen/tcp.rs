@@ -1,5 +1,5 @@
-//! Listeners of kind `tcp`, plain or with TLS, for clients that can't say who they are. Who may connect is told by the network alone, and all of
-//! them act as the identity that the configuration names.
+//! Listeners of kind `tcp`, plain or with TLS, for clients that can't say who they are. Who may connect is told by the network
+//! alone, and all of them act as the identity that the configuration names.
 
 use std::{
     io,
@@ -10,10 +10,7 @@ use std::{
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use sluice_client::{
-    stream::{Reader, Writer},
-    wire::Code,
-};
+use sluice_client::{stream, wire::Code};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
@@ -169,7 +166,7 @@ async fn serve(front: Arc<Front>, socket: std::net::TcpStream, peer: SocketAddr)
             return Client::Plain(socket).break_off();
         }
     };
-    let stream = match &front.tls {
+    let client = match &front.tls {
         None => Client::Plain(socket),
         Some(acceptor) => match timeout(HANDSHAKE, acceptor.accept(socket)).await {
             Ok(Ok(stream)) => Client::Tls(Box::new(TlsStream::from(stream))),
@@ -190,26 +187,25 @@ async fn serve(front: Arc<Front>, socket: std::net::TcpStream, peer: SocketAddr)
         Ok(session) => session,
         Err(error) => {
             tracing::warn!(%peer, connection = front.config.connection, %error, "refused");
-            return stream.break_off();
+            return client.break_off();
         }
     };
     let opened = match raw::open(&front.gateway, session, &front.connection.upstream).await {
         Ok(opened) => opened,
         Err(refused) => {
             tracing::info!(%peer, connection = front.config.connection, reason = refused.message, "refused");
-            return stream.break_off();
+            return client.break_off();
         }
     };
     // No token holds it: it lasts until somebody ends it.
     let (lost, meter) = (std::future::pending(), front.meter.clone());
-    match stream {
+    match client {
         Client::Plain(socket) => {
             let Ok(halves) = raw::Outgoing::split(socket) else { return };
             raw::run(&front.gateway, opened, halves, lost, &front.shutdown, meter).await;
         }
         Client::Tls(stream) => {
-            let (reader, writer) = tokio::io::split(*stream);
-            let halves = (Reader::tls(reader), Writer::tls(writer, Code::Internal));
+            let halves = stream::tls(*stream, Code::Internal);
             raw::run(&front.gateway, opened, halves, lost, &front.shutdown, meter).await;
         }
     }

@@ -25,7 +25,7 @@ use quinn::{
     crypto::rustls::QuicServerConfig,
 };
 use sluice_client::{
-    stream::{Reader, Writer, error_code},
+    stream::{self, Reader, Writer, error_code},
     wire::{ALPN, Code},
 };
 use tokio::{
@@ -121,7 +121,9 @@ impl Bound {
 
     /// Serves until the gateway stops and what was under way has ended; MCP by `router`.
     pub(super) async fn serve(self, shared: &Arc<Shared>, router: Router, allowed: Allowed) {
-        let Self { endpoint, listener, tls, config, address } = self;
+        #[cfg(feature = "http3")]
+        let http3 = http3::service(&router, Allowed::new(&shared.gateway, self.address));
+        let Self { endpoint, listener, tls, config, address: _ } = self;
         let tunnel = Arc::new(Tunnel {
             gateway: Arc::clone(&shared.gateway),
             shutdown: shared.shutdown.clone(),
@@ -130,7 +132,7 @@ impl Bound {
             streams: TaskTracker::new(),
             links: AtomicU64::new(0),
             #[cfg(feature = "http3")]
-            http3: http3::service(&router, Allowed::new(&shared.gateway, address)),
+            http3,
             router,
             allowed,
         });
@@ -303,9 +305,8 @@ async fn serve_tls(
     if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
         return tracing::debug!(%address, "it doesn't say that it speaks sluice/1");
     }
-    let (reader, writer) = tokio::io::split(TlsStream::from(stream));
     let peer = Arc::new(Peer::tls(tunnel.next_link(), address));
-    let streams = (Reader::tls(reader), Writer::tls(writer, Code::Internal));
+    let streams = stream::tls(TlsStream::from(stream), Code::Internal);
     let serving = tunnel.streams.spawn(opening::serve(Arc::clone(&tunnel), peer, streams));
     // The address counts as long as the connection.
     let _ = serving.await;
