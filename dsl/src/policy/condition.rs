@@ -5,7 +5,7 @@
 //! - A test that can't be decided (SQL that no parser accepts) is [`Truth::Unknown`]: it counts as true where it makes a
 //!   rule hold, and as false where it relaxes one.
 
-use super::facts::{RequestFacts, SessionFacts, UserKind};
+use super::facts::{RequestFacts, SessionFacts};
 use super::origin::{Origin, Origins};
 use crate::fields::FieldId;
 use crate::sql::SqlFacts;
@@ -242,10 +242,7 @@ impl Test {
             FieldId::SessionPurpose => return text(session.purpose.as_ref()),
             FieldId::SessionClient => return text(session.client.as_ref()),
             FieldId::SessionIp => return text(session.ip.as_ref()),
-            FieldId::UserKind => {
-                let kind = if session.user_kind == UserKind::Service { "service" } else { "person" };
-                return Values::Texts(vec![kind.into()]);
-            }
+            FieldId::UserKind => return Values::Texts(vec![session.user_kind.name().into()]),
             _ => {}
         }
         let Some(view) = facts.request else { return Values::Later };

@@ -13,6 +13,17 @@ pub enum UserKind {
     Service,
 }
 
+impl UserKind {
+    /// The word that rules and records have for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Service => "service",
+        }
+    }
+}
+
 /// What is known when a session opens, and doesn't change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionFacts {

@@ -1,6 +1,6 @@
 //! Limits of rules: how much passes before they act, in which window, and whose it is.
 
-use super::{Effect, SessionFacts, SessionPolicy, UserKind};
+use super::{Effect, SessionFacts, SessionPolicy};
 use crate::fields::FieldId;
 use sluice_engine::RuleId;
 use std::time::Duration;
@@ -39,9 +39,7 @@ impl SessionFacts {
         let read: fn(&Self) -> String = match field {
             FieldId::UserId => |facts| facts.user_id.clone(),
             FieldId::UserEmail => |facts| facts.user_email.clone().unwrap_or_default(),
-            FieldId::UserKind => {
-                |facts| if facts.user_kind == UserKind::Service { "service" } else { "person" }.to_owned()
-            }
+            FieldId::UserKind => |facts| facts.user_kind.name().to_owned(),
             FieldId::SessionPurpose => |facts| facts.purpose.clone().unwrap_or_default(),
             FieldId::SessionClient => |facts| facts.client.clone().unwrap_or_default(),
             FieldId::SessionIp => |facts| facts.ip.clone().unwrap_or_default(),

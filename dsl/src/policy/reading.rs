@@ -27,12 +27,6 @@ impl SessionPolicy {
 }
 
 impl SessionPolicy {
-    /// Whether a rule claims values on their way out by the name of their column.
-    #[must_use]
-    pub fn claims_columns(&self) -> bool {
-        !self.claimed_columns().is_empty()
-    }
-
     /// The names of columns by which rules claim values on their way out: `column`, `table.column` or `schema.table.column`.
     #[must_use]
     pub fn claimed_columns(&self) -> Vec<String> {
@@ -53,7 +47,7 @@ impl SessionPolicy {
     pub fn asks_origins(&self) -> bool {
         let asks = |cond: &Cond| cond.asks(|field| matches!(field.id, FieldId::Column | FieldId::SqlTables));
         let mut rules = self.rules.iter().filter(|(_, rule)| rule.response);
-        self.claims_columns()
+        !self.claimed_columns().is_empty()
             || rules.any(|(_, rule)| asks(&rule.holds) || rule.relaxed.iter().any(|relax| asks(&relax.condition)))
     }
 }

@@ -60,13 +60,4 @@ impl Identity {
             && self.groups == other.groups
             && self.roles == other.roles
     }
-
-    /// The kind as records spell it.
-    #[must_use]
-    pub fn kind_name(&self) -> &'static str {
-        match self.kind {
-            UserKind::Person => "person",
-            UserKind::Service => "service",
-        }
-    }
 }

@@ -255,7 +255,7 @@ impl Sessions {
         let event = Event::SessionOpened {
             user: new.identity.user_id.clone(),
             email: new.identity.email.clone(),
-            kind: new.identity.kind_name().to_owned(),
+            kind: new.identity.kind.name().to_owned(),
             groups: new.identity.groups.clone(),
             roles: new.identity.roles.clone(),
             actors: new.identity.actors.clone(),

@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex as Lock, PoisonError, Weak};
+use std::io;
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::postgres::{ConnectError, Connected, connect};
 use crate::config::PostgresUpstream;
 use crate::protocol::postgres::frame::{Message, message};
-use crate::protocol::postgres::origins::{Relation, Relations, computed, sources, values};
+use crate::protocol::postgres::origins::{Relation, Relations, output, sources, values};
 
 /// How long something that was learnt holds: others than the gateway's users change tables, too.
 const FRESH: Duration = Duration::from_secs(30);
@@ -60,9 +61,13 @@ impl Catalog {
         Arc::new(Self { upstream: Arc::clone(upstream), known: Lock::default(), connection: Mutex::default() })
     }
 
+    fn all(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is known of these tables, if it is known of all.
     pub(crate) fn known(&self, tables: &[u32]) -> Option<Relations> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.all();
         let fresh = |table: &u32| {
             let learnt = known.tables.get(table)?;
             (learnt.changes == known.changes && learnt.at.elapsed() < FRESH).then(|| Arc::clone(&learnt.relation))
@@ -72,7 +77,7 @@ impl Catalog {
 
     /// Tables may be called otherwise now.
     pub(crate) fn forget(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).changes += 1;
+        self.all().changes += 1;
     }
 
     /// These tables, asked for where they are not known. One that the server doesn't show is left out, and all of them are where it
@@ -86,31 +91,22 @@ impl Catalog {
         if let Some(known) = self.known(tables) {
             return known;
         }
-        let changes = self.known.lock().unwrap_or_else(PoisonError::into_inner).changes;
-        let learnt = match timeout(ANSWER, self.learn(&mut connection, tables)).await {
-            Ok(Ok(learnt)) => learnt,
-            failed => {
+        let changes = self.all().changes;
+        let asking = timeout(ANSWER, self.learn(&mut connection, tables));
+        let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "it takes too long").into());
+        match asking.await.unwrap_or_else(late) {
+            Ok(learnt) => self.keep(learnt, changes),
+            Err(error) => {
                 *connection = None;
-                let error = failed.map_or_else(
-                    |_| "it takes too long".to_owned(),
-                    |error| match error {
-                        Err(error) => error.to_string(),
-                        Ok(_) => String::new(),
-                    },
-                );
-                tracing::warn!(
-                    host = self.upstream.host,
-                    error,
-                    "a server's catalog can't be read: columns count as unknown"
-                );
-                return Relations::new();
+                let host = &self.upstream.host;
+                tracing::warn!(host, %error, "a server's catalog can't be read: columns count as unknown");
+                Relations::new()
             }
-        };
-        self.keep(learnt, changes)
+        }
     }
 
     fn keep(&self, learnt: HashMap<u32, Relation>, changes: u64) -> Relations {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.all();
         if known.tables.len() + learnt.len() > MAX_KNOWN {
             known.tables.clear();
         }
@@ -308,13 +304,7 @@ impl<'a> Reading<'a> {
             }
         }
         let facts = sql::facts(&String::from_utf8_lossy(&definition)).ok();
-        let unnamed = |at: usize| match &facts {
-            Some(facts) => {
-                let output = facts.outputs.as_ref().and_then(|outputs| outputs.get(at)?.as_ref());
-                computed(output.unwrap_or(&facts.reads))
-            }
-            None => Origins::Unknown,
-        };
+        let unnamed = |at: usize| facts.as_ref().map_or(Origins::Unknown, |facts| output(facts, at));
         let source = |(at, source)| match source {
             (0, _) => Source::Computed(unnamed(at)),
             (table, column) => Source::Column(table, column),
@@ -339,14 +329,10 @@ impl<'a> Reading<'a> {
     async fn next(&mut self) -> Result<Option<Message>, ConnectError> {
         loop {
             if let Some(message) = self.connected.frames.next_message()? {
-                return match message.tag() {
-                    b'Z' => Ok(None),
-                    b'E' => {
-                        tracing::debug!("the server refused a question about its catalog");
-                        Ok(Some(message))
-                    }
-                    _ => Ok(Some(message)),
-                };
+                if message.tag() == b'E' {
+                    tracing::debug!("the server refused a question about its catalog");
+                }
+                return Ok((message.tag() != b'Z').then_some(message));
             }
             self.connected.frames.buffer().reserve(4096);
             if self.connected.socket.read_buf(self.connected.frames.buffer()).await? == 0 {

@@ -4,7 +4,7 @@ use super::frame::Message;
 use super::read::{Malformed, Reader};
 use super::rows::described;
 use bytes::Bytes;
-use sluice_dsl::sql::Reads;
+use sluice_dsl::sql::{Reads, SqlFacts};
 use sluice_dsl::{Origin, Origins};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -66,9 +66,16 @@ fn join(known: &mut Origins, more: Origins) {
     }
 }
 
+/// What the column of this place of a result is computed from; where the SQL tells no single one, whatever it reads.
+#[must_use]
+pub fn output(facts: &SqlFacts, at: usize) -> Origins {
+    let output = facts.outputs.as_ref().and_then(|outputs| outputs.get(at)?.as_ref());
+    computed(output.unwrap_or(&facts.reads))
+}
+
 /// What is computed from these columns, of tables that nobody names.
 #[must_use]
-pub fn computed(reads: &Reads) -> Origins {
+pub(super) fn computed(reads: &Reads) -> Origins {
     if reads.whole_rows {
         return Origins::Unknown;
     }

@@ -1,7 +1,7 @@
 //! The rows of a result: each is inspected value by value, and leaves as it came where nothing changed.
 
 use super::frame::{MAX_MESSAGE, Message, put};
-use super::origins::computed;
+use super::origins::{computed, output};
 use super::read::{Malformed, Reader};
 use super::texts::Texts;
 use super::value::{Column, Field, Named, inspect, inspect_guessed, shown};
@@ -121,9 +121,10 @@ impl Rules {
         };
         let mut texts = reading.sql();
         let (Some(Some(facts)), None) = (texts.next(), texts.next()) else { return Origins::Unknown };
-        let output =
-            facts.outputs.as_ref().filter(|outputs| outputs.len() == count).and_then(|outputs| outputs.get(at));
-        computed(output.and_then(Option::as_ref).unwrap_or(&facts.reads))
+        match &facts.outputs {
+            Some(outputs) if outputs.len() == count => output(facts, at),
+            _ => computed(&facts.reads),
+        }
     }
 }
 

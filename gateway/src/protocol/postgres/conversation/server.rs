@@ -39,9 +39,11 @@ impl Conversation {
     /// The tables that a message speaks of and that have to be known to read what comes with it: [`Conversation::knows`].
     #[must_use]
     pub fn tables(&self, message: &Message) -> Vec<u32> {
+        if message.tag() != b'T' || !self.follows || self.muted {
+            return Vec::new();
+        }
         let mut asked = self.queue.iter().map(|entry| &entry.kind).filter(|kind| !matches!(kind, Kind::Local { .. }));
-        let describes_rows = matches!(asked.next(), Some(Kind::Query { .. } | Kind::DescribePortal { .. }));
-        if message.tag() != b'T' || !self.follows || self.muted || !describes_rows {
+        if !matches!(asked.next(), Some(Kind::Query { .. } | Kind::DescribePortal { .. })) {
             return Vec::new();
         }
         let mut tables: Vec<u32> = sources(message)
@@ -387,17 +389,19 @@ impl Conversation {
                 }
                 Ok(())
             }
-            Err(RowError::Malformed) => Err(unexpected(message)),
-            Err(error @ RowError::TooLong) => Err(Report::fatal("54000", error.to_string())),
-            Err(RowError::Unmaskable(decision)) => {
-                self.unmaskable_result(decision, out);
-                Ok(())
-            }
-            Err(RowError::Stop(stop)) => {
-                self.stop_result(&stop, out);
-                Ok(())
-            }
+            Err(error) => self.row_failed(error, message, out),
         }
+    }
+
+    /// A row does not pass: its result ends, or the session.
+    fn row_failed(&mut self, error: RowError, message: &Message, out: &mut Out) -> Result<(), Report> {
+        match error {
+            RowError::Malformed => return Err(unexpected(message)),
+            RowError::TooLong => return Err(Report::fatal("54000", error.to_string())),
+            RowError::Unmaskable(decision) => self.unmaskable_result(decision, out),
+            RowError::Stop(stop) => self.stop_result(&stop, out),
+        }
+        Ok(())
     }
 
     /// The result ends, and what was decided about it is told.
@@ -501,16 +505,7 @@ impl Conversation {
                 }
                 Ok(())
             }
-            Err(RowError::Malformed) => Err(unexpected(message)),
-            Err(error @ RowError::TooLong) => Err(Report::fatal("54000", error.to_string())),
-            Err(RowError::Unmaskable(decision)) => {
-                self.unmaskable_result(decision, out);
-                Ok(())
-            }
-            Err(RowError::Stop(stop)) => {
-                self.stop_result(&stop, out);
-                Ok(())
-            }
+            Err(error) => self.row_failed(error, message, out),
         }
     }
 
