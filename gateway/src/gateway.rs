@@ -6,6 +6,7 @@ use sluice_engine::Budget;
 
 use crate::{
     agents::Agents,
+    approval::Desk,
     config::Config,
     evidence::Evidence,
     identity::{Authenticator, dev::DevIssuer},
@@ -24,6 +25,8 @@ pub struct Gateway {
     pub evidence: Evidence,
     /// The live sessions.
     pub sessions: Sessions,
+    /// The requests for approval.
+    pub desk: Desk,
     /// The agents that serve targets.
     pub agents: Agents,
     /// The rules in force; a session keeps the ones it was opened with.
@@ -50,6 +53,18 @@ impl Gateway {
     #[must_use]
     pub fn audience(&self, connection: &str) -> String {
         format!("{}/mcp/{connection}", self.public_url())
+    }
+
+    /// The audience a token must name to use the gateway's own interface: `PUBLIC/api`.
+    #[must_use]
+    pub fn api_audience(&self) -> String {
+        format!("{}/api", self.public_url())
+    }
+
+    /// Where people see how a request for approval stands: `PUBLIC/approvals/ID`.
+    #[must_use]
+    pub fn approval_url(&self, approval: &str) -> String {
+        format!("{}/approvals/{approval}", self.public_url())
     }
 
     /// The audience a token must name to use `connection` by PostgreSQL's protocol: `PUBLIC/postgres/NAME`.

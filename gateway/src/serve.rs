@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agents::Agents,
+    approval::Desk,
     config::Config,
     control::Control,
     evidence::{Evidence, EvidenceError},
@@ -171,6 +172,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
     };
 
     let gateway = Arc::new(assemble(config, policy, evidence)?);
+    gateway.desk.recover().await?;
     let stopping = CancellationToken::new();
     ready(bound);
 
@@ -211,6 +213,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
         }
     };
     stopping.cancel();
+    gateway.desk.drain().await;
     // Sessions end with their connections where those have an end; the others end here.
     let closed = gateway.sessions.drain("shutdown").await;
     tracing::info!(left_behind = closed, "stopped");
@@ -262,6 +265,7 @@ pub fn assemble(config: Config, policy: Policy, evidence: Evidence) -> Result<Ga
         authenticator = authenticator.with_deny_list(DenyList::open(path).map_err(unusable)?);
     }
     Ok(Gateway {
+        desk: Desk::new(evidence.clone(), authenticator.deny_list().cloned()),
         authenticator,
         sessions: Sessions::new(evidence.clone()),
         agents: Agents::default(),

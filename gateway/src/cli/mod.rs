@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 mod agent;
+mod api;
+mod approvals;
 mod config;
 mod connect;
 mod gateway;
@@ -68,6 +70,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Read the recorded sessions; list and end those that are live.
     Sessions(sessions::SessionsArgs),
+    /// See what waits for an approval, and decide about it.
+    Approvals(approvals::ApprovalsArgs),
     /// Work with configuration files.
     Config(config::ConfigArgs),
     /// The bundled MCP server with invented customers, on standard input and output.
@@ -88,6 +92,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Demo => crate::demo::run().await,
         Command::Token(arguments) => token::token(&arguments),
         Command::Sessions(arguments) => sessions::sessions(&arguments).await,
+        Command::Approvals(arguments) => approvals::approvals(&arguments).await,
         Command::Config(arguments) => config::config(&arguments),
         Command::DemoServer => crate::demo::server::run().await,
     }

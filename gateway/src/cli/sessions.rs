@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Outcome, failed};
 use crate::{
+    approval::{Asked, Decision},
     config::{data_dir, load},
     control::LiveSession,
     evidence::{DecisionRecord, Event, Reader, RequestOutcome, SessionId, SessionSummary, StoredRecord},
@@ -156,7 +157,7 @@ fn show(id: Option<&str>, from: &From) -> Result<(), String> {
     Ok(())
 }
 
-fn line(value: &impl Serialize) -> Result<(), String> {
+pub(super) fn line(value: &impl Serialize) -> Result<(), String> {
     println!("{}", serde_json::to_string(value).map_err(|error| error.to_string())?);
     Ok(())
 }
@@ -175,15 +176,19 @@ pub(crate) fn print_record(stored: &StoredRecord) {
                 println!("{:36}acted for by {}", "", chain.join(", for whom "));
             }
         }
-        Event::Request { exchange, method, name, body, outcome, hits, .. } => {
+        Event::Request { exchange, method, name, body, outcome, hits, approval, .. } => {
             let verb = match outcome {
                 RequestOutcome::Forwarded => "request ",
                 RequestOutcome::Refused => "REFUSED ",
+                RequestOutcome::Held => "HELD    ",
             };
             println!("{verb} #{exchange} {} {}", shown(method), shown(name.as_deref().unwrap_or("")));
             for hit in hits {
                 let message = hit.message.as_deref().unwrap_or("");
                 println!("{:36}{} by {} ({}) {}", "", hit.action, hit.rule, hit.pack, shown(message));
+            }
+            if let Some(approval) = approval {
+                println!("{:36}approval {approval}", "");
             }
             println!("{:36}{}", "", shown(body));
         }
@@ -204,6 +209,24 @@ pub(crate) fn print_record(stored: &StoredRecord) {
             requests.iter().for_each(|decision| print_decision("upstream: ", decision));
             responses.iter().for_each(|decision| print_decision("back: ", decision));
         }
+        Event::ApprovalRequested(asked) => {
+            let Asked { approval, exchange, rule, pack, by, count, expires, hash, .. } = &**asked;
+            println!("WAITS    #{exchange} for approval {approval} of {count} in [{}]", shown(&by.join(", ")));
+            println!("{:36}by {rule} ({pack}), until {expires:.0}; command {hash}", "");
+        }
+        Event::ApprovalDecided { approval, approver, decision, justification, refused, .. } => {
+            let said = match decision {
+                Decision::Approve => "approve",
+                Decision::Deny => "deny",
+            };
+            println!("decided  {approval} {said} by {}: {}", shown(&approver.user), shown(justification));
+            if let Some(refused) = refused {
+                println!("{:36}does not count: {refused}", "");
+            }
+        }
+        Event::ApprovalClosed { approval, state, reason } => {
+            println!("approval {approval} {}: {}", state.name(), shown(reason));
+        }
         Event::SessionClosed { reason } => println!("closed   {}", shown(reason)),
     }
 }
@@ -214,6 +237,6 @@ fn print_decision(way: &str, decision: &DecisionRecord) {
 }
 
 /// Text of others for a terminal: without control characters, which could rewrite what is on the screen.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

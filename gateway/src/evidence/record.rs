@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::approval::{Asked, Decision, Party, State};
 use crate::identity::Actor;
 
 /// The identifier of a session: a UUID version 7 (RFC 9562), so it sorts by time.
@@ -119,6 +120,36 @@ pub enum Event {
         outcome: RequestOutcome,
         /// The rules that hit.
         hits: Vec<HitRecord>,
+        /// The approval by which it went on, or for which it waits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<String>,
+    },
+    /// A command waits for an approval; nothing of it has gone upstream.
+    ApprovalRequested(Box<Asked>),
+    /// Somebody decided about a request for approval, or tried to.
+    ApprovalDecided {
+        /// The request.
+        approval: String,
+        /// Who decides.
+        approver: Party,
+        /// Those of their groups that may decide.
+        groups: Vec<String>,
+        /// What they say.
+        decision: Decision,
+        /// Why.
+        justification: String,
+        /// Why the decision doesn't count, where it doesn't.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
+    },
+    /// A request for approval is over.
+    ApprovalClosed {
+        /// The request.
+        approval: String,
+        /// How it ended.
+        state: State,
+        /// Why.
+        reason: String,
     },
     /// What the user saw, in parts when it is long.
     Response {
@@ -172,6 +203,9 @@ impl Event {
         match self {
             Self::SessionOpened { .. } => "session_opened",
             Self::Request { .. } => "request",
+            Self::ApprovalRequested(_) => "approval_requested",
+            Self::ApprovalDecided { .. } => "approval_decided",
+            Self::ApprovalClosed { .. } => "approval_closed",
             Self::Response { .. } => "response",
             Self::Passed { .. } => "passed",
             Self::SessionClosed { .. } => "session_closed",
@@ -187,6 +221,8 @@ pub enum RequestOutcome {
     Forwarded,
     /// Nothing of it went upstream.
     Refused,
+    /// Nothing of it went upstream; the client was told for which approval it waits.
+    Held,
 }
 
 /// How a response ended.

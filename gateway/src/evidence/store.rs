@@ -19,7 +19,7 @@ use super::{
 pub(super) const APPEND_TIMEOUT: Duration = Duration::from_millis(800);
 /// Marks the file as ours: "Slui".
 const APPLICATION_ID: i32 = 0x536c_7569;
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS record (
@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS record (
     body TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS record_session ON record (session, seq);
+CREATE INDEX IF NOT EXISTS record_approval ON record (body ->> 'approval', event)
+WHERE event IN ('approval_requested', 'approval_closed');
 CREATE TRIGGER IF NOT EXISTS record_no_update BEFORE UPDATE ON record
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS record_no_delete BEFORE DELETE ON record
@@ -140,6 +142,15 @@ impl Evidence {
         Reader::open(&self.path)?.sessions()
     }
 
+    /// The requests for approval that nothing has ended, each with its session.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Read`].
+    pub fn open_approvals(&self) -> Result<Vec<(SessionId, String)>, EvidenceError> {
+        Reader::open(&self.path)?.open_approvals()
+    }
+
     /// The records of one session in their order; empty when there are none.
     ///
     /// # Errors
@@ -227,6 +238,32 @@ impl Reader {
             })
             .map_err(read_error)?;
         rows.collect::<Result<_, _>>().map_err(read_error)
+    }
+
+    /// The requests for approval that nothing has ended, each with its session.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Read`].
+    pub fn open_approvals(&self) -> Result<Vec<(SessionId, String)>, EvidenceError> {
+        let mut statement = self
+            .connection
+            .prepare(
+                "SELECT asked.session, asked.body ->> 'approval' FROM record AS asked
+                 WHERE asked.event = 'approval_requested' AND NOT EXISTS (
+                     SELECT 1 FROM record AS ended WHERE ended.event = 'approval_closed'
+                     AND ended.body ->> 'approval' = asked.body ->> 'approval') ORDER BY asked.seq",
+            )
+            .map_err(read_error)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+            .map_err(read_error)?;
+        rows.map(|row| {
+            let (session, approval) = row.map_err(read_error)?;
+            let session = SessionId::parse(&session);
+            session.map(|session| (session, approval)).ok_or_else(|| EvidenceError::Read("a session's name".to_owned()))
+        })
+        .collect()
     }
 
     /// The records of one session in their order; empty when there are none.

@@ -29,6 +29,7 @@ async fn what_was_appended_is_read_back_equal_and_in_order() {
         purpose: None,
         outcome: RequestOutcome::Refused,
         hits: vec![],
+        approval: None,
     };
     let records = [Record::now(session.clone(), request), Record::now(session.clone(), closed("idle"))];
     let mut numbers = Vec::new();

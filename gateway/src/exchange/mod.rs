@@ -1,8 +1,11 @@
 //! The way of one request: session, message, rules, record, upstream, and its response back through the inspector.
 
 mod bridge;
+mod enter;
 mod farewell;
+mod hold;
 mod inspect;
+mod judge;
 mod open;
 mod patience;
 pub(crate) mod postgres;
@@ -20,7 +23,7 @@ pub(crate) use patience::Patience;
 pub(crate) use record::Recorder;
 pub(crate) use reply::{Downstream, Head, refuse};
 pub(crate) use request::{Caller, delete, get, post};
-pub(crate) use respond::{Done, Exchange, GRACE, stop_refusal};
+pub(crate) use respond::{Done, Exchange, GRACE, events_head, stop_refusal};
 pub(crate) use sharing::Sharing;
 pub(crate) use table::Table;
 

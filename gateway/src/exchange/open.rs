@@ -1,5 +1,6 @@
 //! A session that is open: an identity on a connection, and the rules that hold for it.
 
+use crate::protocol::mcp::message::Id;
 use crate::session::Session;
 use crate::upstream::stdio::Child;
 use sluice_dsl::{Policy, SessionFacts, SessionPolicy};
@@ -7,6 +8,7 @@ use sluice_engine::RuleSet;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
 
 /// A session with what this protocol adds to it.
 pub(crate) struct Open {
@@ -18,6 +20,10 @@ pub(crate) struct Open {
     /// All response rules that any request of this session selected: they hold for what answers no request.
     general: Mutex<RuleSet>,
     active: AtomicU64,
+    /// The client shows links of the server to its user (elicitation in the mode `url`, revision 2025-11-25).
+    pub(crate) elicits: bool,
+    /// Requests that wait for an approval, by the key of their id.
+    waiting: Mutex<HashMap<String, CancellationToken>>,
 }
 
 impl std::fmt::Debug for Open {
@@ -47,6 +53,7 @@ impl Open {
         child: Option<Arc<Child>>,
         client: Option<String>,
         ip: Option<String>,
+        elicits: bool,
     ) -> Arc<Self> {
         let facts = SessionFacts {
             protocol: "mcp".to_owned(),
@@ -66,7 +73,22 @@ impl Open {
             specialised: Mutex::default(),
             general: Mutex::new(RuleSet::none()),
             active: AtomicU64::new(0),
+            elicits,
+            waiting: Mutex::default(),
         })
+    }
+
+    /// A request with this id waits for an approval until the guard is dropped.
+    pub(crate) fn waits(self: &Arc<Self>, id: &Id) -> Waits {
+        let cancelled = CancellationToken::new();
+        lock(&self.waiting).insert(id.key().to_owned(), cancelled.clone());
+        Waits { session: Arc::clone(self), key: id.key().to_owned(), cancelled }
+    }
+
+    /// Cancels the request that waits under this key of an id; false where none does.
+    pub(crate) fn cancel(&self, key: &str) -> bool {
+        let found = lock(&self.waiting).get(key).cloned();
+        found.inspect(CancellationToken::cancel).is_some()
     }
 
     /// The purpose it was opened with.
@@ -126,6 +148,19 @@ impl Open {
     /// True where an exchange is running: then the session isn't idle, however long it takes.
     pub(crate) fn is_active(&self) -> bool {
         self.active.load(Ordering::Acquire) > 0
+    }
+}
+
+/// A request that waits for an approval.
+pub(crate) struct Waits {
+    session: Arc<Open>,
+    key: String,
+    pub(crate) cancelled: CancellationToken,
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        lock(&self.session.waiting).remove(&self.key);
     }
 }
 

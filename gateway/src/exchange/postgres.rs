@@ -114,6 +114,7 @@ impl Cancels {
             purpose: target.session.purpose.as_ref().map(ToString::to_string),
             outcome: RequestOutcome::Forwarded,
             hits: Vec::new(),
+            approval: None,
         };
         if let Err(error) = gateway.evidence.append(Record::now(target.session.id.clone(), event)).await {
             tracing::error!(%error, "a request to cancel is not recorded and does not pass");

@@ -1,30 +1,29 @@
 //! The way there: who, which session, what is asked, whether the rules let it, and its record, before it goes upstream.
 
-use super::bridge;
-use super::inspect::{Inspector, general_options};
+use super::enter::session;
+use super::hold::{self, Returned, Waiting};
+use super::judge::{Judged, is_exempt, judge};
 use super::reply::Upcoming;
-use super::respond::{Done, stop_refusal};
-use super::{Downstream, Exchange, Head, Open, Recorder, Shared, Sharing, refuse};
+use super::respond::Done;
+use super::{Downstream, Exchange, Head, Open, Recorder, Shared, Sharing, bridge, refuse};
 use crate::config::{ConnectionConfig, UpstreamConfig};
-use crate::evidence::{Event, HitRecord, Record, RequestOutcome};
+use crate::evidence::{Event, EvidenceError, Record, RequestOutcome};
 use crate::identity::Identity;
 use crate::protocol::mcp::DEFAULT_CAP;
 use crate::protocol::mcp::error::{Refusal, code};
 use crate::protocol::mcp::headers::{self, HEADER_MISMATCH, HeaderError, SESSION_ID};
 use crate::protocol::mcp::message::{Body, Id, Message};
 use crate::protocol::mcp::params;
-use crate::session::{NewSession, PURPOSE_META, Purpose, PurposeError, SessionError};
+use crate::session::{PURPOSE_META, Purpose, PurposeError, SessionError};
 use crate::upstream::{http as http_upstream, stdio as stdio_upstream};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use sluice_dsl::{HitAction, RequestFacts};
-use sluice_engine::{ActionKind, Decision, Format, RuleSet};
+use http::{HeaderMap, Method, StatusCode};
+use sluice_dsl::RequestFacts;
+use sluice_engine::RuleSet;
 use std::sync::Arc;
 
 /// The header that carries the purpose, as header names are compared.
 const PURPOSE: &str = "sluice-purpose";
-/// Methods that carry no data of the upstream: they need no purpose.
-const LIFECYCLE: [&str; 3] = ["initialize", "ping", "server/discover"];
 
 /// Who calls, and how.
 pub(crate) struct Caller {
@@ -37,8 +36,8 @@ pub(crate) struct Caller {
 
 /// A refusal before anything went upstream.
 pub(super) struct Refused {
-    status: StatusCode,
-    refusal: Refusal,
+    pub(super) status: StatusCode,
+    pub(super) refusal: Refusal,
     /// The exchange that it ends, where the request is on record.
     recorded: Option<Box<Ready>>,
 }
@@ -71,8 +70,17 @@ pub(crate) fn post(shared: Arc<Shared>, caller: Caller, body: Bytes) -> Upcoming
             }
         };
         let ids: Vec<Id> = body.request_ids().cloned().collect();
-        match prepare(&shared, &caller, &body).await {
-            Ok(ready) => ready.run(shared, caller, body, ids, downstream).await,
+        let (body, prepared) = match hold::returned(&shared, body) {
+            Ok((body, returned)) => {
+                let prepared = prepare(&shared, &caller, &body, returned).await;
+                (body, prepared)
+            }
+            Err((body, refused)) => (body, Err(refused)),
+        };
+        match prepared {
+            Ok(Prepared::Clear(ready)) => ready.run(shared, caller, body, ids, downstream, None).await,
+            Ok(Prepared::Held(ready, waiting)) => ready.run(shared, caller, body, ids, downstream, Some(waiting)).await,
+            Ok(Prepared::Taken) => downstream.start(empty(StatusCode::ACCEPTED)),
             Err(Refused { status, refusal, recorded }) => {
                 // A refusal that answers no request can't be told as an answer.
                 let silent = ids.is_empty() && status == StatusCode::OK;
@@ -138,6 +146,7 @@ async fn open_bodiless(
         purpose: purpose.clone(),
         outcome: RequestOutcome::Forwarded,
         hits: Vec::new(),
+        approval: None,
     };
     append(&shared, &session, event).await?;
     let rules = session.general(&session.policy_for(purpose.as_deref()).response_rules(&RequestFacts::default()));
@@ -187,19 +196,33 @@ fn begin(shared: &Arc<Shared>, session: &Arc<Open>, exchange: u64, rules: RuleSe
         downstream,
         sharing: Sharing::AsSaid,
         events: None,
+        envelope: None,
         over: None,
     }
 }
 
+/// What becomes of a body.
+enum Prepared {
+    /// It may go upstream, and is on record.
+    Clear(Ready),
+    /// It may once somebody has approved it.
+    Held(Ready, Waiting),
+    /// It was for the gateway itself.
+    Taken,
+}
+
 /// A body that may go upstream.
-struct Ready {
-    session: Arc<Open>,
-    exchange: u64,
+pub(super) struct Ready {
+    pub(super) session: Arc<Open>,
+    pub(super) exchange: u64,
     revision: String,
+    pub(super) batch: bool,
+    /// What each message is for.
+    pub(super) purposes: Vec<Option<String>>,
     /// The messages as they go upstream, one by one.
-    sent: Vec<Bytes>,
-    headers: HeaderMap,
-    rules: RuleSet,
+    pub(super) sent: Vec<Bytes>,
+    pub(super) headers: HeaderMap,
+    pub(super) rules: RuleSet,
     initialize: bool,
 }
 
@@ -221,19 +244,45 @@ impl Ready {
         exchange.run(async |_: &mut Exchange| Done::refused(status, refusal)).await;
     }
 
-    async fn run(self, shared: Arc<Shared>, caller: Caller, body: Body, ids: Vec<Id>, downstream: Downstream) {
+    /// Takes the body upstream, where it waits for nobody or has waited, and the answer back.
+    async fn run(
+        self,
+        shared: Arc<Shared>,
+        caller: Caller,
+        body: Body,
+        ids: Vec<Id>,
+        downstream: Downstream,
+        waiting: Option<Waiting>,
+    ) {
         let running = self.session.enter();
-        let sharing = Sharing::of(&body, &self.rules, self.session.rules());
-        let mut exchange = begin(&shared, &self.session, self.exchange, self.rules, downstream);
-        exchange.sharing = sharing;
+        let mut exchange = begin(&shared, &self.session, self.exchange, self.rules.clone(), downstream);
         (exchange.ids, exchange.batch) = (ids, body.is_batch());
+        exchange
+            .run(async move |exchange| {
+                let cleared = match waiting {
+                    None => Ok(self),
+                    Some(waiting) => Box::pin(hold::clear(exchange, self, &caller, &body, waiting)).await,
+                };
+                match cleared {
+                    Ok(ready) => Box::pin(ready.relay(exchange, &caller, body)).await,
+                    Err(done) => done,
+                }
+            })
+            .await;
+        drop(running);
+    }
+
+    /// The body goes upstream, and the answer comes back.
+    async fn relay(self, exchange: &mut Exchange, caller: &Caller, body: Body) -> Done {
+        exchange.sharing = Sharing::of(&body, &self.rules, self.session.rules());
+        exchange.rules = self.rules;
         match &caller.config.upstream {
             UpstreamConfig::Http { url, headers, .. } => {
                 let carried = !self.initialize && !headers::is_stateless(&self.revision);
                 let bytes = assemble(&body, &self.sent);
                 let mut call = http_upstream::Call::new(Method::POST, url, headers, &self.headers, bytes, carried);
                 call.opens = self.initialize;
-                exchange.run(async move |exchange| http_upstream::relay(exchange, call).await).await;
+                http_upstream::relay(exchange, call).await
             }
             UpstreamConfig::Stdio { .. } => {
                 let post = stdio_upstream::Post {
@@ -242,22 +291,42 @@ impl Ready {
                     stateless: headers::is_stateless(&self.revision),
                     json_only: !accepts_events(&caller.headers),
                 };
-                exchange.run(async move |exchange| stdio_upstream::relay(exchange, post).await).await;
+                stdio_upstream::relay(exchange, post).await
             }
-            UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. } | UpstreamConfig::Agents { .. } => {
-                exchange.run(async |_: &mut Exchange| foreign()).await
+            UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. } | UpstreamConfig::Agents { .. } => foreign(),
+        }
+    }
+
+    /// Of a revision without sessions.
+    pub(super) fn is_stateless(&self) -> bool {
+        headers::is_stateless(&self.revision)
+    }
+
+    /// Decides about all messages anew, as they are to go upstream now.
+    pub(super) fn judge(&mut self, shared: &Shared, caller: &Caller, body: &Body) -> Vec<Judged> {
+        (self.sent, self.headers, self.rules) = (Vec::new(), caller.headers.clone(), RuleSet::none());
+        let mut all = Vec::with_capacity(body.messages().len());
+        for (message, purpose) in body.messages().iter().zip(self.purposes.clone()) {
+            all.push(judge(shared, caller, self, message, purpose));
+            if all.last().is_some_and(|judged| judged.refusal.is_some()) {
+                break;
             }
         }
-        drop(running);
+        all
     }
 }
 
-fn accepts_events(headers: &HeaderMap) -> bool {
+pub(super) fn accepts_events(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
     values.peek().is_none() || values.any(|value| value.contains("text/event-stream") || value.contains("*/*"))
 }
 
-async fn prepare(shared: &Arc<Shared>, caller: &Caller, body: &Body) -> Result<Ready, Refused> {
+async fn prepare(
+    shared: &Arc<Shared>,
+    caller: &Caller,
+    body: &Body,
+    returned: Option<Returned>,
+) -> Result<Prepared, Refused> {
     let first = &body.messages()[0];
     let revision = headers::revision(&caller.headers, Some(first))?;
     for message in body.messages() {
@@ -278,181 +347,44 @@ async fn prepare(shared: &Arc<Shared>, caller: &Caller, body: &Body) -> Result<R
         return Err(refused(StatusCode::BAD_REQUEST, -32600, "`initialize` must not be part of a batch"));
     }
     for (message, purpose) in body.messages().iter().zip(&purposes) {
-        let exempt = message.request_id().is_none() || message.method().is_some_and(|name| LIFECYCLE.contains(&name));
         let carried = caller.headers.contains_key(SESSION_ID);
-        if caller.config.require_purpose && purpose.is_none() && !exempt && !carried {
+        if caller.config.require_purpose && purpose.is_none() && !is_exempt(message) && !carried {
             return Err(purpose_missing());
         }
     }
     let session = session(shared, caller, Some(first), &revision, purposes[0].as_ref()).await?;
+    if hold::is_for_us(shared, &session, body).await {
+        return Ok(Prepared::Taken);
+    }
     let exchange = session.next_exchange();
+    let stated = |purpose: Option<Purpose>| purpose.map(|purpose| purpose.to_string()).or_else(|| session.stated());
     let mut ready = Ready {
+        purposes: purposes.into_iter().map(stated).collect(),
         session,
         exchange,
         revision,
-        sent: Vec::with_capacity(body.messages().len()),
-        headers: caller.headers.clone(),
+        batch: body.messages().len() > 1,
+        sent: Vec::new(),
+        headers: HeaderMap::new(),
         rules: RuleSet::none(),
         initialize,
     };
-    let mut records = Vec::new();
-    let mut refusal = None;
-    for (message, purpose) in body.messages().iter().zip(purposes) {
-        let (event, outcome) = judge(shared, caller, &mut ready, message, purpose);
-        records.push(event);
-        if let Err(error) = outcome {
-            refusal = Some(error);
-            break;
-        }
+    let mut judged = ready.judge(shared, caller, body);
+    if let [Judged { want: Some(want), refusal: None, .. }] = &judged[..] {
+        let want = want.clone();
+        let waiting = hold::ask(shared, &ready, body, want, returned).await?;
+        return Ok(Prepared::Held(ready, waiting));
     }
-    for mut event in records {
+    let refusal = judged.last_mut().and_then(|last| last.refusal.take());
+    for Judged { mut event, .. } in judged {
         if let (Some(_), Event::Request { outcome, .. }) = (&refusal, &mut event) {
             *outcome = RequestOutcome::Refused;
         }
         append(shared, &ready.session, event).await?;
     }
     match refusal {
-        None => Ok(ready),
+        None => Ok(Prepared::Clear(ready)),
         Some(error) => Err(Refused { recorded: Some(Box::new(ready)), ..error }),
-    }
-}
-
-/// Decides about one message, masks it, and says what its record is.
-fn judge(
-    shared: &Shared,
-    caller: &Caller,
-    ready: &mut Ready,
-    message: &Message,
-    purpose: Option<Purpose>,
-) -> (Event, Result<(), Refused>) {
-    let session = Arc::clone(&ready.session);
-    let purpose = purpose.map(|purpose| purpose.to_string()).or_else(|| session.stated());
-    let facts = RequestFacts {
-        mcp_method: message.method().map(str::to_owned),
-        tool_name: message.tool_name().map(str::to_owned),
-        tool_args: message.tool_args().cloned(),
-        resource_uri: message.resource_uri().map(str::to_owned),
-        prompt_name: message.prompt_name().map(str::to_owned),
-        size: message.raw().len() as u64,
-        now: Some(jiff::ZonedDateTime::now()),
-        ..RequestFacts::default()
-    };
-    let policy = session.policy_for(purpose.as_deref());
-    let mut hits = Vec::new();
-    let mut refusal = None;
-    let lifecycle = message.request_id().is_none() || message.method().is_some_and(|name| LIFECYCLE.contains(&name));
-    if caller.config.require_purpose && purpose.is_none() && !lifecycle {
-        refusal = Some(purpose_missing());
-    }
-    for hit in policy.decide(&facts) {
-        let (name, id, pack) = (&hit.rule.name, hit.rule.id.as_deref(), &hit.rule.pack);
-        let (action, by_rule) = match &hit.action {
-            HitAction::Block { message } => {
-                ("block", Some(Refusal::by_rule(code::REFUSED, name, id, pack, Some(message))))
-            }
-            HitAction::Approve { .. } => {
-                let message = "it needs an approval, and approvals are not available in this version";
-                ("approve", Some(Refusal::by_rule(code::APPROVAL, name, id, pack, Some(message))))
-            }
-            HitAction::Alert => (if hit.rule.audit { "audit" } else { "alert" }, None),
-        };
-        if let (None, Some(by_rule)) = (&refusal, by_rule) {
-            refusal = Some(Refused::new(StatusCode::OK, by_rule));
-        }
-        hits.push(HitRecord {
-            rule: name.clone(),
-            id: hit.rule.id.clone(),
-            pack: pack.clone(),
-            action: action.to_owned(),
-            message: hit.rule.message.clone(),
-            detail: hit.detail.clone(),
-        });
-    }
-    let rules = policy.request_rules(&facts);
-    let (program, budget) = (session.rules().program(), &shared.gateway.budget);
-    let inspector = Inspector::open(program, general_options(Format::Json, rules), budget);
-    let released = inspector.whole(message.raw().clone());
-    count_hits(&session, &released.decisions, &mut hits);
-    let mut body = released.bytes;
-    if let Some(stop) = &released.stop {
-        // What led to a match is not kept either: the record of a refused body holds no part of it.
-        body = Bytes::new();
-        let (_, status, by_stop) = stop_refusal(stop, session.rules());
-        refusal.get_or_insert(Refused::new(status, by_stop));
-    }
-    if refusal.is_none()
-        && let Err(error) = mask_headers(ready, message, released.masked.then_some(&body))
-    {
-        refusal = Some(error);
-    }
-    session.add(&mut ready.rules, &policy.response_rules(&facts));
-    session.widen(&ready.rules);
-    let event = Event::Request {
-        exchange: ready.exchange,
-        method: message.method().unwrap_or("response").to_owned(),
-        name: masked_subject(message, released.masked || released.stop.is_some(), &body),
-        body: String::from_utf8_lossy(&body).into_owned(),
-        purpose,
-        outcome: RequestOutcome::Forwarded,
-        hits,
-    };
-    ready.sent.push(body);
-    (event, refusal.map_or(Ok(()), Err))
-}
-
-/// The subject as the record may name it: that of the masked message where something was masked.
-fn masked_subject(message: &Message, changed: bool, body: &Bytes) -> Option<String> {
-    if !changed {
-        return message.subject().map(str::to_owned);
-    }
-    let body = Body::parse(body.clone(), usize::MAX).ok()?;
-    body.messages().first()?.subject().map(str::to_owned)
-}
-
-/// Headers repeat parts of the body: they say nothing else, and what is masked there must be masked here.
-fn mask_headers(ready: &mut Ready, message: &Message, masked: Option<&Bytes>) -> Result<(), Refused> {
-    let arguments = message.tool_args().unwrap_or(&serde_json::Value::Null);
-    let repeated = params::repeated(&ready.headers, arguments)?;
-    let Some(masked) = masked else { return Ok(()) };
-    let masked = Body::parse(masked.clone(), usize::MAX)
-        .map_err(|_| refused(StatusCode::INTERNAL_SERVER_ERROR, -32603, "a masked request is no longer a message"))?;
-    let masked = &masked.messages()[0];
-    let after = masked.tool_args().unwrap_or(&serde_json::Value::Null);
-    repeated.into_iter().for_each(|header| header.follow(&mut ready.headers, arguments, after));
-    if let (Some(subject), true) = (masked.subject(), ready.headers.contains_key(headers::NAME)) {
-        set(&mut ready.headers, http::HeaderName::from_static(headers::NAME), subject);
-    }
-    Ok(())
-}
-
-fn set(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
-    match HeaderValue::from_str(&headers::encode(value)) {
-        Ok(value) => headers.insert(name, value),
-        Err(_) => headers.remove(name),
-    };
-}
-
-fn count_hits(session: &Open, decisions: &[Decision], hits: &mut Vec<HitRecord>) {
-    for decision in decisions {
-        let rule = session.rules().rule(decision.rule);
-        let action = match decision.action {
-            ActionKind::Alert if rule.audit => "audit",
-            ActionKind::Alert => "alert",
-            ActionKind::Mask => "mask",
-            ActionKind::Block => "block",
-        };
-        let detail = Some(session.rules().program().pattern_name(decision.pattern).to_owned());
-        if hits.iter().any(|hit| hit.rule == rule.name && hit.detail == detail && hit.action == action) {
-            continue;
-        }
-        hits.push(HitRecord {
-            rule: rule.name.clone(),
-            id: rule.id.clone(),
-            pack: rule.pack.clone(),
-            action: action.to_owned(),
-            message: rule.message.clone(),
-            detail,
-        });
     }
 }
 
@@ -476,7 +408,7 @@ async fn append(shared: &Shared, session: &Open, event: Event) -> Result<(), Ref
     appended.map(|_| ()).map_err(|error| evidence_refused(&error))
 }
 
-fn evidence_refused(error: &crate::evidence::EvidenceError) -> Refused {
+pub(super) fn evidence_refused(error: &EvidenceError) -> Refused {
     tracing::error!(%error, "a request is not recorded and does not pass");
     refused(StatusCode::SERVICE_UNAVAILABLE, code::EVIDENCE, "the request can't be recorded, so it is refused")
 }
@@ -507,113 +439,10 @@ fn header_purpose(caller: &Caller) -> Result<Option<Purpose>, Refused> {
     Ok(Purpose::of(text.as_deref(), None)?)
 }
 
-fn purpose_missing() -> Refused {
+pub(super) fn purpose_missing() -> Refused {
     let message = format!(
         "this connection needs a purpose: send the header `Sluice-Purpose` or the member `{PURPOSE_META}` of `_meta`"
     );
     refused(StatusCode::OK, code::PURPOSE, message)
 }
 
-/// The session a request belongs to; opened where the request opens one or none is needed.
-async fn session(
-    shared: &Arc<Shared>,
-    caller: &Caller,
-    message: Option<&Message>,
-    revision: &str,
-    purpose: Option<&Purpose>,
-) -> Result<Arc<Open>, Refused> {
-    let opens = message.is_some_and(Message::is_handshake);
-    let stateless = headers::is_stateless(revision);
-    if !opens && !stateless {
-        if let Some(id) = headers::single(&caller.headers, SESSION_ID)? {
-            return shared
-                .table
-                .carried(&caller.connection, &id, &caller.identity)
-                .ok_or_else(|| refused(StatusCode::NOT_FOUND, code::SESSION, "the session is not known"));
-        }
-        if matches!(caller.config.upstream, UpstreamConfig::Stdio { .. }) {
-            let message = "the header `Mcp-Session-Id` is missing; begin with `initialize`";
-            return Err(refused(StatusCode::BAD_REQUEST, code::SESSION, message));
-        }
-    }
-    if stateless && message.is_none() && matches!(caller.config.upstream, UpstreamConfig::Stdio { .. }) {
-        return Err(refused(StatusCode::METHOD_NOT_ALLOWED, code::SESSION, "this revision has no such stream"));
-    }
-    let implied = || shared.table.implied(&caller.connection, &caller.identity, purpose.map(Purpose::as_str));
-    if !opens && let Some(session) = implied() {
-        return Ok(session);
-    }
-    let _opening = shared.table.opening.lock().await;
-    if !opens && let Some(session) = implied() {
-        return Ok(session);
-    }
-    let child = match &caller.config.upstream {
-        UpstreamConfig::Http { .. }
-        | UpstreamConfig::Postgres(_)
-        | UpstreamConfig::Tcp { .. }
-        | UpstreamConfig::Agents { .. } => None,
-        UpstreamConfig::Stdio { command, env, cwd } => {
-            let child = stdio_upstream::Child::spawn(command, env, cwd.as_deref()).map_err(|error| {
-                tracing::error!(connection = caller.connection, %error, "an upstream can't be started");
-                refused(StatusCode::BAD_GATEWAY, code::UPSTREAM, "the upstream can't be started")
-            })?;
-            Some(child)
-        }
-    };
-    let (client, ip) = (message.and_then(client_of), caller.ip.clone());
-    let new = NewSession {
-        identity: caller.identity.clone(),
-        connection: caller.connection.clone(),
-        purpose: purpose.cloned(),
-        client: client.clone(),
-        ip: ip.clone(),
-        protocol: "mcp".to_owned(),
-    };
-    // Each request is asked for its purpose; what opens a session carries no data and may come without one.
-    let config = ConnectionConfig { require_purpose: false, ..caller.config.clone() };
-    let policy = shared.gateway.policy.load_full();
-    let opened = match shared.gateway.sessions.open(new, &config, &policy).await {
-        Ok(opened) => opened,
-        Err(error) => {
-            child.iter().for_each(|child| child.end());
-            return Err(error.into());
-        }
-    };
-    let session = Open::new(opened, child, client, ip);
-    watch(shared, &session);
-    if !opens {
-        shared.table.imply(&session);
-    }
-    Ok(session)
-}
-
-fn client_of(message: &Message) -> Option<String> {
-    let params = message.params();
-    let info = if message.is_handshake() {
-        params.get("clientInfo")
-    } else {
-        params.get("_meta")?.get("io.modelcontextprotocol/clientInfo")
-    }?;
-    let name = info.get("name")?.as_str()?;
-    let version = info.get("version").and_then(|version| version.as_str()).unwrap_or_default();
-    Some(format!("{name} {version}").trim().chars().take(200).collect())
-}
-
-/// Ends the child with its session, and the session with its child.
-fn watch(shared: &Arc<Shared>, session: &Arc<Open>) {
-    let (shared, session) = (Arc::clone(shared), Arc::clone(session));
-    tokio::spawn(async move {
-        let over = async {
-            match &session.child {
-                Some(child) => child.over().await,
-                None => std::future::pending().await,
-            }
-        };
-        let reason = tokio::select! {
-            biased;
-            () = session.closed.cancelled() => "closed",
-            () = over => "the upstream process ended",
-        };
-        shared.end(&session, reason).await;
-    });
-}

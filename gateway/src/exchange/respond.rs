@@ -5,9 +5,9 @@ use super::{Downstream, Head, Open, Recorder, Shared, Sharing, refuse};
 use crate::evidence::{EvidenceError, ResponseOutcome};
 use crate::protocol::mcp::error::{Refusal, code};
 use crate::protocol::mcp::message::Id;
-use crate::protocol::mcp::sse::{Tracker, event};
+use crate::protocol::mcp::sse::{Envelope, Tracker, event};
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sluice_engine::{RuleSet, Stop};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub(crate) struct Exchange {
     pub(crate) sharing: Sharing,
     /// Set where the response is an event stream.
     pub(crate) events: Option<Tracker>,
+    /// Set where a document of the upstream comes as an event, since the stream began before it was known.
+    pub(super) envelope: Option<Envelope>,
     /// Set where the session ends with this exchange: why.
     pub(crate) over: Option<&'static str>,
 }
@@ -95,18 +97,23 @@ impl Done {
         }
     }
 
+    /// The request waits for somebody, and nothing went upstream: the client is told for whom.
+    pub(crate) fn held(head: Head) -> Self {
+        Self { outcome: ResponseOutcome::Complete, reason: Some("it waits for an approval".to_owned()), last: Last::Whole(Box::new(head)) }
+    }
+
     /// The gateway refuses the request.
     pub(crate) fn refused(status: StatusCode, refusal: Refusal) -> Self {
         let reason = Some(refusal.message.clone());
         Self { outcome: ResponseOutcome::Blocked, reason, last: Last::Failed(status, Box::new(refusal)) }
     }
 
-    fn cancelled() -> Self {
+    pub(super) fn cancelled() -> Self {
         let reason = Some("the client went away".to_owned());
         Self { outcome: ResponseOutcome::Cancelled, reason, last: Last::Abort }
     }
 
-    fn evidence(error: &EvidenceError) -> Self {
+    pub(super) fn evidence(error: &EvidenceError) -> Self {
         tracing::error!(%error, "a response is not recorded and does not pass");
         let reason = "the response can't be recorded";
         let last = Last::Failed(StatusCode::SERVICE_UNAVAILABLE, Box::new(Refusal::new(code::EVIDENCE, reason)));
@@ -141,7 +148,7 @@ impl Exchange {
             self.shared.table.forget(&self.session);
         }
         let recorded = match last {
-            Last::End => Ok(()),
+            Last::End => self.sealed().await,
             Last::Abort => {
                 self.downstream.abort("broken off").await;
                 Ok(())
@@ -163,10 +170,37 @@ impl Exchange {
         }
     }
 
+    /// Ends the event in which a document came.
+    async fn sealed(&mut self) -> Result<(), EvidenceError> {
+        let Some(envelope) = &self.envelope else { return Ok(()) };
+        let end = envelope.end();
+        self.recorder.seen(end).await?;
+        self.downstream.send(Bytes::from_static(end)).await;
+        Ok(())
+    }
+
     async fn whole(&mut self, head: Head) -> Result<(), EvidenceError> {
+        if self.downstream.started() {
+            return self.whole_event(head).await;
+        }
         self.recorder.status(head.status.as_u16());
         self.recorder.seen(head.whole.as_deref().unwrap_or_default()).await?;
         self.downstream.start(head);
+        Ok(())
+    }
+
+    /// A whole response where a stream of events has begun.
+    async fn whole_event(&mut self, head: Head) -> Result<(), EvidenceError> {
+        let body = head.whole.unwrap_or_default();
+        if !is_json(&head.headers) {
+            let reason = format!("the upstream answered {} with what is no message", head.status.as_u16());
+            return Box::pin(self.failed(head.status, &Refusal::new(code::UPSTREAM, reason))).await;
+        }
+        let mut envelope = Envelope::default();
+        let mut told = envelope.push(&body).to_vec();
+        told.extend_from_slice(envelope.end());
+        self.recorder.seen(&told).await?;
+        self.downstream.send(Bytes::from(told)).await;
         Ok(())
     }
 
@@ -187,10 +221,23 @@ impl Exchange {
         Ok(())
     }
 
-    /// Sends the head of a body that follows.
+    /// Sends the head of a body that follows. Where a stream of events has begun, the body becomes one of them.
     pub(crate) fn start(&mut self, head: Head) {
+        if self.downstream.started() {
+            self.envelope = Some(Envelope::default());
+            return;
+        }
         self.recorder.status(head.status.as_u16());
         self.downstream.start(head);
+    }
+
+    /// Sends the head of a stream of events, unless one has begun.
+    pub(crate) fn start_events(&mut self, head: Head) {
+        if self.downstream.started() {
+            return;
+        }
+        self.events = Some(Tracker::default());
+        self.start(head);
     }
 
     /// Records and sends what was decided; the error says how the exchange ends.
@@ -202,6 +249,10 @@ impl Exchange {
 
     /// Records and sends bytes that are decided.
     pub(crate) async fn send(&mut self, bytes: Bytes) -> Result<(), Done> {
+        let bytes = match &mut self.envelope {
+            Some(envelope) if !bytes.is_empty() => envelope.push(&bytes),
+            _ => bytes,
+        };
         self.recorder.seen(&bytes).await.map_err(|error| Done::evidence(&error))?;
         if let Some(tracker) = &mut self.events {
             tracker.push(&bytes);
@@ -214,6 +265,19 @@ impl Exchange {
         let (outcome, status, refusal) = stop_refusal(stop, self.session.rules());
         Done { outcome, reason: Some(refusal.message.clone()), last: Last::Failed(status, Box::new(refusal)) }
     }
+}
+
+/// A stream of events, as a head says it.
+pub(crate) fn events_head(mut headers: HeaderMap) -> Head {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Head { status: StatusCode::OK, headers, whole: None }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// How long requests under way may go on once the gateway stops; less than the whole drain, so that their end is

@@ -102,16 +102,18 @@ impl DenyList {
     #[must_use]
     pub fn denies(&self, identity: &Identity) -> bool {
         let entries = self.entries.load();
-        let names = |kind, value: &str| {
-            [None, Some(identity.issuer.clone())]
-                .into_iter()
-                .any(|issuer| entries.contains(&(kind, issuer, value.to_owned())))
-        };
+        let names = |kind, value: &str| names(&entries, kind, &identity.issuer, value);
         !entries.is_empty()
             && (names(Kind::Subject, &identity.subject)
                 || identity.token_id.as_ref().is_some_and(|id| names(Kind::Token, id))
                 // Whoever acts for somebody is denied as well.
                 || identity.actors.iter().any(|actor| names(Kind::Subject, &actor.subject)))
+    }
+
+    /// Whether what this subject has said before still counts: the list can be read and doesn't name it.
+    #[must_use]
+    pub fn stands(&self, issuer: &str, subject: &str) -> bool {
+        self.broken().is_none() && !names(&self.entries.load(), Kind::Subject, issuer, subject)
     }
 
     pub(super) fn check(&self, identity: &Identity) -> Result<(), AuthError> {
@@ -120,6 +122,10 @@ impl DenyList {
         }
         if self.denies(identity) { Err(AuthError::Denied) } else { Ok(()) }
     }
+}
+
+fn names(entries: &HashSet<Entry>, kind: Kind, issuer: &str, value: &str) -> bool {
+    [None, Some(issuer.to_owned())].into_iter().any(|issuer| entries.contains(&(kind, issuer, value.to_owned())))
 }
 
 fn read(path: &Path) -> Result<(HashSet<Entry>, Stamp), String> {

@@ -15,6 +15,15 @@ pub fn challenge(public_url: &str, connection: &str) -> String {
     format!("Bearer resource_metadata=\"{}{}\"", public_url, metadata_path(connection))
 }
 
+/// Where the metadata of the gateway's own interface is.
+pub const API_METADATA: &str = "/.well-known/oauth-protected-resource/api";
+
+/// The value of `WWW-Authenticate` on a 401 of the gateway's own interface.
+#[must_use]
+pub fn api_challenge(public_url: &str) -> String {
+    format!("Bearer resource_metadata=\"{public_url}{API_METADATA}\"")
+}
+
 /// The value of `WWW-Authenticate` on a 403 for want of a group.
 #[must_use]
 pub fn insufficient_scope(public_url: &str, connection: &str) -> String {

@@ -1,5 +1,6 @@
 //! The front: who may speak to the gateway at all, and the routes.
 
+mod api;
 mod counts;
 mod guard;
 pub mod postgres;
@@ -8,6 +9,7 @@ pub mod tcp;
 pub mod tunnel;
 mod workers;
 
+pub(crate) use api::ApprovalView;
 pub use workers::Workers;
 
 use crate::config::{ConnectionConfig, UpstreamConfig};
@@ -62,6 +64,7 @@ pub async fn serve(
     let router = connections
         .clone()
         .merge(shared.gateway.dev_issuer.as_ref().map(DevIssuer::router).unwrap_or_default())
+        .merge(api::router(&shared))
         .route("/healthz", get(async || "ok\n"))
         .layer(middleware::from_fn_with_state(allowed.clone(), guard::check));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -76,6 +79,7 @@ async fn sweep(shared: Arc<Shared>) {
         tokio::time::sleep(SWEEP).await;
         shared.table.touch_active();
         shared.gateway.sessions.expire(Instant::now()).await;
+        shared.gateway.desk.sweep().await;
     }
 }
 

@@ -122,6 +122,7 @@ async fn reach(gateway: &Gateway, session: Arc<Session>, upstream: &UpstreamConf
         purpose: session.purpose.as_ref().map(ToString::to_string),
         outcome: if refusal.is_some() { RequestOutcome::Refused } else { RequestOutcome::Forwarded },
         hits,
+        approval: None,
     };
     append(gateway, &session, event).await.map_err(|error| {
         tracing::error!(%error, "a session is not recorded and doesn't begin");

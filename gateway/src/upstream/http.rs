@@ -208,8 +208,7 @@ async fn pass(exchange: &mut Exchange, response: Response<Incoming>) -> Result<D
     let events = format == Format::Sse;
     let mut head = Some(head(&response, events));
     if events {
-        exchange.events = Some(Tracker::default());
-        head.take().into_iter().for_each(|head| exchange.start(head));
+        head.take().into_iter().for_each(|head| exchange.start_events(head));
     }
     let (program, budget) = (exchange.session.rules().program(), &exchange.shared.gateway.budget);
     let mut inspector = Inspector::open(program, general_options(format, exchange.rules.clone()), budget);

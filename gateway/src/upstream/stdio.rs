@@ -6,11 +6,11 @@ mod routes;
 
 pub(crate) use child::Child;
 
-use crate::exchange::{Done, Exchange, Head, Inspector, general_options, stop_refusal};
+use crate::exchange::{Done, Exchange, Head, Inspector, events_head, general_options, stop_refusal};
 use crate::protocol::mcp::error::{METHOD_NOT_FOUND, Refusal};
 use crate::protocol::mcp::headers::{HEADER_MISMATCH, MISSING_CAPABILITY, SESSION_ID, UNSUPPORTED_REVISION};
 use crate::protocol::mcp::message::{Id, Message, error_code};
-use crate::protocol::mcp::sse::{Tracker, event};
+use crate::protocol::mcp::sse::event;
 use crate::protocol::mcp::stdio::line;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -90,7 +90,7 @@ async fn relay_inner(exchange: &mut Exchange, post: Post) -> Result<Done, Done> 
     }
     let mut headers = Some(headers);
     if !post.opens && !post.stateless {
-        start_events(exchange, headers.take().unwrap_or_default());
+        exchange.start_events(events_head(headers.take().unwrap_or_default()));
     }
     let mut notes = Notes::default();
     loop {
@@ -109,7 +109,7 @@ async fn relay_inner(exchange: &mut Exchange, post: Post) -> Result<Done, Done> 
             }
             Incoming::Other(bytes) => {
                 if let Some(headers) = headers.take() {
-                    start_events(exchange, headers);
+                    exchange.start_events(events_head(headers));
                 }
                 notes.push(exchange, &bytes).await?;
                 continue;
@@ -125,7 +125,7 @@ async fn relay_inner(exchange: &mut Exchange, post: Post) -> Result<Done, Done> 
             return Ok(Done::whole(json_head(status, headers, answer)).because(notes.blocked));
         }
         if let Some(headers) = headers.take() {
-            start_events(exchange, headers);
+            exchange.start_events(events_head(headers));
         }
         notes.decide(exchange).await?;
         let answer = inspect(exchange, bytes, &id, &mut notes.blocked);
@@ -136,14 +136,6 @@ async fn relay_inner(exchange: &mut Exchange, post: Post) -> Result<Done, Done> 
     }
     notes.decide(exchange).await?;
     Err(Done::upstream(ENDED))
-}
-
-fn start_events(exchange: &mut Exchange, mut headers: HeaderMap) {
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    exchange.events = Some(Tracker::default());
-    exchange.start(Head { status: StatusCode::OK, headers, whole: None });
 }
 
 /// Answers for a client that takes no event stream.
@@ -230,7 +222,7 @@ pub(crate) async fn relay_stream(exchange: &mut Exchange) -> Done {
         }
         None => return Done::upstream(ENDED),
     };
-    start_events(exchange, HeaderMap::new());
+    exchange.start_events(events_head(HeaderMap::new()));
     let mut notes = Notes::default();
     let passed = async {
         loop {

@@ -10,6 +10,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use sluice_dsl::{CompileOptions, PackSource};
+use sluice_gateway::approval::Desk;
 use sluice_gateway::config::{Config, ConnectionConfig, IssuerConfig, UpstreamConfig};
 use sluice_gateway::evidence::Evidence;
 use sluice_gateway::gateway::Gateway;
@@ -106,6 +107,7 @@ impl Place {
                 deny_list: None,
                 dev: None,
             },
+            desk: Desk::new(evidence.clone(), None),
             authenticator: Authenticator::new(&[issuer]),
             evidence: evidence.clone(),
             sessions: Sessions::new(evidence.clone()),

@@ -273,6 +273,14 @@ impl Message {
         self.meta(VERSION_META)?.as_str()
     }
 
+    /// Whether the client shows its user links of the server (elicitation in the mode `url`): as it says when it opens a session,
+    /// or with each request since 2026-07-28.
+    #[must_use]
+    pub fn takes_links(&self) -> bool {
+        let says = if self.is_handshake() { self.params.get("capabilities") } else { self.meta(CAPABILITIES_META) };
+        says.and_then(|says| says.get("elicitation")?.get("url")).is_some_and(Value::is_object)
+    }
+
     /// What every request has to carry in `_meta` since 2026-07-28 and this one doesn't.
     #[must_use]
     pub fn missing_meta(&self) -> Option<&'static str> {
@@ -381,6 +389,40 @@ impl Body {
     /// The ids of the requests, in their order.
     pub fn request_ids(&self) -> impl Iterator<Item = &Id> {
         self.messages.iter().filter_map(Message::request_id)
+    }
+}
+
+/// The message without these members of its `params`; their other members are as they were written. None where `params` is no
+/// object.
+#[must_use]
+pub fn without_params(message: &Bytes, names: &[&str]) -> Option<Bytes> {
+    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(message).ok()?;
+    let params: Members<'_> = serde_json::from_str(members.get("params")?.get()).ok()?;
+    let kept = params.0.iter().filter(|(name, _)| !names.contains(&name.as_ref()));
+    let kept: Vec<String> = kept.map(|(name, value)| format!("{}:{}", Value::from(name.as_ref()), value.get())).collect();
+    with_member(message, &["params"], &format!("{{{}}}", kept.join(",")))
+}
+
+/// The members of an object, in their order.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> serde::de::Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
     }
 }
 

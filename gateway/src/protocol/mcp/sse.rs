@@ -76,9 +76,62 @@ pub fn event(message: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// Writes a document that comes in pieces as the data of one event. Line ends between its tokens become those of the event's lines,
+/// which a client puts together again by line ends.
+#[derive(Clone, Debug, Default)]
+pub struct Envelope {
+    begun: bool,
+    after_cr: bool,
+}
+
+impl Envelope {
+    /// The next piece of the document, as a piece of the event.
+    pub fn push(&mut self, bytes: &[u8]) -> Bytes {
+        let mut out = BytesMut::with_capacity(bytes.len() + 24);
+        if !std::mem::replace(&mut self.begun, true) {
+            out.put_slice(b"event: message\ndata: ");
+        }
+        for line in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let (text, end) = match line.split_last() {
+                Some((end @ (b'\n' | b'\r'), text)) => (text, Some(*end)),
+                _ => (line, None),
+            };
+            let joined = std::mem::replace(&mut self.after_cr, end == Some(b'\r'));
+            out.put_slice(text);
+            if end.is_some() && !(joined && text.is_empty() && end == Some(b'\n')) {
+                out.put_slice(b"\ndata: ");
+            }
+        }
+        out.freeze()
+    }
+
+    /// What ends the event.
+    #[must_use]
+    pub fn end(&self) -> &'static [u8] {
+        if self.begun { b"\n\n" } else { b"" }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_document_is_the_data_of_one_event_for_every_cut() {
+        for text in ["{}", "{\n  \"a\": 1\r\n}\n", "[1,\r2,\r\n\r\n3\n\n]"] {
+            for cut in 0..=text.len() {
+                let mut envelope = Envelope::default();
+                let mut wire = envelope.push(&text.as_bytes()[..cut]).to_vec();
+                wire.extend_from_slice(&envelope.push(&text.as_bytes()[cut..]));
+                wire.extend_from_slice(envelope.end());
+                let wire = String::from_utf8(wire).unwrap();
+                let lines = wire.strip_suffix("\n\n").unwrap().split('\n').collect::<Vec<_>>();
+                assert_eq!(lines[0], "event: message");
+                let data: Vec<&str> = lines[1..].iter().map(|line| line.strip_prefix("data: ").unwrap()).collect();
+                assert_eq!(data.join("\n"), text.replace("\r\n", "\n").replace('\r', "\n"), "cut at {cut}");
+            }
+        }
+    }
 
     #[test]
     fn boundaries_and_cursors_are_found_for_every_cut() {

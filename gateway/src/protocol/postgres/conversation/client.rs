@@ -138,6 +138,7 @@ impl Conversation {
             purpose: self.opened.purpose.clone(),
             outcome: if refused { RequestOutcome::Refused } else { RequestOutcome::Forwarded },
             hits,
+            approval: None,
         });
         exchange
     }
@@ -480,6 +481,7 @@ impl Conversation {
             purpose: self.opened.purpose.clone(),
             outcome: if refused { RequestOutcome::Refused } else { RequestOutcome::Forwarded },
             hits,
+            approval: None,
         }
     }
 

@@ -287,6 +287,7 @@ pub fn judge_setting(opened: &Opened, name: &str, value: &str) -> (Option<Event>
         purpose: opened.purpose.clone(),
         outcome: if judged.refusal.is_some() { RequestOutcome::Refused } else { RequestOutcome::Forwarded },
         hits: judged.hits,
+        approval: None,
     };
     (Some(event), judged.refusal)
 }

@@ -1,0 +1,106 @@
+//! What is approved: the command in a form in which equal commands are equal, and its hash.
+
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+use crate::evidence::canonical;
+use crate::protocol::mcp::message::Message;
+
+/// Members of `_meta` that differ from one try of a call to the next and say nothing about what is done.
+const PASSING: [&str; 4] = ["progressToken", "traceparent", "tracestate", "baggage"];
+/// What the protocol itself keeps in `_meta`: the client's program, revision and abilities.
+const PROTOCOL: &str = "io.modelcontextprotocol/";
+
+/// A command that waits for an approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// `mcp` or `postgres`.
+    pub protocol: &'static str,
+    /// The protocol's method: `tools/call`, `query`, `execute`.
+    pub method: String,
+    /// The tool, prompt or URI; the verbs of SQL.
+    pub name: Option<String>,
+    /// The command as it is shown to approvers: as it would go upstream.
+    pub text: String,
+    /// What the parser found in it.
+    pub facts: Map<String, Value>,
+    /// `sha256:` and hexadecimal digits over what is the same whenever the command is.
+    pub hash: String,
+}
+
+impl Command {
+    /// A call of MCP, as it would go upstream.
+    #[must_use]
+    pub fn mcp(message: &Message) -> Self {
+        let method = message.method().unwrap_or_default().to_owned();
+        let mut params = message.params().clone();
+        if let Some(Value::Object(meta)) = params.get_mut("_meta") {
+            meta.retain(|name, _| !PASSING.contains(&name.as_str()) && !name.starts_with(PROTOCOL));
+        }
+        if let Value::Object(params) = &mut params
+            && params.get("_meta").and_then(Value::as_object).is_some_and(Map::is_empty)
+        {
+            params.remove("_meta");
+        }
+        let text = canonical(&params);
+        let hash = digest(&["mcp", &method, &text]);
+        Self { protocol: "mcp", name: message.subject().map(str::to_owned), method, text, facts: Map::new(), hash }
+    }
+
+    /// SQL as it would go upstream; `parameters` as they are shown, in their order.
+    #[must_use]
+    pub fn sql(method: &str, verbs: Option<String>, sql: &str, parameters: Option<&str>, facts: Map<String, Value>) -> Self {
+        let text = match parameters {
+            Some(parameters) => format!("{sql}\n-- parameters: {parameters}"),
+            None => sql.to_owned(),
+        };
+        let hash = digest(&["postgres", method, sql, parameters.unwrap_or_default()]);
+        Self { protocol: "postgres", method: method.to_owned(), name: verbs, text, facts, hash }
+    }
+}
+
+/// The hash of texts: no two lists of texts are taken for one another.
+pub(super) fn digest(texts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for text in texts {
+        hasher.update((text.len() as u64).to_be_bytes());
+        hasher.update(text.as_bytes());
+    }
+    format!("sha256:{}", data_encoding::HEXLOWER.encode(&hasher.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::mcp::message::Body;
+    use bytes::Bytes;
+
+    fn hash(params: &str) -> String {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        Command::mcp(&Body::parse(Bytes::from(text), 9_999).unwrap().messages()[0]).hash
+    }
+
+    #[test]
+    fn a_call_is_the_same_however_it_is_spelt_and_whoever_follows_its_progress() {
+        let call = hash(r#"{"name":"drop","arguments":{"table":"a","n":1}}"#);
+        assert_eq!(call, hash(r#"{ "arguments": {"n":1, "table":"\u0061"}, "name":"drop" }"#));
+        assert_eq!(call, hash(r#"{"name":"drop","arguments":{"table":"a","n":1},"_meta":{"progressToken":7}}"#));
+        assert_eq!(call, hash(r#"{"_meta":{"io.modelcontextprotocol/clientInfo":{}},"name":"drop","arguments":{"table":"a","n":1}}"#));
+    }
+
+    #[test]
+    fn any_other_difference_makes_another_call() {
+        let call = hash(r#"{"name":"drop","arguments":{"table":"a","n":1}}"#);
+        for other in [
+            r#"{"name":"drop","arguments":{"table":"b","n":1}}"#,
+            r#"{"name":"drop","arguments":{"table":"a","n":1.0}}"#,
+            r#"{"name":"drop","arguments":{"table":"a","n":"1"}}"#,
+            r#"{"name":"Drop","arguments":{"table":"a","n":1}}"#,
+            r#"{"name":"drop","arguments":{"table":"a","n":1},"_meta":{"force":true}}"#,
+            r#"{"name":"drop","arguments":{"table":"a","n":1},"inputResponses":{}}"#,
+        ] {
+            assert_ne!(call, hash(other), "{other}");
+        }
+        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+    }
+}

@@ -1,0 +1,430 @@
+//! The requests for approval of a running gateway: each is on record before anybody can decide about it, and each decision before it
+//! counts.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::asked::{Asked, Want, parties, party_of};
+use super::command::{Command, digest};
+use super::machine::{Approver, Decision, Moment, Party, Refused, Request, State, Terms};
+use super::ticket::Tickets;
+use crate::evidence::{Event, Evidence, EvidenceError, Record, SessionId};
+use crate::identity::DenyList;
+use crate::session::Session;
+
+/// Requests that are open at once; more are refused.
+const MAX_OPEN: usize = 10_000;
+/// Of these, those of one requester.
+const MAX_OWN: usize = 100;
+/// How long a request that is over can still be looked at here; the record keeps it.
+const KEPT: Duration = Duration::from_secs(3600);
+/// The longest justification, in characters.
+const MAX_JUSTIFICATION: usize = 1_000;
+
+/// A request that was made.
+#[derive(Debug)]
+pub struct Held {
+    /// What is asked for.
+    pub asked: Asked,
+    /// When.
+    pub at: Timestamp,
+    session: SessionId,
+    key: String,
+    /// Held while a change is made durable, so that changes come one after the other.
+    request: tokio::sync::Mutex<Request>,
+    seen: watch::Sender<Seen>,
+}
+
+/// Where a request stands, for those who look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Where it stands.
+    pub state: State,
+    /// Those who have approved.
+    pub approvers: Vec<Party>,
+    /// How many more have to.
+    pub missing: usize,
+    /// Since when it is over.
+    over: Option<Instant>,
+}
+
+impl Held {
+    /// Where it stands.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        self.seen.borrow().clone()
+    }
+
+    /// Tells of every change.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Seen> {
+        self.seen.subscribe()
+    }
+
+    /// Whether this one may decide about it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn admits(&self, approver: &Approver) -> Result<(), Refused> {
+        self.request.lock().await.admits(approver)
+    }
+
+    /// Whether this one has asked for it, or acts for whoever has.
+    #[must_use]
+    pub fn is_of(&self, party: &Party) -> bool {
+        parties(&self.asked.requester, &self.asked.actors).iter().any(|known| known.may_be(party))
+    }
+
+    fn show(&self, request: &Request) {
+        let over = request.state().is_final().then(Instant::now);
+        let (state, missing) = (request.state(), request.missing());
+        self.seen.send_replace(Seen { state, approvers: request.approvers().to_vec(), missing, over });
+    }
+}
+
+/// Why something can't be asked for or decided.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// Too many requests are open.
+    #[error("too many requests for approval are open; wait until some are decided")]
+    Full,
+    /// There is no such request.
+    #[error("there is no such request")]
+    Unknown,
+    /// What the approver was shown is not what is asked for.
+    #[error("the hash is not that of the command: look at the request again")]
+    Drift,
+    /// A decision needs a reason.
+    #[error("a decision needs a justification of 1 to {MAX_JUSTIFICATION} characters, without control characters")]
+    Justification,
+    /// The decision doesn't count.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It can't be recorded, so it did not happen.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+}
+
+/// All requests of a gateway.
+#[derive(Debug)]
+pub struct Desk {
+    evidence: Evidence,
+    denied: Option<Arc<DenyList>>,
+    began: Instant,
+    table: Mutex<Table>,
+    /// One request is made at a time, so that two equal commands make one.
+    making: tokio::sync::Mutex<()>,
+    tickets: Tickets,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    all: HashMap<String, Arc<Held>>,
+    open: HashMap<String, Arc<Held>>,
+}
+
+impl Desk {
+    /// No requests yet; who is on the deny list has approved nothing.
+    #[must_use]
+    pub fn new(evidence: Evidence, denied: Option<Arc<DenyList>>) -> Self {
+        let (table, making, tickets) = (Mutex::default(), tokio::sync::Mutex::default(), Tickets::new());
+        Self { evidence, denied, began: Instant::now(), table, making, tickets }
+    }
+
+    /// Closes what an earlier process left open on record: what it held is gone, and is not run.
+    ///
+    /// # Errors
+    /// The record can't be read or written.
+    pub async fn recover(&self) -> Result<(), EvidenceError> {
+        let reading = self.evidence.clone();
+        let left = tokio::task::spawn_blocking(move || reading.open_approvals()).await;
+        let left = left.map_err(|error| EvidenceError::Read(error.to_string()))??;
+        let void = |(session, approval)| Record::now(session, closed(approval, State::Void, "the gateway that held it ended"));
+        let records: Vec<Record> = left.into_iter().map(void).collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(requests = records.len(), "requests for approval that were left open are void");
+        self.evidence.append_all(records).await
+    }
+
+    /// What a client carries back to say that its retry is for this request.
+    #[must_use]
+    pub fn ticket(&self, held: &Held) -> String {
+        self.tickets.mint(&held.asked.approval)
+    }
+
+    /// The request that a ticket is for; None where this gateway did not sign it.
+    #[must_use]
+    pub fn of_ticket(&self, ticket: &str) -> Option<String> {
+        self.tickets.read(ticket).map(str::to_owned)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Every change is one insert or remove.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Moment {
+        Moment { steady: self.began.elapsed(), wall: Timestamp::now() }
+    }
+
+    /// The request for this command of this session: one that is open, or a new one, which is on record when this returns.
+    ///
+    /// # Errors
+    /// [`DeskError::Full`], [`DeskError::Evidence`].
+    pub async fn ask(
+        &self,
+        session: &Session,
+        exchange: u64,
+        purpose: Option<&str>,
+        want: &Want,
+        command: Command,
+    ) -> Result<Arc<Held>, DeskError> {
+        let key = key(session, purpose, want, &command);
+        let _one_at_a_time = self.making.lock().await;
+        let found = self.table().open.get(&key).cloned();
+        if let Some(held) = found
+            && !self.look(&held).await.is_final()
+        {
+            return Ok(held);
+        }
+        let requester = party_of(&session.identity);
+        {
+            let table = self.table();
+            let own = table.open.values().filter(|held| held.asked.requester == requester).count();
+            if table.open.len() >= MAX_OPEN || own >= MAX_OWN {
+                return Err(DeskError::Full);
+            }
+        }
+        let (now, actors) = (self.now(), session.identity.actors.clone());
+        let deadline = now.after(want.ttl);
+        let asked = Asked {
+            approval: identifier(),
+            exchange,
+            connection: session.connection.clone(),
+            protocol: command.protocol.to_owned(),
+            purpose: purpose.map(str::to_owned),
+            rule: want.rule.name.clone(),
+            rule_id: want.rule.id.clone(),
+            pack: want.rule.pack.clone(),
+            message: want.rule.message.clone(),
+            detail: want.detail.clone(),
+            by: want.by.clone(),
+            count: want.count,
+            method: command.method,
+            name: command.name,
+            command: command.text,
+            facts: command.facts,
+            hash: command.hash,
+            rules_digest: session.rules_digest.clone(),
+            expires: deadline.wall,
+            requester,
+            actors,
+        };
+        let event = Event::ApprovalRequested(Box::new(asked.clone()));
+        self.evidence.append(Record { session: session.id.clone(), at: now.wall, event }).await?;
+        let parties = parties(&asked.requester, &asked.actors);
+        let request = Request::new(Terms { by: want.by.clone(), count: want.count, parties, deadline });
+        let seen = Seen { state: State::Pending, approvers: Vec::new(), missing: request.missing(), over: None };
+        let held = Arc::new(Held {
+            asked,
+            at: now.wall,
+            session: session.id.clone(),
+            key: key.clone(),
+            request: request.into(),
+            seen: watch::Sender::new(seen),
+        });
+        tracing::info!(approval = held.asked.approval, rule = held.asked.rule, "a command waits for an approval");
+        let mut table = self.table();
+        table.all.insert(held.asked.approval.clone(), Arc::clone(&held));
+        table.open.insert(key, Arc::clone(&held));
+        Ok(held)
+    }
+
+    /// The request of this identifier.
+    #[must_use]
+    pub fn find(&self, approval: &str) -> Option<Arc<Held>> {
+        self.table().all.get(approval).cloned()
+    }
+
+    /// All requests that are open, and those that ended within an hour; the oldest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Held>> {
+        let mut all: Vec<_> = self.table().all.values().cloned().collect();
+        all.sort_by(|one, other| (one.at, &one.asked.approval).cmp(&(other.at, &other.asked.approval)));
+        all
+    }
+
+    /// Somebody decides. `hash` is that of the command that they were shown. A decision that doesn't count is on record as well.
+    ///
+    /// # Errors
+    /// [`DeskError`]; the request is as it was, but that its time may have run out.
+    pub async fn decide(
+        &self,
+        approval: &str,
+        approver: &Approver,
+        decision: Decision,
+        justification: &str,
+        hash: &str,
+    ) -> Result<State, DeskError> {
+        let held = self.find(approval).ok_or(DeskError::Unknown)?;
+        let justification = justification.trim();
+        let is_text = (1..=MAX_JUSTIFICATION).contains(&justification.chars().count());
+        if !is_text || justification.chars().any(char::is_control) {
+            return Err(DeskError::Justification);
+        }
+        if hash != held.asked.hash {
+            return Err(DeskError::Drift);
+        }
+        let mut request = held.request.lock().await;
+        self.expire(&held, &mut request).await?;
+        let mut next = request.clone();
+        let decided = next.decide(self.now(), approver, decision);
+        let mut records = vec![Event::ApprovalDecided {
+            approval: approval.to_owned(),
+            approver: approver.party.clone(),
+            groups: approver.groups.iter().filter(|group| held.asked.by.contains(group)).cloned().collect(),
+            decision,
+            justification: justification.to_owned(),
+            refused: decided.err().map(|refused| refused.to_string()),
+        }];
+        if decided.is_ok() && next.state().is_final() {
+            records.push(closed(approval.to_owned(), next.state(), "denied by an approver"));
+        }
+        self.record(&held, records).await?;
+        let state = decided?;
+        *request = next;
+        held.show(&request);
+        drop(request);
+        self.forget(&held, state);
+        tracing::info!(approval, state = state.name(), "an approver has decided");
+        Ok(state)
+    }
+
+    /// The command is about to go upstream: true once, and on record, where enough approve. What was approved has to be in force still
+    /// (`rules`: the digest of the rules).
+    ///
+    /// # Errors
+    /// [`EvidenceError`]: the command must not go on.
+    pub async fn take(&self, held: &Held, rules: &str) -> Result<bool, EvidenceError> {
+        if rules != held.asked.rules_digest {
+            self.close(held, State::Void, "other rules are in force").await?;
+            return Ok(false);
+        }
+        let mut request = held.request.lock().await;
+        self.expire(held, &mut request).await?;
+        let mut next = request.clone();
+        let stands = |party: &Party| self.denied.as_ref().is_none_or(|list| list.stands(&party.issuer, &party.subject));
+        let taken = next.take(self.now(), stands);
+        if taken {
+            self.record(held, vec![closed(held.asked.approval.clone(), State::Used, "the command goes upstream")]).await?;
+        }
+        *request = next;
+        held.show(&request);
+        let state = request.state();
+        drop(request);
+        self.forget(held, state);
+        Ok(taken)
+    }
+
+    /// Ends a request without a decision.
+    ///
+    /// # Errors
+    /// [`EvidenceError`]: it is as it was.
+    pub async fn close(&self, held: &Held, state: State, reason: &str) -> Result<(), EvidenceError> {
+        let mut request = held.request.lock().await;
+        self.expire(held, &mut request).await?;
+        if request.state().is_final() {
+            return Ok(());
+        }
+        let mut next = request.clone();
+        let state = next.close(self.now(), state);
+        self.record(held, vec![closed(held.asked.approval.clone(), state, reason)]).await?;
+        *request = next;
+        held.show(&request);
+        drop(request);
+        self.forget(held, state);
+        Ok(())
+    }
+
+    /// Ends what has run out of time, and forgets what ended long ago.
+    pub async fn sweep(&self) {
+        let all = self.table().all.values().cloned().collect::<Vec<_>>();
+        for held in all {
+            self.look(&held).await;
+            let seen = held.seen();
+            if seen.over.is_some_and(|over| over.elapsed() > KEPT) {
+                self.table().all.remove(&held.asked.approval);
+            }
+        }
+    }
+
+    /// Ends all that is open: the gateway stops.
+    pub async fn drain(&self) {
+        let open = self.table().open.values().cloned().collect::<Vec<_>>();
+        for held in open {
+            if let Err(error) = self.close(&held, State::Void, "the gateway stopped").await {
+                tracing::error!(approval = held.asked.approval, %error, "the end of a request is not on record");
+            }
+        }
+    }
+
+    async fn look(&self, held: &Held) -> State {
+        let mut request = held.request.lock().await;
+        if let Err(error) = self.expire(held, &mut request).await {
+            tracing::error!(approval = held.asked.approval, %error, "the end of a request is not on record");
+        }
+        request.state()
+    }
+
+    /// A request whose time has run out ends, on record.
+    async fn expire(&self, held: &Held, request: &mut Request) -> Result<(), EvidenceError> {
+        let was = request.state();
+        if was.is_final() || request.look(self.now()) == was {
+            return Ok(());
+        }
+        held.show(request);
+        self.forget(held, request.state());
+        self.record(held, vec![closed(held.asked.approval.clone(), State::Expired, "its time ran out")]).await
+    }
+
+    fn forget(&self, held: &Held, state: State) {
+        if state.is_final() {
+            let mut table = self.table();
+            if table.open.get(&held.key).is_some_and(|open| open.asked.approval == held.asked.approval) {
+                table.open.remove(&held.key);
+            }
+        }
+    }
+
+    async fn record(&self, held: &Held, events: Vec<Event>) -> Result<(), EvidenceError> {
+        let records = events.into_iter().map(|event| Record::now(held.session.clone(), event));
+        self.evidence.append_all(records.collect()).await
+    }
+}
+
+fn closed(approval: String, state: State, reason: &str) -> Event {
+    Event::ApprovalClosed { approval, state, reason: reason.to_owned() }
+}
+
+/// What makes two commands the same request: who, for what, which command, which rule of which rules.
+fn key(session: &Session, purpose: Option<&str>, want: &Want, command: &Command) -> String {
+    let identity = &session.identity;
+    let mut texts = vec![identity.issuer.as_str(), &identity.subject, &session.connection, purpose.unwrap_or_default()];
+    texts.extend([want.rule.pack.as_str(), &want.rule.name, &session.rules_digest, &command.hash]);
+    texts.extend(identity.actors.iter().flat_map(|actor| [actor.issuer.as_deref().unwrap_or_default(), &actor.subject]));
+    digest(&texts)
+}
+
+/// A new identifier: 60 random bits, in letters and digits that can be read aloud.
+fn identifier() -> String {
+    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let random: u64 = rand::random();
+    let letters = (0..12).map(|at| char::from(LETTERS[usize::try_from(random >> (at * 5) & 31).unwrap_or_default()]));
+    std::iter::once("ap-".to_owned()).chain(letters.map(String::from)).collect()
+}

@@ -1,0 +1,21 @@
+//! Commands that wait for somebody's approval.
+//!
+//! - `machine`: the life of one request, without clocks, stores or sockets.
+//! - `asked`: what a rule wants, and what approvers are shown.
+//! - `command`: what is approved, and its hash.
+//! - `ticket`: what a client carries back with its retry.
+//! - `desk`: all requests of a running gateway, and their records.
+
+mod asked;
+mod command;
+mod desk;
+#[cfg(test)]
+mod exploration;
+mod machine;
+mod ticket;
+
+pub use command::Command;
+pub use desk::{Desk, DeskError, Held, Seen};
+pub use asked::{Asked, Want, party_of};
+pub use machine::{Approver, Decision, Moment, Party, Refused, Request, State, Terms};
+pub use ticket::is_ticket;

@@ -1,0 +1,177 @@
+//! Requests for approval over HTTP: who may see them, and how they are decided.
+
+use super::{ApiError, authenticate};
+use crate::approval::{Approver, Asked, Decision, DeskError, Held, Party, Refused, State as Standing, party_of};
+use crate::exchange::Shared;
+use crate::gateway::Gateway;
+use crate::identity::{Identity, UserKind, resource};
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::{Html, IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A request as it is shown.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct View {
+    /// What is asked for.
+    #[serde(flatten)]
+    pub(crate) asked: Asked,
+    /// When it was asked for.
+    pub(crate) at: Timestamp,
+    /// Where it stands.
+    pub(crate) state: Standing,
+    /// Those who have approved.
+    pub(crate) approvers: Vec<Party>,
+    /// How many more have to.
+    pub(crate) missing: usize,
+    /// Whether whoever asks may decide about it.
+    pub(crate) may_decide: bool,
+}
+
+/// A decision as it is sent.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Decided {
+    /// What the approver says.
+    pub(crate) decision: Decision,
+    /// Why; required.
+    pub(crate) justification: String,
+    /// The hash of the command that they were shown.
+    pub(crate) hash: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    /// `all`: those that have ended lately as well.
+    state: Option<String>,
+}
+
+fn approver(identity: &Identity) -> Approver {
+    let in_person = identity.kind == UserKind::Person && identity.actors.is_empty();
+    Approver { party: party_of(identity), groups: identity.groups.clone(), in_person }
+}
+
+/// The request as this one sees it; None where they may not see it.
+async fn view(held: &Held, approver: &Approver) -> Option<View> {
+    let admits = held.admits(approver).await;
+    if matches!(admits, Err(Refused::NotApprover)) {
+        return None;
+    }
+    let seen = held.seen();
+    let may_decide = admits.is_ok() && !seen.state.is_final() && !seen.approvers.contains(&approver.party);
+    let (state, approvers, missing) = (seen.state, seen.approvers, seen.missing);
+    Some(View { asked: held.asked.clone(), at: held.at, state, approvers, missing, may_decide })
+}
+
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Query(which): Query<Which>,
+) -> Result<Response, ApiError> {
+    let gateway = &shared.gateway;
+    let approver = approver(&authenticate(gateway, &headers).await?);
+    let all = match which.state.as_deref() {
+        Some("all") => true,
+        None | Some("open") => false,
+        Some(_) => {
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "malformed", "`state` is `open` or `all`"));
+        }
+    };
+    let mut views = Vec::new();
+    for held in gateway.desk.all() {
+        let seen = view(&held, &approver).await;
+        views.extend(seen.filter(|view| all || !view.state.is_final()));
+    }
+    Ok(private(Json(views)))
+}
+
+pub(super) async fn show(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Path(approval): Path<String>,
+) -> Result<Response, ApiError> {
+    let approver = approver(&authenticate(&shared.gateway, &headers).await?);
+    shown(&shared.gateway, &approval, &approver).await
+}
+
+async fn shown(gateway: &Gateway, approval: &str, approver: &Approver) -> Result<Response, ApiError> {
+    let held = gateway.desk.find(approval).ok_or_else(unknown)?;
+    view(&held, approver).await.map(|view| private(Json(view))).ok_or_else(unknown)
+}
+
+pub(super) async fn decide(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Path(approval): Path<String>,
+    body: Result<Json<Decided>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let gateway = &shared.gateway;
+    let approver = approver(&authenticate(gateway, &headers).await?);
+    let Json(Decided { decision, justification, hash }) = body.map_err(|error| {
+        let message = format!("send `decision`, `justification` and `hash` as JSON: {}", error.body_text());
+        ApiError::new(error.status(), "malformed", message)
+    })?;
+    let decided = gateway.desk.decide(&approval, &approver, decision, &justification, &hash).await;
+    decided.map_err(|error| {
+        let message = error.to_string();
+        let of = |status, code| ApiError::new(status, code, message);
+        match error {
+            DeskError::Unknown | DeskError::Refused(Refused::NotApprover) => unknown(),
+            DeskError::Justification => of(StatusCode::BAD_REQUEST, "justification"),
+            DeskError::Drift => of(StatusCode::CONFLICT, "drift"),
+            DeskError::Refused(Refused::Closed(_)) => of(StatusCode::CONFLICT, "closed"),
+            DeskError::Refused(Refused::Again) => of(StatusCode::CONFLICT, "again"),
+            DeskError::Refused(Refused::Own) => of(StatusCode::FORBIDDEN, "own"),
+            DeskError::Refused(Refused::NotInPerson) => of(StatusCode::FORBIDDEN, "in_person"),
+            DeskError::Full => of(StatusCode::SERVICE_UNAVAILABLE, "full"),
+            DeskError::Evidence(_) => of(StatusCode::SERVICE_UNAVAILABLE, "unrecorded"),
+        }
+    })?;
+    shown(gateway, &approval, &approver).await
+}
+
+fn unknown() -> ApiError {
+    ApiError::unknown("request for approval")
+}
+
+/// How a request stands, for whoever has its link: nothing of what is asked for.
+pub(super) async fn page(State(shared): State<Arc<Shared>>, Path(approval): Path<String>) -> Response {
+    let Some(held) = shared.gateway.desk.find(&approval) else {
+        let page = "<!doctype html><title>Sluice</title><p>There is no such request, or it ended long ago.</p>";
+        return (StatusCode::NOT_FOUND, Html(page)).into_response();
+    };
+    let (seen, asked) = (held.seen(), &held.asked);
+    let refresh = if seen.state.is_final() { "" } else { "<meta http-equiv=\"refresh\" content=\"5\">" };
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">{refresh}<title>{id}: {state}</title>\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem}}</style>\
+         <h1>{id}</h1><p>This request for approval is <strong>{state}</strong>. {missing} of {count} approvals are missing; it is open \
+         until {expires}.</p><p>Approvers decide with <code>sluice approvals show {id}</code>.</p></html>",
+        id = asked.approval,
+        state = seen.state.name(),
+        missing = seen.missing,
+        count = asked.count,
+        expires = asked.expires.strftime("%F %T UTC"),
+    );
+    private(Html(page))
+}
+
+pub(super) async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
+    let gateway = &shared.gateway;
+    Json(resource::metadata(&gateway.api_audience(), gateway.authenticator.issuers())).into_response()
+}
+
+/// An answer that nobody keeps, and that no page of others shows.
+fn private(answer: impl IntoResponse) -> Response {
+    let headers = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, answer).into_response()
+}
