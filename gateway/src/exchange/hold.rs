@@ -154,12 +154,8 @@ pub(super) async fn clear(
         return Err(Done::held(input_required(&shared.gateway, &held, body)));
     }
     let mut left = Left { gateway: Arc::clone(&shared.gateway), held: stateless.then(|| Arc::clone(&held)) };
-    let waited = wait(exchange, caller, &body.messages()[0], &waiting, stateless).await;
+    let waited = wait(exchange, &mut ready, caller, body, &waiting).await;
     left.held = None;
-    let waited = match waited {
-        Ok(()) => go_on(exchange, &mut ready, caller, body, &held).await,
-        refused => refused,
-    };
     match waited {
         Ok(()) => Ok(ready),
         Err(Stopped::Done(done)) => Err(done),
@@ -197,24 +193,24 @@ impl Drop for Left {
     }
 }
 
-/// Waits for a decision, as long as the rule lets a caller wait.
+/// Waits for a decision, as long as the rule lets a caller wait, until the request goes on.
 async fn wait(
     exchange: &mut Exchange,
+    ready: &mut Ready,
     caller: &Caller,
-    message: &Message,
+    body: &Body,
     waiting: &Waiting,
-    stateless: bool,
 ) -> Result<(), Stopped> {
-    let Waiting { held, want, links, .. } = waiting;
+    let (Waiting { held, want, links, .. }, message) = (waiting, &body.messages()[0]);
+    let (until, asks) = (Instant::now() + want.wait, *links && !ready.is_stateless());
     let (gateway, shutdown) = (Arc::clone(&exchange.shared.gateway), exchange.shared.shutdown.clone());
     let Some(id) = message.request_id() else { return Err(Stopped::Refused(ended(held))) };
     let waits = exchange.session.waits(id);
     let mut seen = held.watch();
-    let until = Instant::now() + want.wait;
     let tells = accepts_events(&caller.headers) && seen.borrow().state == State::Pending;
     if tells {
         exchange.start_events(events_head(HeaderMap::new()));
-        if *links && !stateless {
+        if asks {
             exchange.send(event(elicitation(&gateway, &held.asked).to_string().as_bytes())).await?;
         }
     }
@@ -222,7 +218,10 @@ async fn wait(
     loop {
         let now = seen.borrow_and_update().clone();
         match now.state {
-            State::Approved => break,
+            State::Approved => match go_on(exchange, ready, caller, body, held).await? {
+                true => break,
+                false => continue,
+            },
             State::Pending => {}
             _ => return Err(Stopped::Refused(ended(held))),
         }
@@ -245,20 +244,20 @@ async fn wait(
             () = tokio::time::sleep(BEAT) => {}
         }
     }
-    if tells && *links && !stateless {
+    if tells && asks {
         exchange.send(event(complete(&held.asked).to_string().as_bytes())).await?;
     }
     Ok(())
 }
 
-/// It was approved: it goes on where the rules let it still, once.
+/// It was approved: it goes on where the rules let it still, once. False where somebody who had approved counts no longer.
 async fn go_on(
     exchange: &mut Exchange,
     ready: &mut Ready,
     caller: &Caller,
     body: &Body,
     held: &Arc<Held>,
-) -> Result<(), Stopped> {
+) -> Result<bool, Stopped> {
     let shared = Arc::clone(&exchange.shared);
     // Time has passed: what the rules say now counts.
     let refusal = ready.judge(&shared, caller, body).into_iter().find_map(|judged| judged.refusal);
@@ -268,7 +267,11 @@ async fn go_on(
     }
     let digest = shared.gateway.policy.load().digest().to_owned();
     match shared.gateway.desk.take(held, &digest).await {
-        Ok(true) => Ok(record(exchange, ready, caller, body, held, RequestOutcome::Forwarded).await?),
+        Ok(true) => {
+            record(exchange, ready, caller, body, held, RequestOutcome::Forwarded).await?;
+            Ok(true)
+        }
+        Ok(false) if held.seen().state == State::Pending => Ok(false),
         Ok(false) => Err(Stopped::Refused(ended(held))),
         Err(error) => Err(Stopped::Done(Done::evidence(&error))),
     }
