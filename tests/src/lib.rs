@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't set its scene must fail")]
 #![allow(clippy::needless_pass_by_value, reason = "`json!` values read better as they are")]
 
+pub mod approvals;
 pub mod authority;
 pub mod client;
 pub mod conformance;

@@ -47,14 +47,20 @@ impl Command {
         Self { protocol: "mcp", name: message.subject().map(str::to_owned), method, text, facts: Map::new(), hash }
     }
 
-    /// SQL as it would go upstream; `parameters` as they are shown, in their order.
+    /// SQL as it would go upstream; with its parameters as they are shown, and the message that has them.
     #[must_use]
-    pub fn sql(method: &str, verbs: Option<String>, sql: &str, parameters: Option<&str>, facts: Map<String, Value>) -> Self {
-        let text = match parameters {
-            Some(parameters) => format!("{sql}\n-- parameters: {parameters}"),
-            None => sql.to_owned(),
+    pub fn sql(
+        method: &str,
+        verbs: Option<String>,
+        sql: &str,
+        parameters: Option<(&str, &[u8])>,
+        facts: Map<String, Value>,
+    ) -> Self {
+        let (text, exact) = match parameters {
+            Some((shown, exact)) => (format!("{sql}\n-- parameters: {shown}"), data_encoding::HEXLOWER.encode(exact)),
+            None => (sql.to_owned(), String::new()),
         };
-        let hash = digest(&["postgres", method, sql, parameters.unwrap_or_default()]);
+        let hash = digest(&["postgres", method, sql, &exact]);
         Self { protocol: "postgres", method: method.to_owned(), name: verbs, text, facts, hash }
     }
 }

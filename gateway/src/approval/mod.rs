@@ -4,6 +4,7 @@
 //! - `asked`: what a rule wants, and what approvers are shown.
 //! - `command`: what is approved, and its hash.
 //! - `ticket`: what a client carries back with its retry.
+//! - `words`: what the requester is told.
 //! - `desk`: all requests of a running gateway, and their records.
 
 mod asked;
@@ -13,9 +14,11 @@ mod desk;
 mod exploration;
 mod machine;
 mod ticket;
+mod words;
 
 pub use command::Command;
 pub use desk::{Desk, DeskError, Held, Seen};
 pub use asked::{Asked, Want, party_of};
 pub use machine::{Approver, Decision, Moment, Party, Refused, Request, State, Terms};
 pub use ticket::is_ticket;
+pub use words::{ended, undecided, waits_for};

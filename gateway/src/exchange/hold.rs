@@ -6,7 +6,7 @@
 use super::request::{Caller, Ready, Refused, accepts_events, evidence_refused, refused};
 use super::respond::Done;
 use super::{Exchange, Head, Open, Shared, events_head};
-use crate::approval::{Asked, Command, Desk, DeskError, Held, Seen, State, Want, is_ticket, party_of};
+use crate::approval::{self, Asked, Command, Desk, DeskError, Held, Seen, State, Want, is_ticket, party_of, waits_for};
 use crate::evidence::{Event, Record, RequestOutcome};
 use crate::gateway::Gateway;
 use crate::protocol::mcp::DEFAULT_CAP;
@@ -240,7 +240,7 @@ async fn wait(
             () = shutdown.cancelled() => {
                 return Err(Stopped::Refused(refused(StatusCode::OK, code::BUSY, "the gateway is stopping")));
             }
-            () = tokio::time::sleep_until(until) => return Err(Stopped::Refused(undecided(held))),
+            () = tokio::time::sleep_until(until) => return Err(Stopped::Refused(refusal(held, approval::undecided(&held.asked)))),
             () = tokio::time::sleep(BEAT) => {}
         }
     }
@@ -310,32 +310,7 @@ fn refusal(held: &Held, message: String) -> Refused {
 
 /// The request for approval is over.
 fn ended(held: &Held) -> Refused {
-    let asked = &held.asked;
-    let how = match held.seen().state {
-        State::Denied => "was denied",
-        State::Expired => "was not approved in time",
-        State::Withdrawn => "was withdrawn",
-        State::Used => "has been used; each approval counts once",
-        State::Void => "does not count any more: what was approved has changed",
-        State::Pending | State::Approved => "is no longer approved by enough",
-    };
-    refusal(held, format!("refused by rule `{}`: the request for approval {} {how}", asked.rule, asked.approval))
-}
-
-/// Nobody has decided while the caller could wait.
-fn undecided(held: &Held) -> Refused {
-    let (asked, expires) = (&held.asked, held.asked.expires.strftime("%FT%TZ"));
-    let message = format!(
-        "the request for approval {} is not decided yet; it is open until {expires}: send the same call again once it is approved",
-        asked.approval
-    );
-    refusal(held, message)
-}
-
-/// What people are told about a request that waits.
-fn waits_for(asked: &Asked) -> String {
-    let by = asked.by.join(", ");
-    format!("rule `{}` asks for an approval of {} ({by}); the request is {}", asked.rule, asked.count, asked.approval)
+    refusal(held, approval::ended(held))
 }
 
 /// A sign of life: progress where the client follows it, a comment where it doesn't.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
+use sluice_tests::approvals::{ask, decide, waiting};
 use sluice_tests::http::{Answer, post_with, send};
 use sluice_tests::program::run;
 use sluice_tests::sluice::{Rules, Session, Setting, Sluice, Upstream};
@@ -51,37 +52,6 @@ fn drop_table(id: i64, table: &str) -> Value {
 fn begin(sluice: &Sluice, session: &Session, message: &Value) -> JoinHandle<Answer> {
     let request = post_with(&sluice.mcp("db"), Some(&session.token), message, &session.headers());
     tokio::spawn(send(request))
-}
-
-/// Asks the gateway's own interface.
-async fn ask(sluice: &Sluice, token: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-    let request = match body {
-        Some(_) => Request::post(format!("{}{path}", sluice.address)),
-        None => Request::get(format!("{}{path}", sluice.address)),
-    };
-    let request = request.header("authorization", format!("Bearer {token}")).header("content-type", "application/json");
-    let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-    let answer = send(request.body(Full::new(body)).unwrap()).await;
-    (answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap_or_default())
-}
-
-/// The one request that is open, as this one sees it.
-async fn waiting(sluice: &Sluice, token: &str) -> Value {
-    for _ in 0..200 {
-        let (status, open) = ask(sluice, token, "/api/v1/approvals", None).await;
-        assert_eq!(status, 200, "{open}");
-        if let [one] = open.as_array().unwrap().as_slice() {
-            return one.clone();
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("nothing waits");
-}
-
-async fn decide(sluice: &Sluice, token: &str, view: &Value, decision: &str) -> (u16, Value) {
-    let path = format!("/api/v1/approvals/{}/decision", view["approval"].as_str().unwrap());
-    let body = json!({ "decision": decision, "justification": "CHG-42: agreed", "hash": view["hash"] });
-    ask(sluice, token, &path, Some(&body)).await
 }
 
 /// The data of an event stream, in order.

@@ -72,7 +72,7 @@ impl Scene {
     pub(crate) async fn record(&self) -> Value {
         for _ in 0..50 {
             let record = self.sluice.session_record(ADA).await;
-            if record.as_array().unwrap().last().unwrap()["event"] == "session_closed" {
+            if record.as_array().unwrap().iter().any(|event| event["event"] == "session_closed") {
                 return record;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -18,5 +18,5 @@ mod texts;
 mod types;
 mod value;
 
-pub use conversation::{Conversation, Note, Opened, Out, Sent, judge_setting};
+pub use conversation::{Conversation, Hold, Note, Opened, Out, Sent, Verdict, judge_setting};
 pub use read::Malformed;

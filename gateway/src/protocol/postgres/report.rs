@@ -46,11 +46,27 @@ impl Report {
         self
     }
 
+    /// What the client may want to know; nothing failed.
+    #[must_use]
+    pub fn notice(message: impl Into<String>) -> Self {
+        Self { severity: "NOTICE", ..Self::error("00000", message) }
+    }
+
     /// As an ErrorResponse.
     #[must_use]
     pub fn to_message(&self) -> Bytes {
+        self.put(b'E')
+    }
+
+    /// As a NoticeResponse.
+    #[must_use]
+    pub fn to_notice(&self) -> Bytes {
+        self.put(b'N')
+    }
+
+    fn put(&self, tag: u8) -> Bytes {
         let mut out = BytesMut::new();
-        put(&mut out, b'E', |out| {
+        put(&mut out, tag, |out| {
             let fields = [
                 (b'S', Some(self.severity)),
                 (b'V', Some(self.severity)),

@@ -7,8 +7,10 @@ use super::super::report::Report;
 use super::super::rows::{Rules, format, put_field};
 use super::super::texts::{Seen, Texts};
 use super::super::value::{Column, Field, inspect, shown};
-use super::judge::Judged;
-use super::{Conversation, Entry, Kind, MAX_KEPT, MAX_NAMES, MAX_PENDING, POISON, Sent, Statement};
+use super::hold::{Gate, facts};
+use super::judge::{Judged, by_rule};
+use super::{Asked, Conversation, Entry, Kind, MAX_KEPT, MAX_NAMES, MAX_PENDING, POISON, Sent, Statement, Wants};
+use crate::approval::Command;
 use crate::evidence::{Event, HitRecord, RequestOutcome};
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
@@ -26,10 +28,17 @@ impl Conversation {
     /// # Errors
     /// A report to end the session with.
     pub fn client(&mut self, message: &Message) -> Result<Option<Sent>, Report> {
-        let tag = message.tag();
         if self.must_wait(message) {
             return Ok(None);
         }
+        let sent = self.take(message);
+        // It was about this message, and no other.
+        self.verdict = None;
+        sent.map(Some)
+    }
+
+    fn take(&mut self, message: &Message) -> Result<Sent, Report> {
+        let tag = message.tag();
         let mut sent = Sent::default();
         match tag {
             b'X' => {
@@ -58,7 +67,7 @@ impl Conversation {
             b'F' => {
                 let report = Report::error("0A000", "functions are not called by number here")
                     .hint("Call the function with SELECT, so that the rules can see its name.");
-                let exchange = self.record(&mut sent, "function_call", None, String::new(), Vec::new(), true);
+                let exchange = self.record(&mut sent, "function_call", None, String::new(), Vec::new(), true, None);
                 self.refuse_simple(report, exchange, &mut sent);
             }
             b'P' | b'B' | b'D' | b'E' | b'C' => {
@@ -66,9 +75,9 @@ impl Conversation {
                     self.began = Some(self.status);
                 }
                 if let Some(report) = self.refused_names(message)? {
-                    let exchange = self.record(&mut sent, "name", None, String::new(), Vec::new(), true);
+                    let exchange = self.record(&mut sent, "name", None, String::new(), Vec::new(), true, None);
                     self.refuse_extended(report, exchange, &mut sent);
-                    return Ok(Some(sent));
+                    return Ok(sent);
                 }
                 match tag {
                     b'P' => self.parse(message, &mut sent)?,
@@ -80,7 +89,7 @@ impl Conversation {
             }
             _ => return Err(Report::fatal("08P01", format!("a message of type {tag:#04x} is not one of a client"))),
         }
-        Ok(Some(sent))
+        Ok(sent)
     }
 
     /// The names of statements and portals in a message, under every rule: names are told to the server and kept on record.
@@ -120,6 +129,7 @@ impl Conversation {
         self.queue.iter().any(|entry| matches!(entry.kind, Kind::Query { .. } | Kind::Execute { .. }))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "they are the fields of a record")]
     fn record(
         &mut self,
         sent: &mut Sent,
@@ -128,6 +138,7 @@ impl Conversation {
         body: String,
         hits: Vec<HitRecord>,
         refused: bool,
+        approval: Option<String>,
     ) -> u64 {
         let exchange = self.next_exchange();
         sent.records.push(Event::Request {
@@ -138,7 +149,7 @@ impl Conversation {
             purpose: self.opened.purpose.clone(),
             outcome: if refused { RequestOutcome::Refused } else { RequestOutcome::Forwarded },
             hits,
-            approval: None,
+            approval,
         });
         exchange
     }
@@ -160,9 +171,21 @@ impl Conversation {
         let mut body = Reader(message.body());
         let sql = body.text()?;
         body.end()?;
-        let judged = self.judge_in_place(&sql);
+        let mut judged = self.judge_in_place(&sql);
+        let mut approval = None;
+        if judged.refusal.is_none() {
+            let command = || {
+                let facts = facts(judged.reading.as_ref());
+                Command::sql("query", judged.name.clone(), &judged.body, None, facts)
+            };
+            match self.gate(judged.want.take(), command, sent) {
+                Gate::Open(by) => approval = by,
+                Gate::Held => return Ok(()),
+                Gate::Shut(by, report) => (approval, judged.refusal) = (by, Some(report)),
+            }
+        }
         let refused = judged.refusal.is_some();
-        let exchange = self.record(sent, "query", judged.name, judged.body, judged.hits, refused);
+        let exchange = self.record(sent, "query", judged.name, judged.body, judged.hits, refused, approval);
         let (Some(reading), None) = (judged.reading, &judged.refusal) else {
             let report = judged.refusal.unwrap_or_else(|| Report::error("XX000", "it could not be judged"));
             self.refuse_simple(report, exchange, sent);
@@ -190,9 +213,14 @@ impl Conversation {
             parameters.push(body.oid()?);
         }
         body.end()?;
-        let judged = self.judge_in_place(&sql);
+        let mut judged = self.judge_in_place(&sql);
+        if let (Some(want), None, false) = (&judged.want, &judged.refusal, name.is_empty()) {
+            let report = by_rule(&want.rule, "it needs an approval, and what is kept under a name can't be approved");
+            judged.refusal = Some(report.hint("Use an unnamed statement, or a simple query."));
+        }
+        let wants = judged.want.take().map(|want| Wants { want, sql: judged.body.clone(), name: judged.name.clone() });
         let refused = judged.refusal.is_some();
-        let exchange = self.record(sent, "parse", judged.name, judged.body, judged.hits, refused);
+        let exchange = self.record(sent, "parse", judged.name, judged.body, judged.hits, refused, None);
         let (Some(reading), None) = (judged.reading, &judged.refusal) else {
             let report = judged.refusal.unwrap_or_else(|| Report::error("XX000", "it could not be judged"));
             self.refuse_extended(report, exchange, sent);
@@ -204,7 +232,7 @@ impl Conversation {
         self.described = None;
         self.make_room(&name, sql.len());
         let Judged { copies, kept, defines, .. } = judged;
-        let statement = Arc::new(Statement { reading, copies, kept, defines, parameters, size: sql.len() });
+        let statement = Arc::new(Statement { reading, copies, kept, defines, parameters, size: sql.len(), wants });
         self.asked.insert(name.clone(), Arc::clone(&statement));
         if judged.sql == sql {
             sent.upstream.push(message.raw().clone());
@@ -237,8 +265,9 @@ impl Conversation {
         let is_full = self.asked.len() >= MAX_NAMES || self.asked_portals.len() >= MAX_NAMES;
         if self.kept > MAX_KEPT || is_full {
             self.kept = size;
-            self.asked.clear();
-            self.asked_portals.clear();
+            // What has no name may want an approval, which is not forgotten.
+            self.asked.retain(|name, _| name.is_empty());
+            self.asked_portals.retain(|name, _| name.is_empty());
             self.statements.clear();
             self.portals.values_mut().for_each(|portal| portal.statement = None);
         }
@@ -306,9 +335,15 @@ impl Conversation {
             shown_values.push(shown(&column, bytes).into());
         }
         self.count(&mut hits, &texts.decisions);
+        if let (Some(wants), false) = (statement.as_ref().and_then(|statement| statement.wants.as_ref()), portal.is_empty()) {
+            let report = by_rule(&wants.want.rule, "it needs an approval, and what is kept under a name can't be approved");
+            refusal.get_or_insert(report.hint("Use an unnamed portal."));
+        }
         let shown_name = (!name.is_empty()).then(|| String::from_utf8_lossy(&name).into_owned());
         let body = if refusal.is_some() { String::new() } else { Value::Array(shown_values).to_string() };
-        let exchange = self.record(sent, "bind", shown_name, body, hits, refusal.is_some());
+        let wants = statement.as_ref().is_some_and(|statement| statement.wants.is_some());
+        let parameters = if wants { (body.clone(), message.body()) } else { Default::default() };
+        let exchange = self.record(sent, "bind", shown_name, body, hits, refusal.is_some(), None);
         if let Some(report) = refusal {
             self.refuse_extended(report, exchange, sent);
             return Ok(());
@@ -316,10 +351,13 @@ impl Conversation {
         self.described = None;
         if self.asked_portals.len() >= MAX_NAMES {
             // Portals end with their transaction; it is only asked whether one takes data.
-            self.asked_portals.clear();
+            self.asked_portals.retain(|name, _| name.is_empty());
         }
         match statement {
-            Some(statement) => drop(self.asked_portals.insert(portal.clone(), statement)),
+            Some(statement) => {
+                let asked = Asked { statement, parameters, cleared: false };
+                self.asked_portals.insert(portal.clone(), asked);
+            }
             None => drop(self.asked_portals.remove(&portal)),
         }
         if masked {
@@ -364,7 +402,16 @@ impl Conversation {
         body.int()?;
         body.end()?;
         let name = (!portal.is_empty()).then(|| String::from_utf8_lossy(&portal).into_owned());
-        let exchange = self.record(sent, "execute", name, String::new(), Vec::new(), false);
+        let approval = match self.execute_gate(&portal, sent) {
+            Gate::Open(by) => by,
+            Gate::Held => return Ok(()),
+            Gate::Shut(by, report) => {
+                let exchange = self.record(sent, "execute", name, String::new(), Vec::new(), true, by);
+                self.refuse_extended(report, exchange, sent);
+                return Ok(());
+            }
+        };
+        let exchange = self.record(sent, "execute", name, String::new(), Vec::new(), false, approval);
         // What the portal's columns are is asked anew each time: SQL can have changed what its name stands for.
         if self.described.take().as_ref() != Some(&portal) {
             let mut out = BytesMut::new();
@@ -378,9 +425,9 @@ impl Conversation {
         }
         sent.upstream.push(message.raw().clone());
         self.executed = true;
-        self.defines |= self.asked_portals.get(&portal).is_none_or(|statement| statement.defines);
+        self.defines |= self.asked_portals.get(&portal).is_none_or(|asked| asked.statement.defines);
         let gated =
-            self.asked_portals.get(&portal).is_some_and(|statement| statement.copies.iter().any(|copy| copy.from));
+            self.asked_portals.get(&portal).is_some_and(|asked| asked.statement.copies.iter().any(|copy| copy.from));
         if gated {
             // The server is asked to say whether it takes data before anything else is sent.
             self.gates += 1;
@@ -388,6 +435,22 @@ impl Conversation {
         }
         self.push(Kind::Execute { portal, gated }, exchange);
         Ok(())
+    }
+
+    /// Whether a portal may be executed: once approved, what is left of it comes without asking again.
+    fn execute_gate(&mut self, portal: &Bytes, sent: &mut Sent) -> Gate {
+        let Some(asked) = self.asked_portals.get(portal).filter(|asked| !asked.cleared) else { return Gate::Open(None) };
+        let (statement, (shown, exact)) = (Arc::clone(&asked.statement), asked.parameters.clone());
+        let Some(wants) = &statement.wants else { return Gate::Open(None) };
+        let command = || {
+            let facts = facts(Some(&statement.reading));
+            Command::sql("execute", wants.name.clone(), &wants.sql, Some((&shown, &exact)), facts)
+        };
+        let gate = self.gate(Some(wants.want.clone()), command, sent);
+        if let (Gate::Open(_), Some(asked)) = (&gate, self.asked_portals.get_mut(portal)) {
+            asked.cleared = true;
+        }
+        gate
     }
 
     fn close(&mut self, message: &Message, sent: &mut Sent) -> Result<(), Report> {

@@ -4,6 +4,7 @@ use super::super::copy::{has_utf8, is_readable, is_utf8};
 use super::super::report::Report;
 use super::super::texts::{Seen, Texts};
 use super::{Conversation, Opened};
+use crate::approval::Want;
 use crate::evidence::{Event, HitRecord, RequestOutcome};
 use bytes::Bytes;
 use sluice_dsl::sql::{CopyFacts, MAX_SQL, SqlFacts};
@@ -31,6 +32,8 @@ pub(super) struct Judged {
     pub(super) body: String,
     pub(super) hits: Vec<HitRecord>,
     pub(super) refusal: Option<Report>,
+    /// What has to be approved before it goes on, unless it is refused.
+    pub(super) want: Option<Want>,
     pub(super) copies: Arc<[CopyFacts]>,
     /// It changes what names stand for.
     pub(super) taints: bool,
@@ -51,6 +54,7 @@ impl Conversation {
             body: String::new(),
             hits: Vec::new(),
             refusal: None,
+            want: None,
             copies: Arc::default(),
             taints: true,
             kept: true,
@@ -108,8 +112,7 @@ impl Conversation {
                     "block"
                 }
                 HitAction::Approve { .. } => {
-                    let message = "it needs an approval, and approvals are not available in this version";
-                    judged.refuse(by_rule(&hit.rule, message));
+                    judged.want = judged.want.take().or_else(|| Want::of(&hit));
                     "approve"
                 }
                 HitAction::Alert if hit.rule.audit => "audit",
@@ -131,6 +134,11 @@ impl Conversation {
             );
             return Some(reading);
         };
+        if let Some(want) = judged.want.as_ref().filter(|_| facts.verbs.iter().any(|verb| verb == "prepare")) {
+            // What is kept under a name runs as often as somebody likes.
+            let report = by_rule(&want.rule, "it needs an approval, and what is prepared can't be approved");
+            judged.refuse(report.hint("Run the statement itself, without PREPARE."));
+        }
         judged.name = (!facts.verbs.is_empty()).then(|| facts.verbs.join(" "));
         let does = |verbs: &[&str]| facts.verbs.iter().any(|verb| verbs.contains(&verb.as_str()));
         (judged.taints, judged.kept, judged.defines) = (does(TAINTING), does(KEPT), does(DEFINING));
@@ -278,6 +286,9 @@ pub fn judge_setting(opened: &Opened, name: &str, value: &str) -> (Option<Event>
     if !is_name {
         judged.body.clear();
         judged.refusal = Some(Report::error("22023", "the name of a setting is not one"));
+    } else if let (Some(want), None) = (&judged.want, &judged.refusal) {
+        let report = by_rule(&want.rule, "it needs an approval, which a session can't wait for while it begins");
+        judged.refusal = Some(report.hint("Leave the setting out, and SET it once the session is open."));
     }
     let event = Event::Request {
         exchange: 0,
@@ -299,7 +310,7 @@ impl Judged {
     }
 }
 
-fn by_rule(rule: &RuleInfo, message: &str) -> Report {
+pub(super) fn by_rule(rule: &RuleInfo, message: &str) -> Report {
     Report::error(REFUSED, format!("refused by rule `{}`: {message}", rule.name)).hint(named(rule))
 }
 

@@ -4,6 +4,7 @@
 //! learnt from the answers, in their order, so that it is what the server takes them for.
 
 mod client;
+mod hold;
 mod judge;
 mod server;
 
@@ -16,6 +17,8 @@ use super::texts::Texts;
 use crate::evidence::{Event, ResponseOutcome};
 use crate::limits::Counter;
 use bytes::{Bytes, BytesMut};
+use crate::approval::Want;
+pub use hold::{Hold, Verdict};
 pub use judge::judge_setting;
 use sluice_dsl::sql::CopyFacts;
 use sluice_dsl::{Reading, SessionPolicy};
@@ -56,6 +59,8 @@ pub struct Sent {
     pub records: Vec<Event>,
     /// To be sent to the server, in order.
     pub upstream: Vec<Bytes>,
+    /// The message waits for an approval: nothing came of it, and it is to be given again once that is [decided](Conversation::decided).
+    pub hold: Option<Box<Hold>>,
 }
 
 /// What messages of the server lead to.
@@ -116,6 +121,28 @@ struct Statement {
     parameters: Vec<u32>,
     /// The length of its SQL, in bytes.
     size: usize,
+    /// What has to be approved before it is executed.
+    wants: Option<Wants>,
+}
+
+/// What has to be approved before a statement is executed.
+#[derive(Debug)]
+struct Wants {
+    want: Want,
+    /// Its SQL as it went on.
+    sql: String,
+    /// Its verbs.
+    name: Option<String>,
+}
+
+/// A portal as the client means it.
+#[derive(Debug)]
+struct Asked {
+    statement: Arc<Statement>,
+    /// Its parameters as they are shown, and the message that has them, where they have to be approved.
+    parameters: (String, Bytes),
+    /// It was approved: what is left of its rows comes without asking again.
+    cleared: bool,
 }
 
 /// A portal: a statement with its parameters.
@@ -218,7 +245,7 @@ pub struct Conversation {
     described: Option<Bytes>,
     /// What the client means by its names.
     asked: HashMap<Bytes, Arc<Statement>>,
-    asked_portals: HashMap<Bytes, Arc<Statement>>,
+    asked_portals: HashMap<Bytes, Asked>,
     /// The SQL behind them, in bytes.
     kept: usize,
     /// SQL that changes what names stand for has gone on.
@@ -227,6 +254,10 @@ pub struct Conversation {
     gates: usize,
     copy_in: Option<CopyIn>,
     ended: bool,
+    /// What was decided about the command of this hash, which comes again.
+    verdict: Option<(String, Verdict)>,
+    /// What the gateway has to say meanwhile.
+    notices: Vec<Bytes>,
 
     // What the server does.
     statements: HashMap<Bytes, Arc<Statement>>,
@@ -269,6 +300,8 @@ impl Conversation {
             gates: 0,
             copy_in: None,
             ended: false,
+            verdict: None,
+            notices: Vec::new(),
             statements: HashMap::new(),
             portals: HashMap::new(),
             rows: None,

@@ -80,6 +80,7 @@ impl Conversation {
 
     /// Gives the answers of the gateway's own whose turn it is.
     pub fn settle(&mut self, out: &mut Out) {
+        out.client.append(&mut self.notices);
         while let Some(Entry { kind: Kind::Local { report, ready: is_ready }, exchange, .. }) = self.queue.front() {
             if !self.muted {
                 out.client.push(report.to_message());

@@ -1,29 +1,33 @@
 //! A session of PostgreSQL: bytes of both sides through the conversation, records before commands, and its end.
 
-use std::collections::HashMap;
 use std::future::pending;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Recorder, farewell};
+mod cancels;
+mod hold;
+mod records;
+
+pub(crate) use cancels::{Cancels, Registered};
+use records::Records;
+
+use super::farewell;
 use crate::config::PostgresUpstream;
-use crate::evidence::{Event, EvidenceError, Record, RequestOutcome, ResponseOutcome};
+use crate::evidence::{Event, EvidenceError, Record};
 use crate::gateway::Gateway;
 use crate::protocol::postgres::frame::{FrameError, Frames, Message, message};
 use crate::protocol::postgres::origins::Relations;
 use crate::protocol::postgres::report::Report;
 use crate::protocol::postgres::startup::CancelKey;
-use crate::protocol::postgres::{Conversation, Note, Opened, Out, judge_setting};
+use crate::protocol::postgres::{Conversation, Opened, Out, judge_setting};
 use crate::session::Session;
 use crate::upstream::catalog::Catalog;
 use crate::upstream::postgres::{Connected, Socket, cancel};
@@ -40,91 +44,6 @@ const GOODBYE: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(8);
 /// How often a session that has to end is asked whether it can.
 const DRAINING: Duration = Duration::from_millis(20);
-
-/// The keys that cancel, by the number that stands for the process. Clones share one table.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Cancels {
-    table: Arc<Mutex<HashMap<u32, Target>>>,
-}
-
-#[derive(Clone, Debug)]
-struct Target {
-    key: CancelKey,
-    upstream: Arc<PostgresUpstream>,
-    upstream_key: CancelKey,
-    session: Arc<Session>,
-}
-
-/// A key that cancels, until it is dropped.
-pub(crate) struct Registered {
-    cancels: Cancels,
-    key: CancelKey,
-}
-
-impl Registered {
-    pub(crate) fn key(&self) -> &CancelKey {
-        &self.key
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        lock(&self.cancels.table).remove(&self.key.process);
-    }
-}
-
-impl Cancels {
-    /// A key for a session, which nobody can guess: its process is as random as its secret.
-    pub(crate) fn register(
-        &self,
-        session: &Arc<Session>,
-        upstream: &Arc<PostgresUpstream>,
-        upstream_key: CancelKey,
-        long: bool,
-    ) -> Registered {
-        let secret = rand::random::<[u8; 32]>();
-        let secret = Bytes::copy_from_slice(&secret[..if long { 32 } else { 4 }]);
-        let mut table = lock(&self.table);
-        let process = loop {
-            // Positive, since clients take it for a signed number.
-            let process = rand::random::<u32>() >> 1;
-            if process != 0 && !table.contains_key(&process) {
-                break process;
-            }
-        };
-        let key = CancelKey { process, secret };
-        let (upstream, session) = (Arc::clone(upstream), Arc::clone(session));
-        table.insert(process, Target { key: key.clone(), upstream, upstream_key, session });
-        Registered { cancels: self.clone(), key }
-    }
-
-    /// Cancels what the session of this key runs; whoever asks learns nothing.
-    pub(crate) async fn cancel(&self, gateway: &Gateway, key: &CancelKey) {
-        let found = lock(&self.table).get(&key.process).cloned();
-        let Some(target) = found.filter(|target| verify_slices_are_equal(&target.key.secret, &key.secret).is_ok())
-        else {
-            tracing::info!("a request to cancel with an unknown key");
-            return;
-        };
-        let event = Event::Request {
-            exchange: 0,
-            method: "cancel".to_owned(),
-            name: None,
-            body: String::new(),
-            purpose: target.session.purpose.as_ref().map(ToString::to_string),
-            outcome: RequestOutcome::Forwarded,
-            hits: Vec::new(),
-            approval: None,
-        };
-        if let Err(error) = gateway.evidence.append(Record::now(target.session.id.clone(), event)).await {
-            tracing::error!(%error, "a request to cancel is not recorded and does not pass");
-            return;
-        }
-        if let Err(error) = cancel(&target.upstream, &target.upstream_key).await {
-            tracing::warn!(session = %target.session.id, %error, "a request to cancel did not arrive");
-        }
-    }
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic leaves no half-made change behind that matters: its session is over.
@@ -238,6 +157,8 @@ struct Middle {
     own: Notify,
     /// Part of a message may have left to the client and the rest not.
     cut: AtomicBool,
+    /// Told when the client cancels what it runs.
+    cancelled: Arc<Notify>,
 }
 
 impl Relay {
@@ -268,8 +189,9 @@ impl Relay {
             answered: Notify::new(),
             own: Notify::new(),
             cut: AtomicBool::new(false),
+            cancelled: key.waiting(),
         };
-        let mut records = Records { middle: &middle, open: HashMap::new(), closing: JoinSet::new() };
+        let mut records = Records::new(&middle);
         let begun = begin(&middle, hello, &said, key.key(), &mut client_write, &mut records).await;
         let end = match begun {
             Err(end) => end,
@@ -404,6 +326,12 @@ async fn commands(
                     sent
                 };
                 match sent {
+                    Ok(Some(sent)) if sent.hold.is_some() => {
+                        send(middle, std::mem::take(&mut events), std::mem::take(&mut upstream), server).await?;
+                        if let Some(hold) = sent.hold {
+                            hold::wait(middle, *hold, client, frames, &mut room).await?;
+                        }
+                    }
                     Ok(Some(sent)) => {
                         size += sent.upstream.iter().map(Bytes::len).sum::<usize>();
                         gather(&mut events, sent.records);
@@ -621,54 +549,4 @@ async fn write(to: &mut WriteHalf<Box<dyn Socket>>, pieces: &[Bytes]) -> io::Res
     }
     to.write_all(&gathered).await?;
     to.flush().await
-}
-
-/// The records of answers that are under way.
-struct Records<'a> {
-    middle: &'a Middle,
-    open: HashMap<u64, Recorder>,
-    /// Last parts that are being stored.
-    closing: JoinSet<()>,
-}
-
-impl Records<'_> {
-    async fn keep(&mut self, notes: Vec<Note>) -> Result<(), EvidenceError> {
-        while self.closing.try_join_next().is_some() {}
-        for note in notes {
-            match note {
-                Note::Seen(exchange, text) => self.of(exchange).seen(&text).await?,
-                Note::Decided(exchange, decisions) => self.of(exchange).decided(&decisions),
-                Note::Done(exchange, outcome, reason) => {
-                    self.of(exchange);
-                    if let Some(recorder) = self.open.remove(&exchange) {
-                        self.closing.spawn(close(recorder, outcome, reason));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn of(&mut self, exchange: u64) -> &mut Recorder {
-        let Middle { gateway, session, .. } = self.middle;
-        self.open.entry(exchange).or_insert_with(|| {
-            let policy = session.policy.policy().clone();
-            Recorder::new(gateway.evidence.clone(), session.id.clone(), exchange, policy)
-        })
-    }
-
-    /// The session is over: what was under way is on record as far as it went.
-    async fn finish(mut self, reason: &str) {
-        for (_, recorder) in self.open.drain() {
-            self.closing.spawn(close(recorder, ResponseOutcome::Cancelled, Some(reason.to_owned())));
-        }
-        while self.closing.join_next().await.is_some() {}
-    }
-}
-
-async fn close(recorder: Recorder, outcome: ResponseOutcome, reason: Option<String>) {
-    if let Err(error) = recorder.close_soon(outcome, reason).await {
-        // The store is closed by its failure: no command passes any more.
-        tracing::error!(%error, "the end of an answer is not on record");
-    }
 }
