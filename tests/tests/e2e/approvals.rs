@@ -8,7 +8,8 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use sluice_tests::approvals::{ask, decide, waiting};
 use sluice_tests::http::{Answer, post_with, send};
-use sluice_tests::program::run;
+use sluice_tests::place;
+use sluice_tests::program::{command, run};
 use sluice_tests::sluice::{Rules, Session, Setting, Sluice, Upstream};
 use sluice_tests::upstream::{self, Reply, result};
 use tokio::task::JoinHandle;
@@ -417,5 +418,75 @@ async fn answers_of_any_shape_arrive_in_the_stream_that_has_begun() {
             None => assert_eq!(message["error"]["code"], -32002, "{message}"),
         }
     }
+    sluice.stop().await;
+}
+
+/// What an official client is shown and gets, whose user sees links.
+async fn official(sdk: u8, url: &str, token: &str, tool: &str, answer: &str) -> Vec<Value> {
+    let target = json!({ "sdk": sdk, "url": url, "token": token, "tool": tool, "arguments": {}, "answer": answer });
+    let args = [place::clients("client-approval.mjs").into_os_string(), target.to_string().into()];
+    let done = run(command(place::node(), args), "", Duration::from_secs(60)).await;
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    done.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_official_client_hears_of_its_progress_for_longer_than_it_would_wait_in_silence() {
+    let (upstream, sluice) = scene("count 1 ttl 5m wait 1m").await;
+    let (ada, grace) = (sluice.token("ada@example.org", &[]).await, sluice.token("grace@x.org", &["dba"]).await);
+    let url = sluice.mcp("db");
+    // The scripted server answers to the id that the official client gives its second request.
+    upstream.reply(Reply::json(&result(json!(1), "done")));
+    let approval = async {
+        let view = waiting(&sluice, &grace).await;
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        assert_eq!(decide(&sluice, &grace, &view, "approve").await.0, 200);
+        view
+    };
+    let (said, view) = tokio::join!(official(1, &url, &ada, "drop", "accept"), approval);
+    let of = |name: &str| said.iter().filter(|line| line.get(name).is_some()).collect::<Vec<_>>();
+    assert_eq!(of("result").len(), 1, "{said:?}");
+    assert!(of("progress").len() >= 2, "{said:?}");
+    let link = of("link")[0];
+    assert_eq!((&link["id"], &link["mode"]), (&view["approval"], &json!("url")), "{said:?}");
+    assert_eq!(of("complete")[0]["complete"], view["approval"], "{said:?}");
+    // The client's answer to our question was ours: the server heard of neither.
+    let bodies: Vec<String> =
+        upstream.received().iter().map(|request| String::from_utf8_lossy(&request.body).into_owned()).collect();
+    assert!(bodies.iter().all(|body| !body.contains("sluice-approval") && !body.contains("accept")), "{bodies:?}");
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_declines_the_link_withdraws_the_call() {
+    let (upstream, sluice) = scene("count 1 ttl 5m wait 1m").await;
+    let ada = sluice.token("ada@example.org", &[]).await;
+    let said = official(1, &sluice.mcp("db"), &ada, "drop", "decline").await;
+    let error = &said.last().unwrap()["error"];
+    assert_eq!((&error["code"], &error["data"]["state"]), (&json!(-32005), &json!("withdrawn")), "{said:?}");
+    assert!(upstream.calls().is_empty());
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_official_client_of_the_newest_revision_comes_back_by_itself() {
+    let server = place::clients("conformance-server-2026.mjs").to_string_lossy().into_owned();
+    let upstream = Upstream::Stdio(vec![place::node().to_string_lossy().into_owned(), server, "stdio".to_owned()]);
+    let Rules::Text(text) = rules("count 1 ttl 5m wait 30s") else { unreachable!("it is a text") };
+    let text = text.replace("\"drop\"", "\"test_simple_text\"");
+    let sluice = Sluice::new().rules(Rules::Text(text)).connection("db", upstream).start().await;
+    let (ada, grace) = (sluice.token("ada@example.org", &[]).await, sluice.token("grace@x.org", &["dba"]).await);
+    let url = sluice.mcp("db");
+    let approval = async {
+        let view = waiting(&sluice, &grace).await;
+        assert_eq!(decide(&sluice, &grace, &view, "approve").await.0, 200);
+        view
+    };
+    let (said, view) = tokio::join!(official(2, &url, &ada, "test_simple_text", "accept"), approval);
+    let link = said.iter().find_map(|line| line["link"].as_str()).unwrap();
+    assert!(link.ends_with(view["approval"].as_str().unwrap()), "{said:?}");
+    assert!(said.last().unwrap()["result"]["content"][0]["text"].is_string(), "{said:?}");
+    let closed = records(&sluice, "approval_closed").await;
+    assert_eq!((closed.len(), &closed[0]["state"]), (1, &json!("used")), "{closed:?}");
     sluice.stop().await;
 }
