@@ -24,7 +24,7 @@ pub struct Asked {
     pub actors: Vec<Actor>,
     /// The connection's name.
     pub connection: String,
-    /// `mcp` or `postgres`.
+    /// `mcp`, `postgres` or `tcp`.
     pub protocol: String,
     /// What they said they do it for.
     pub purpose: Option<String>,

@@ -14,7 +14,7 @@ const PROTOCOL: &str = "io.modelcontextprotocol/";
 /// A command that waits for an approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// `mcp` or `postgres`.
+    /// `mcp`, `postgres` or `tcp`.
     pub protocol: &'static str,
     /// The protocol's method: `tools/call`, `query`, `execute`.
     pub method: String,
@@ -45,6 +45,19 @@ impl Command {
         let text = canonical(&params);
         let hash = digest(&["mcp", &method, &text]);
         Self { protocol: "mcp", name: message.subject().map(str::to_owned), method, text, facts: Map::new(), hash }
+    }
+
+    /// A connection of bytes to this target.
+    #[must_use]
+    pub fn connect(target: &str) -> Self {
+        Self {
+            protocol: "tcp",
+            method: "connect".to_owned(),
+            name: Some(target.to_owned()),
+            text: format!("connect to {target}"),
+            facts: Map::new(),
+            hash: digest(&["tcp", "connect", target]),
+        }
     }
 
     /// SQL as it would go upstream; with its parameters as they are shown, and the message that has them.
@@ -91,7 +104,12 @@ mod tests {
         let call = hash(r#"{"name":"drop","arguments":{"table":"a","n":1}}"#);
         assert_eq!(call, hash(r#"{ "arguments": {"n":1, "table":"\u0061"}, "name":"drop" }"#));
         assert_eq!(call, hash(r#"{"name":"drop","arguments":{"table":"a","n":1},"_meta":{"progressToken":7}}"#));
-        assert_eq!(call, hash(r#"{"_meta":{"io.modelcontextprotocol/clientInfo":{}},"name":"drop","arguments":{"table":"a","n":1}}"#));
+        assert_eq!(
+            call,
+            hash(
+                r#"{"_meta":{"io.modelcontextprotocol/clientInfo":{}},"name":"drop","arguments":{"table":"a","n":1}}"#
+            )
+        );
     }
 
     #[test]

@@ -143,7 +143,8 @@ impl Desk {
         let reading = self.evidence.clone();
         let left = tokio::task::spawn_blocking(move || reading.open_approvals()).await;
         let left = left.map_err(|error| EvidenceError::Read(error.to_string()))??;
-        let void = |(session, approval)| Record::now(session, closed(approval, State::Void, "the gateway that held it ended"));
+        let void =
+            |(session, approval)| Record::now(session, closed(approval, State::Void, "the gateway that held it ended"));
         let records: Vec<Record> = left.into_iter().map(void).collect();
         if records.is_empty() {
             return Ok(());
@@ -322,7 +323,8 @@ impl Desk {
         let stands = |party: &Party| self.denied.as_ref().is_none_or(|list| list.stands(&party.issuer, &party.subject));
         let taken = next.take(self.now(), stands);
         if taken {
-            self.record(held, vec![closed(held.asked.approval.clone(), State::Used, "the command goes upstream")]).await?;
+            self.record(held, vec![closed(held.asked.approval.clone(), State::Used, "the command goes upstream")])
+                .await?;
         }
         *request = next;
         held.show(&request);
@@ -417,7 +419,8 @@ fn key(session: &Session, purpose: Option<&str>, want: &Want, command: &Command)
     let identity = &session.identity;
     let mut texts = vec![identity.issuer.as_str(), &identity.subject, &session.connection, purpose.unwrap_or_default()];
     texts.extend([want.rule.pack.as_str(), &want.rule.name, &session.rules_digest, &command.hash]);
-    texts.extend(identity.actors.iter().flat_map(|actor| [actor.issuer.as_deref().unwrap_or_default(), &actor.subject]));
+    texts
+        .extend(identity.actors.iter().flat_map(|actor| [actor.issuer.as_deref().unwrap_or_default(), &actor.subject]));
     digest(&texts)
 }
 

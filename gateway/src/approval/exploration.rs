@@ -149,8 +149,12 @@ fn it_is_used_once_in_time_by_a_quorum_of_others_whatever_the_order() {
 fn whoever_acts_for_an_approver_does_not_decide_for_them() {
     let mut people = people();
     people[GRACE].in_person = false;
-    let terms =
-        Terms { by: vec!["dba".to_owned()], count: 1, parties: vec![people[ADA].party.clone()], deadline: moment(LIMIT) };
+    let terms = Terms {
+        by: vec!["dba".to_owned()],
+        count: 1,
+        parties: vec![people[ADA].party.clone()],
+        deadline: moment(LIMIT),
+    };
     let mut machine = Request::new(terms);
     assert_eq!(machine.decide(moment(0), &people[GRACE], Decision::Approve), Err(Refused::NotInPerson));
     assert_eq!(machine.state(), State::Pending);

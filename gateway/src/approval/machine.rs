@@ -46,7 +46,8 @@ impl Party {
     /// Whether both may be the same one: by the issuer's name, or by any name that people know them by, at whichever issuer.
     #[must_use]
     pub fn may_be(&self, other: &Self) -> bool {
-        let names = |party: &Self| [Some(party.user.to_lowercase()), party.email.as_ref().map(|mail| mail.to_lowercase())];
+        let names =
+            |party: &Self| [Some(party.user.to_lowercase()), party.email.as_ref().map(|mail| mail.to_lowercase())];
         let known = names(other);
         (self.issuer == other.issuer && self.subject == other.subject)
             || names(self).iter().flatten().any(|name| known.iter().flatten().any(|other| other == name))

@@ -16,9 +16,9 @@ mod machine;
 mod ticket;
 mod words;
 
+pub use asked::{Asked, Want, party_of};
 pub use command::Command;
 pub use desk::{Desk, DeskError, Held, Seen};
-pub use asked::{Asked, Want, party_of};
 pub use machine::{Approver, Decision, Moment, Party, Refused, Request, State, Terms};
 pub use ticket::is_ticket;
 pub use words::{ended, undecided, waits_for};

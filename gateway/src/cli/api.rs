@@ -73,7 +73,8 @@ impl Api {
     /// The gateway can't be reached, or what it says against it.
     pub(super) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
         let token = self.tokens.token().await.map_err(|error| format!("there is no token: {}", error.0))?;
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| "the token is none".to_owned())?;
+        let mut bearer =
+            HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| "the token is none".to_owned())?;
         bearer.set_sensitive(true);
         let uri: Uri = format!("{}{path}", self.base).parse().map_err(|_| "the URL can't be asked".to_owned())?;
         let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
@@ -87,7 +88,8 @@ impl Api {
         let connector = tls::connector(self.authorities.as_ref()).map_err(|error| error.to_string())?;
         let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
         let asked = async {
-            let response = client.request(request).await.map_err(|error| format!("can't reach {}: {error}", self.base))?;
+            let response =
+                client.request(request).await.map_err(|error| format!("can't reach {}: {error}", self.base))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), MAX).collect().await;
             let body = body.map_err(|_| format!("the answer of {} broke off or is too long", self.base))?.to_bytes();

@@ -93,7 +93,10 @@ async fn list(all: bool, asking: &Asking) -> Result<(), String> {
     if asking.json {
         return views.iter().try_for_each(line);
     }
-    println!("{:15}  {:9}  {:24}  {:12}  {:24}  {:>7}  until", "approval", "state", "requester", "connection", "command", "missing");
+    println!(
+        "{:15}  {:9}  {:24}  {:12}  {:24}  {:>7}  until",
+        "approval", "state", "requester", "connection", "command", "missing"
+    );
     for view in views {
         let ApprovalView { asked, state, missing, .. } = read(view)?;
         let command = format!("{} {}", asked.method, asked.name.as_deref().unwrap_or_default());

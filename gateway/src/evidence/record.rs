@@ -63,10 +63,6 @@ impl Record {
 /// The kinds of things that are recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a session opens once; events are made one at a time and moved to the store"
-)]
 pub enum Event {
     /// An identity opened a connection; the rules named by the digest hold until it is closed.
     SessionOpened {

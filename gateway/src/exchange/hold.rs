@@ -45,23 +45,23 @@ pub(super) struct Waiting {
     links: bool,
 }
 
-/// Takes from a body what the client brought back for us: the server never sees it.
-pub(super) fn returned(shared: &Shared, body: Body) -> Result<(Body, Option<Returned>), (Body, Refused)> {
-    let [message] = body.messages() else { return Ok((body, None)) };
-    let Some(state) = message.params().get("requestState").and_then(Value::as_str).filter(|state| is_ticket(state)) else {
-        return Ok((body, None));
+/// Takes from a body what the client brought back for us: the server never sees it. None where it brought nothing.
+pub(super) fn returned(shared: &Shared, body: &Body) -> Result<Option<(Body, Returned)>, Refused> {
+    let [message] = body.messages() else { return Ok(None) };
+    let Some(state) = message.params().get("requestState").and_then(Value::as_str).filter(|state| is_ticket(state))
+    else {
+        return Ok(None);
     };
     let Some(approval) = shared.gateway.desk.of_ticket(state) else {
         let message = "`requestState` is not of this gateway, or it has started anew: send the call again without it";
-        return Err((body, refused(StatusCode::OK, code::APPROVAL, message)));
+        return Err(refused(StatusCode::OK, code::APPROVAL, message));
     };
     let answer = message.params().get("inputResponses").and_then(|answers| answers.get(QUESTION));
     let declined = answer.and_then(|answer| answer.get("action")?.as_str()).is_some_and(|action| action != "accept");
     let bare = without_params(message.raw(), &["requestState", "inputResponses"]);
-    match bare.and_then(|bare| Body::parse(bare, DEFAULT_CAP).ok()) {
-        Some(bare) => Ok((bare, Some(Returned { approval, declined }))),
-        None => Err((body, refused(StatusCode::OK, -32602, "`params` can't be read"))),
-    }
+    let bare = bare.and_then(|bare| Body::parse(bare, DEFAULT_CAP).ok());
+    let bare = bare.ok_or_else(|| refused(StatusCode::OK, -32602, "`params` can't be read"))?;
+    Ok(Some((bare, Returned { approval, declined })))
 }
 
 /// Whether a body is for the gateway itself: an answer to a question of ours, or the end of a request that waits here.
@@ -121,7 +121,8 @@ pub(super) async fn ask(
             Some(held) if held.asked.hash == command.hash && !held.seen().state.is_final() => {}
             Some(held) if held.asked.hash == command.hash => return Err(ended(&held)),
             _ => {
-                let message = "the call is not the one that the approval was asked for: send it again without `requestState`";
+                let message =
+                    "the call is not the one that the approval was asked for: send it again without `requestState`";
                 return Err(refused(StatusCode::OK, code::APPROVAL, message));
             }
         }

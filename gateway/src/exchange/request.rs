@@ -70,12 +70,16 @@ pub(crate) fn post(shared: Arc<Shared>, caller: Caller, body: Bytes) -> Upcoming
             }
         };
         let ids: Vec<Id> = body.request_ids().cloned().collect();
-        let (body, prepared) = match hold::returned(&shared, body) {
-            Ok((body, returned)) => {
-                let prepared = prepare(&shared, &caller, &body, returned).await;
+        let (body, prepared) = match hold::returned(&shared, &body) {
+            Ok(None) => {
+                let prepared = prepare(&shared, &caller, &body, None).await;
                 (body, prepared)
             }
-            Err((body, refused)) => (body, Err(refused)),
+            Ok(Some((bare, returned))) => {
+                let prepared = prepare(&shared, &caller, &bare, Some(returned)).await;
+                (bare, prepared)
+            }
+            Err(refused) => (body, Err(refused)),
         };
         match prepared {
             Ok(Prepared::Clear(ready)) => ready.run(shared, caller, body, ids, downstream, None).await,
@@ -206,7 +210,7 @@ enum Prepared {
     /// It may go upstream, and is on record.
     Clear(Ready),
     /// It may once somebody has approved it.
-    Held(Ready, Waiting),
+    Held(Ready, Box<Waiting>),
     /// It was for the gateway itself.
     Taken,
 }
@@ -252,7 +256,7 @@ impl Ready {
         body: Body,
         ids: Vec<Id>,
         downstream: Downstream,
-        waiting: Option<Waiting>,
+        waiting: Option<Box<Waiting>>,
     ) {
         let running = self.session.enter();
         let mut exchange = begin(&shared, &self.session, self.exchange, self.rules.clone(), downstream);
@@ -261,7 +265,7 @@ impl Ready {
             .run(async move |exchange| {
                 let cleared = match waiting {
                     None => Ok(self),
-                    Some(waiting) => Box::pin(hold::clear(exchange, self, &caller, &body, waiting)).await,
+                    Some(waiting) => Box::pin(hold::clear(exchange, self, &caller, &body, *waiting)).await,
                 };
                 match cleared {
                     Ok(ready) => Box::pin(ready.relay(exchange, &caller, body)).await,
@@ -373,7 +377,7 @@ async fn prepare(
     if let [Judged { want: Some(want), refusal: None, .. }] = &judged[..] {
         let want = want.clone();
         let waiting = hold::ask(shared, &ready, body, want, returned).await?;
-        return Ok(Prepared::Held(ready, waiting));
+        return Ok(Prepared::Held(ready, Box::new(waiting)));
     }
     let refusal = judged.last_mut().and_then(|last| last.refusal.take());
     for Judged { mut event, .. } in judged {
@@ -445,4 +449,3 @@ pub(super) fn purpose_missing() -> Refused {
     );
     refused(StatusCode::OK, code::PURPOSE, message)
 }
-

@@ -99,7 +99,11 @@ impl Done {
 
     /// The request waits for somebody, and nothing went upstream: the client is told for whom.
     pub(crate) fn held(head: Head) -> Self {
-        Self { outcome: ResponseOutcome::Complete, reason: Some("it waits for an approval".to_owned()), last: Last::Whole(Box::new(head)) }
+        Self {
+            outcome: ResponseOutcome::Complete,
+            reason: Some("it waits for an approval".to_owned()),
+            last: Last::Whole(Box::new(head)),
+        }
     }
 
     /// The gateway refuses the request.

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agents::Through,
+    approval::{self, Command, DeskError, State, Want},
     config::UpstreamConfig,
     evidence::{Event, EvidenceError, HitRecord, Record, RequestOutcome, ResponseOutcome},
     exchange::GRACE,
@@ -88,7 +89,7 @@ pub(crate) async fn open(
 
 async fn reach(gateway: &Gateway, session: Arc<Session>, upstream: &UpstreamConfig) -> Result<Opened, Refused> {
     let facts = RequestFacts { now: Some(jiff::ZonedDateTime::now()), ..RequestFacts::default() };
-    let mut refusal = None;
+    let (mut refusal, mut want) = (None, None);
     let mut hits = Vec::new();
     for hit in session.policy.decide(&facts) {
         let by_rule =
@@ -96,7 +97,8 @@ async fn reach(gateway: &Gateway, session: Arc<Session>, upstream: &UpstreamConf
         let (action, refused) = match &hit.action {
             HitAction::Block { message } => ("block", Some(by_rule(message))),
             HitAction::Approve { .. } => {
-                ("approve", Some(by_rule("it needs an approval, and approvals are not available in this version")))
+                want = want.or_else(|| Want::of(&hit));
+                ("approve", None)
             }
             HitAction::Alert => (if hit.rule.audit { "audit" } else { "alert" }, None),
         };
@@ -111,23 +113,28 @@ async fn reach(gateway: &Gateway, session: Arc<Session>, upstream: &UpstreamConf
         });
     }
     let exchange = session.next_exchange();
+    let target = match upstream {
+        UpstreamConfig::Tcp { address } => address.clone(),
+        _ => "by an agent".to_owned(),
+    };
+    let mut approval = None;
+    if let (Some(want), None) = (want, &refusal) {
+        match approved(gateway, &session, exchange, &want, &target).await {
+            Ok(by) => approval = Some(by),
+            Err((by, refused)) => (approval, refusal) = (by, Some(refused)),
+        }
+    }
     let event = Event::Request {
         exchange,
         method: "connect".to_owned(),
-        name: Some(match upstream {
-            UpstreamConfig::Tcp { address } => address.clone(),
-            _ => "by an agent".to_owned(),
-        }),
+        name: Some(target),
         body: String::new(),
         purpose: session.purpose.as_ref().map(ToString::to_string),
         outcome: if refusal.is_some() { RequestOutcome::Refused } else { RequestOutcome::Forwarded },
         hits,
-        approval: None,
+        approval,
     };
-    append(gateway, &session, event).await.map_err(|error| {
-        tracing::error!(%error, "a session is not recorded and doesn't begin");
-        Refused::new(Code::Evidence, "the session can't be recorded, so it is refused")
-    })?;
+    append(gateway, &session, event).await.map_err(|error| unrecorded(&error))?;
     if let Some(refusal) = refusal {
         return Err(refusal);
     }
@@ -165,6 +172,37 @@ async fn reach(gateway: &Gateway, session: Arc<Session>, upstream: &UpstreamConf
     };
     let (requests, responses) = (session.policy.request_rules(&facts), session.policy.response_rules(&facts));
     Ok(Opened { session, exchange, requests, responses, target, through })
+}
+
+fn unrecorded(error: &EvidenceError) -> Refused {
+    tracing::error!(%error, "a session is not recorded and doesn't begin");
+    Refused::new(Code::Evidence, "the session can't be recorded, so it is refused")
+}
+
+/// The approval by which a connection is made. It is not waited for: the client is told of the request, and comes back.
+async fn approved(
+    gateway: &Gateway,
+    session: &Session,
+    exchange: u64,
+    want: &Want,
+    target: &str,
+) -> Result<String, (Option<String>, Refused)> {
+    let purpose = session.purpose.as_ref().map(ToString::to_string);
+    let held = match gateway.desk.ask(session, exchange, purpose.as_deref(), want, Command::connect(target)).await {
+        Ok(held) => held,
+        Err(DeskError::Evidence(error)) => return Err((None, unrecorded(&error))),
+        Err(error) => return Err((None, Refused::new(Code::Blocked, error.to_string()))),
+    };
+    let rules = gateway.policy.load().digest().to_owned();
+    let (id, state) = (held.asked.approval.clone(), held.seen().state);
+    match gateway.desk.take(&held, &rules).await {
+        Ok(true) => Ok(id),
+        Ok(false) if state == State::Pending => {
+            Err((Some(id), Refused::new(Code::Blocked, approval::undecided(&held.asked))))
+        }
+        Ok(false) => Err((Some(id), Refused::new(Code::Blocked, approval::ended(&held)))),
+        Err(error) => Err((Some(id), unrecorded(&error))),
+    }
 }
 
 async fn append(gateway: &Gateway, session: &Session, event: Event) -> Result<(), EvidenceError> {

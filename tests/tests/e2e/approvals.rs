@@ -45,7 +45,8 @@ async fn scene(approve: &str) -> (upstream::Upstream, Sluice) {
 }
 
 fn drop_table(id: i64, table: &str) -> Value {
-    let params = json!({ "name": "drop", "arguments": { "table": table }, "_meta": { "progressToken": format!("p{id}") } });
+    let params =
+        json!({ "name": "drop", "arguments": { "table": table }, "_meta": { "progressToken": format!("p{id}") } });
     json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params })
 }
 
@@ -59,7 +60,10 @@ fn begin(sluice: &Sluice, session: &Session, message: &Value) -> JoinHandle<Answ
 fn events(answer: &Answer) -> Vec<Value> {
     let text = answer.text();
     assert!(answer.header("content-type").starts_with("text/event-stream"), "{text}");
-    text.lines().filter_map(|line| line.strip_prefix("data: ")).map(|data| serde_json::from_str(data).unwrap()).collect()
+    text.lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect()
 }
 
 /// The records of ada's session of one kind.
@@ -113,7 +117,8 @@ async fn a_call_waits_for_an_approver_and_its_record_ties_all_of_it_together() {
     let heard = events(&answer);
     let last = heard.last().unwrap();
     assert_eq!(last["result"]["content"][0]["text"], "dropped, says [mail]", "masked as ever: {last}");
-    let progress: Vec<f64> = heard[..heard.len() - 1].iter().map(|note| note["params"]["progress"].as_f64().unwrap()).collect();
+    let progress: Vec<f64> =
+        heard[..heard.len() - 1].iter().map(|note| note["params"]["progress"].as_f64().unwrap()).collect();
     assert!(!progress.is_empty() && progress.windows(2).all(|pair| pair[0] < pair[1]), "{progress:?}");
     assert!(progress.iter().all(|value| *value <= 0.0), "the server's own begins above: {progress:?}");
     assert!(heard[0]["params"]["message"].as_str().unwrap().contains(id), "{}", heard[0]);
@@ -129,7 +134,8 @@ async fn a_call_waits_for_an_approver_and_its_record_ties_all_of_it_together() {
     assert_eq!((counted.len(), &counted[0]["justification"]), (1, &json!("CHG-42")));
     assert_eq!(counted[0]["approver"]["user"], "grace@example.org");
     assert_eq!(records(&sluice, "approval_closed").await[0]["state"], "used");
-    let request = records(&sluice, "request").await.into_iter().find(|record| record["method"] == "tools/call").unwrap();
+    let request =
+        records(&sluice, "request").await.into_iter().find(|record| record["method"] == "tools/call").unwrap();
     assert_eq!((&request["outcome"], &request["approval"]), (&json!("forwarded"), &view["approval"]));
     sluice.stop().await;
 }
@@ -161,7 +167,8 @@ async fn two_decisions_at_once_are_one_each_and_the_command_runs_once() {
     let session = sluice.open_session("db").await;
     let (grace, linus) = (sluice.token("grace@x.org", &["dba"]).await, sluice.token("linus@x.org", &["dba"]).await);
     // The same command twice: one request for approval, and whoever comes first has it.
-    let calls = [begin(&sluice, &session, &drop_table(7, "people")), begin(&sluice, &session, &drop_table(8, "people"))];
+    let calls =
+        [begin(&sluice, &session, &drop_table(7, "people")), begin(&sluice, &session, &drop_table(8, "people"))];
     let view = waiting(&sluice, &grace).await;
     let (one, other, third) = tokio::join!(
         decide(&sluice, &grace, &view, "approve"),
@@ -363,8 +370,13 @@ async fn a_client_of_the_newest_revision_is_sent_away_and_comes_back() {
     let link = &result["inputRequests"]["approval"]["params"];
     assert_eq!((&link["mode"], &link["elicitationId"]), (&json!("url"), &view["approval"]));
     let page = send(Request::get(link["url"].as_str().unwrap()).body(Full::default()).unwrap()).await;
-    assert!(page.status == 200 && page.text().contains("pending") && !page.text().contains("people"), "{}", page.text());
-    let state = json!({ "requestState": result["requestState"], "inputResponses": { "approval": { "action": "accept" } } });
+    assert!(
+        page.status == 200 && page.text().contains("pending") && !page.text().contains("people"),
+        "{}",
+        page.text()
+    );
+    let state =
+        json!({ "requestState": result["requestState"], "inputResponses": { "approval": { "action": "accept" } } });
     // Not with another command, and not with a state of somebody else's making.
     let drifted = send(call("animals", state.clone())).await.message();
     assert_eq!(drifted["error"]["code"], -32005, "{drifted}");
@@ -379,7 +391,10 @@ async fn a_client_of_the_newest_revision_is_sent_away_and_comes_back() {
     let calls = upstream.calls();
     assert_eq!(calls.len(), 1);
     let sent = String::from_utf8_lossy(&calls[0].body).into_owned();
-    assert!(!sent.contains("requestState") && !sent.contains("inputResponses"), "the server doesn't know of it: {sent}");
+    assert!(
+        !sent.contains("requestState") && !sent.contains("inputResponses"),
+        "the server doesn't know of it: {sent}"
+    );
     let replayed = send(call("people", state)).await.message();
     assert_eq!(replayed["error"]["data"]["state"], "used", "{replayed}");
     assert_eq!(upstream.calls().len(), 1);
@@ -398,7 +413,11 @@ async fn answers_of_any_shape_arrive_in_the_stream_that_has_begun() {
     let mut odd = Reply::new("text/html", [Bytes::from_static(b"<p>no")]);
     odd.status = http::StatusCode::BAD_GATEWAY;
     for (id, reply, expected) in [
-        (7, Reply::new("application/json", [pretty.slice(..half), pretty.slice(half..)]), Some(long.replace("bob@example.com", "[mail]"))),
+        (
+            7,
+            Reply::new("application/json", [pretty.slice(..half), pretty.slice(half..)]),
+            Some(long.replace("bob@example.com", "[mail]")),
+        ),
         (8, Reply::new("text/event-stream", [Bytes::from(whole)]), Some("short".to_owned())),
         (9, odd, None),
     ] {

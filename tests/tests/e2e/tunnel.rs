@@ -6,6 +6,7 @@ use serde_json::Value;
 use sluice_client::stream::code_of;
 use sluice_client::wire::Code;
 use sluice_client::{Channel, Fixed, OpenError, Tunnel};
+use sluice_tests::approvals::{decide, waiting};
 use sluice_tests::sluice::{Rules, Sluice, Upstream};
 use sluice_tests::target::Target;
 use sluice_tests::tunnel::{agent, command, connect, name, settings};
@@ -39,6 +40,12 @@ rule no_codename {
   match codename
   then block "It is not to be named."
 }
+rule with_leave {
+  meta { id "TUN-5" severity high }
+  on request
+  when target == "guarded"
+  then approve by ["keepers"] count 1 ttl 5m wait 1m
+}
 rule not_at_all {
   meta { id "TUN-3" severity high }
   on request
@@ -48,8 +55,9 @@ rule not_at_all {
 "#;
 
 async fn scene(target: &Target) -> Sluice {
-    let rules = Rules::Text(RULES.to_owned());
-    Sluice::new().rules(rules).connection("bytes", Upstream::Tcp(target.address)).tunnel("").start().await
+    let (rules, upstream) = (Rules::Text(RULES.to_owned()), Upstream::Tcp(target.address));
+    let setting = Sluice::new().rules(rules).connection("bytes", upstream.clone()).connection("guarded", upstream);
+    setting.tunnel("").start().await
 }
 
 /// Writes all of it and says that no more comes, while it reads to the end.
@@ -398,5 +406,22 @@ async fn an_identity_has_no_more_sessions_than_it_may() {
     let _kept = second.open(&name("bytes"), None).await.unwrap();
     let third = agent(&sluice, "ada@example.org", &[]).await;
     assert_eq!(refusal(third.open(&name("bytes"), None).await).0, Code::Busy, "a third connection is one too many");
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_has_to_be_approved_is_made_once_somebody_did_and_the_client_comes_back() {
+    let target = Target::count("all of ").await;
+    let sluice = scene(&target).await;
+    let agent = agent(&sluice, "ada@example.org", &[]).await;
+    let keeper = sluice.token("grace@example.org", &["keepers"]).await;
+    let (code, message) = refusal(agent.open(&name("guarded"), None).await);
+    let view = waiting(&sluice, &keeper).await;
+    assert_eq!(code, Code::Blocked);
+    assert!(message.contains(view["approval"].as_str().unwrap()), "{message}");
+    assert_eq!(decide(&sluice, &keeper, &view, "approve").await.0, 200);
+    let answer = ask(agent.open(&name("guarded"), None).await.unwrap(), b"four").await.unwrap();
+    assert_eq!(String::from_utf8(answer).unwrap(), "all of 4");
+    assert_eq!(refusal(agent.open(&name("guarded"), None).await).0, Code::Blocked, "once");
     sluice.stop().await;
 }

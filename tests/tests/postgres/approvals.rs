@@ -35,7 +35,11 @@ async fn psql_is_told_that_its_command_waits_and_goes_on_once_it_is_approved() {
     let approval = async {
         let view = waiting(&scene.sluice, &grace).await;
         assert_eq!(view["command"], "DELETE FROM customer WHERE id = 1;");
-        assert_eq!((&view["facts"]["verbs"], &view["facts"]["has_where"]), (&json!(["delete"]), &json!(true)), "{view}");
+        assert_eq!(
+            (&view["facts"]["verbs"], &view["facts"]["has_where"]),
+            (&json!(["delete"]), &json!(true)),
+            "{view}"
+        );
         assert_eq!(customers(&scene).await, before, "nothing went upstream");
         let (status, decided) = decide(&scene.sluice, &grace, &view, "approve").await;
         assert_eq!((status, &decided["error"]), (200, &Value::Null));
@@ -47,7 +51,8 @@ async fn psql_is_told_that_its_command_waits_and_goes_on_once_it_is_approved() {
     assert!(done.stderr.contains("NOTICE:") && done.stderr.contains(id), "{}", done.stderr);
     assert_ne!(customers(&scene).await, before);
     let record = scene.record().await;
-    let delete = record.as_array().unwrap().iter().find(|event| event["name"] == "delete" && event["event"] == "request");
+    let delete =
+        record.as_array().unwrap().iter().find(|event| event["name"] == "delete" && event["event"] == "request");
     assert_eq!(delete.unwrap()["approval"], view["approval"], "{record:#}");
 }
 
@@ -55,7 +60,8 @@ async fn psql_is_told_that_its_command_waits_and_goes_on_once_it_is_approved() {
 async fn what_is_denied_is_an_error_and_the_session_goes_on() {
     let scene = Scene::with(rules("count 1 ttl 5m wait 1m")).await;
     let (grace, before) = (approver(&scene).await, customers(&scene).await);
-    let statements = "DELETE FROM customer;\nSELECT 'on' AS went;\nBEGIN;\nDELETE FROM customer;\nSELECT 2;\nROLLBACK;\nSELECT 3;\n";
+    let statements =
+        "DELETE FROM customer;\nSELECT 'on' AS went;\nBEGIN;\nDELETE FROM customer;\nSELECT 2;\nROLLBACK;\nSELECT 3;\n";
     let psql = scene.psql(&["-At", "-v", "VERBOSITY=verbose"], statements);
     let denials = async {
         for _ in 0..2 {

@@ -1,10 +1,12 @@
 //! Keys with which clients cancel what their sessions run: the gateway's own in the place of the server's.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
 use super::lock;
@@ -24,23 +26,59 @@ pub(crate) struct Cancels {
 #[derive(Clone, Debug)]
 struct Target {
     key: CancelKey,
-    /// Ends what waits for an approval.
-    waiting: Arc<Notify>,
+    waiting: Arc<Waiting>,
     upstream: Arc<PostgresUpstream>,
     upstream_key: CancelKey,
     session: Arc<Session>,
+}
+
+/// A command of a session that waits for an approval, if there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    waits: AtomicBool,
+    cancelled: Notify,
+}
+
+impl Waiting {
+    /// A command waits until the guard is dropped.
+    pub(super) fn begin(&self) -> impl Drop + '_ {
+        struct Waits<'a>(&'a AtomicBool);
+        impl Drop for Waits<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Release);
+            }
+        }
+        // What was cancelled before is not this one.
+        let _ = self.cancelled.notified().now_or_never();
+        self.waits.store(true, Ordering::Release);
+        Waits(&self.waits)
+    }
+
+    /// Resolves when the client cancels what waits.
+    pub(super) async fn cancelled(&self) {
+        self.cancelled.notified().await;
+    }
+
+    /// Cancels what waits; false where nothing does.
+    fn cancel(&self) -> bool {
+        let waits = self.waits.load(Ordering::Acquire);
+        if waits {
+            self.cancelled.notify_one();
+        }
+        waits
+    }
 }
 
 /// A key that cancels, until it is dropped.
 pub(crate) struct Registered {
     cancels: Cancels,
     key: CancelKey,
-    waiting: Arc<Notify>,
+    waiting: Arc<Waiting>,
 }
 
 impl Registered {
-    /// Told when the client cancels.
-    pub(crate) fn waiting(&self) -> Arc<Notify> {
+    /// What waits in the session.
+    pub(crate) fn waiting(&self) -> Arc<Waiting> {
         Arc::clone(&self.waiting)
     }
 
@@ -75,8 +113,11 @@ impl Cancels {
             }
         };
         let key = CancelKey { process, secret };
-        let (upstream, session, waiting) = (Arc::clone(upstream), Arc::clone(session), Arc::new(Notify::new()));
-        table.insert(process, Target { key: key.clone(), waiting: Arc::clone(&waiting), upstream, upstream_key, session });
+        let (upstream, session, waiting) = (Arc::clone(upstream), Arc::clone(session), Arc::<Waiting>::default());
+        table.insert(
+            process,
+            Target { key: key.clone(), waiting: Arc::clone(&waiting), upstream, upstream_key, session },
+        );
         Registered { cancels: self.clone(), key, waiting }
     }
 
@@ -102,7 +143,10 @@ impl Cancels {
             tracing::error!(%error, "a request to cancel is not recorded and does not pass");
             return;
         }
-        target.waiting.notify_waiters();
+        if target.waiting.cancel() {
+            // The server runs nothing of it; to cancel there would hit what comes next.
+            return;
+        }
         if let Err(error) = cancel(&target.upstream, &target.upstream_key).await {
             tracing::warn!(session = %target.session.id, %error, "a request to cancel did not arrive");
         }

@@ -48,6 +48,7 @@ async fn decide(
         Err(DeskError::Evidence(error)) => return Err(unrecorded(&error).into()),
         Err(error) => return Ok(Verdict::Refused(None, Report::error("53400", error.to_string()))),
     };
+    let _waits = middle.waiting.begin();
     let mut seen = held.watch();
     let until = Instant::now() + want.wait;
     let mut told = usize::MAX;
@@ -80,7 +81,7 @@ async fn decide(
         };
         tokio::select! {
             changed = seen.changed() => changed.map_err(|_| End::ServerGone)?,
-            () = middle.cancelled.notified() => {
+            () = middle.waiting.cancelled() => {
                 withdraw(middle, &held).await?;
                 return Ok(Verdict::Refused(Some(held.asked.approval.clone()), Report::error("57014", "canceling statement due to user request")));
             }

@@ -16,6 +16,7 @@ mod cancels;
 mod hold;
 mod records;
 
+use cancels::Waiting;
 pub(crate) use cancels::{Cancels, Registered};
 use records::Records;
 
@@ -157,8 +158,8 @@ struct Middle {
     own: Notify,
     /// Part of a message may have left to the client and the rest not.
     cut: AtomicBool,
-    /// Told when the client cancels what it runs.
-    cancelled: Arc<Notify>,
+    /// What waits for an approval.
+    waiting: Arc<Waiting>,
 }
 
 impl Relay {
@@ -189,7 +190,7 @@ impl Relay {
             answered: Notify::new(),
             own: Notify::new(),
             cut: AtomicBool::new(false),
-            cancelled: key.waiting(),
+            waiting: key.waiting(),
         };
         let mut records = Records::new(&middle);
         let begun = begin(&middle, hello, &said, key.key(), &mut client_write, &mut records).await;

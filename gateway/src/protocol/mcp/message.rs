@@ -399,7 +399,8 @@ pub fn without_params(message: &Bytes, names: &[&str]) -> Option<Bytes> {
     let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(message).ok()?;
     let params: Members<'_> = serde_json::from_str(members.get("params")?.get()).ok()?;
     let kept = params.0.iter().filter(|(name, _)| !names.contains(&name.as_ref()));
-    let kept: Vec<String> = kept.map(|(name, value)| format!("{}:{}", Value::from(name.as_ref()), value.get())).collect();
+    let kept: Vec<String> =
+        kept.map(|(name, value)| format!("{}:{}", Value::from(name.as_ref()), value.get())).collect();
     with_member(message, &["params"], &format!("{{{}}}", kept.join(",")))
 }
 

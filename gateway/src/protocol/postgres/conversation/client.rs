@@ -335,8 +335,11 @@ impl Conversation {
             shown_values.push(shown(&column, bytes).into());
         }
         self.count(&mut hits, &texts.decisions);
-        if let (Some(wants), false) = (statement.as_ref().and_then(|statement| statement.wants.as_ref()), portal.is_empty()) {
-            let report = by_rule(&wants.want.rule, "it needs an approval, and what is kept under a name can't be approved");
+        if let (Some(wants), false) =
+            (statement.as_ref().and_then(|statement| statement.wants.as_ref()), portal.is_empty())
+        {
+            let report =
+                by_rule(&wants.want.rule, "it needs an approval, and what is kept under a name can't be approved");
             refusal.get_or_insert(report.hint("Use an unnamed portal."));
         }
         let shown_name = (!name.is_empty()).then(|| String::from_utf8_lossy(&name).into_owned());
@@ -439,7 +442,9 @@ impl Conversation {
 
     /// Whether a portal may be executed: once approved, what is left of it comes without asking again.
     fn execute_gate(&mut self, portal: &Bytes, sent: &mut Sent) -> Gate {
-        let Some(asked) = self.asked_portals.get(portal).filter(|asked| !asked.cleared) else { return Gate::Open(None) };
+        let Some(asked) = self.asked_portals.get(portal).filter(|asked| !asked.cleared) else {
+            return Gate::Open(None);
+        };
         let (statement, (shown, exact)) = (Arc::clone(&asked.statement), asked.parameters.clone());
         let Some(wants) = &statement.wants else { return Gate::Open(None) };
         let command = || {
