@@ -67,6 +67,12 @@ impl Gateway {
         format!("{}/approvals/{approval}", self.public_url())
     }
 
+    /// Where whoever has this link decides: `PUBLIC/decide/LINK`.
+    #[must_use]
+    pub fn decide_url(&self, link: &str) -> String {
+        format!("{}/decide/{link}", self.public_url())
+    }
+
     /// The audience a token must name to use `connection` by PostgreSQL's protocol: `PUBLIC/postgres/NAME`.
     #[must_use]
     pub fn postgres_audience(&self, connection: &str) -> String {

@@ -14,6 +14,7 @@ pub mod control;
 pub mod demo;
 pub mod evidence;
 mod exchange;
+mod fetch;
 pub mod gateway;
 pub mod identity;
 pub mod limits;

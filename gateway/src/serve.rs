@@ -199,6 +199,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
             served = serving => served,
             () = crate::control::serve(control, &gateway) => Ok(()),
             () = watch_denied(&gateway) => Ok(()),
+            () = gateway.desk.deliver(&gateway) => Ok(()),
         }
     };
     tokio::pin!(serving);
@@ -265,7 +266,7 @@ pub fn assemble(config: Config, policy: Policy, evidence: Evidence) -> Result<Ga
         authenticator = authenticator.with_deny_list(DenyList::open(path).map_err(unusable)?);
     }
     Ok(Gateway {
-        desk: Desk::new(evidence.clone(), authenticator.deny_list().cloned()),
+        desk: Desk::new(evidence.clone(), authenticator.deny_list().cloned(), &config.webhooks),
         authenticator,
         sessions: Sessions::new(evidence.clone()),
         agents: Agents::default(),

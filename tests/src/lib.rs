@@ -20,3 +20,4 @@ pub mod sluice;
 pub mod target;
 pub mod tunnel;
 pub mod upstream;
+pub mod webhook;

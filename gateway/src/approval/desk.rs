@@ -5,16 +5,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use tokio::sync::watch;
-
 use super::asked::{Asked, Want, parties, party_of};
 use super::command::{Command, digest};
+use super::held::Held;
 use super::machine::{Approver, Decision, Moment, Party, Refused, Request, State, Terms};
-use super::ticket::Tickets;
-use crate::evidence::{Event, Evidence, EvidenceError, Record, SessionId};
+use super::ticket::{Link, Tickets};
+use super::webhook::Outbox;
+use crate::config::WebhookConfig;
+use crate::evidence::{Event, Evidence, EvidenceError, Record};
+use crate::gateway::Gateway;
 use crate::identity::DenyList;
 use crate::session::Session;
+use jiff::Timestamp;
 
 /// Requests that are open at once; more are refused.
 const MAX_OPEN: usize = 10_000;
@@ -24,67 +26,6 @@ const MAX_OWN: usize = 100;
 const KEPT: Duration = Duration::from_secs(3600);
 /// The longest justification, in characters.
 const MAX_JUSTIFICATION: usize = 1_000;
-
-/// A request that was made.
-#[derive(Debug)]
-pub struct Held {
-    /// What is asked for.
-    pub asked: Asked,
-    /// When.
-    pub at: Timestamp,
-    session: SessionId,
-    key: String,
-    /// Held while a change is made durable, so that changes come one after the other.
-    request: tokio::sync::Mutex<Request>,
-    seen: watch::Sender<Seen>,
-}
-
-/// Where a request stands, for those who look at it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// Where it stands.
-    pub state: State,
-    /// Those who have approved.
-    pub approvers: Vec<Party>,
-    /// How many more have to.
-    pub missing: usize,
-    /// Since when it is over.
-    over: Option<Instant>,
-}
-
-impl Held {
-    /// Where it stands.
-    #[must_use]
-    pub fn seen(&self) -> Seen {
-        self.seen.borrow().clone()
-    }
-
-    /// Tells of every change.
-    #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Seen> {
-        self.seen.subscribe()
-    }
-
-    /// Whether this one may decide about it.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn admits(&self, approver: &Approver) -> Result<(), Refused> {
-        self.request.lock().await.admits(approver)
-    }
-
-    /// Whether this one has asked for it, or acts for whoever has.
-    #[must_use]
-    pub fn is_of(&self, party: &Party) -> bool {
-        parties(&self.asked.requester, &self.asked.actors).iter().any(|known| known.may_be(party))
-    }
-
-    fn show(&self, request: &Request) {
-        let over = request.state().is_final().then(Instant::now);
-        let (state, missing) = (request.state(), request.missing());
-        self.seen.send_replace(Seen { state, approvers: request.approvers().to_vec(), missing, over });
-    }
-}
 
 /// Why something can't be asked for or decided.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +60,7 @@ pub struct Desk {
     /// One request is made at a time, so that two equal commands make one.
     making: tokio::sync::Mutex<()>,
     tickets: Tickets,
+    outboxes: Vec<Outbox>,
 }
 
 #[derive(Debug, Default)]
@@ -130,9 +72,10 @@ struct Table {
 impl Desk {
     /// No requests yet; who is on the deny list has approved nothing.
     #[must_use]
-    pub fn new(evidence: Evidence, denied: Option<Arc<DenyList>>) -> Self {
+    pub fn new(evidence: Evidence, denied: Option<Arc<DenyList>>, webhooks: &[WebhookConfig]) -> Self {
         let (table, making, tickets) = (Mutex::default(), tokio::sync::Mutex::default(), Tickets::new());
-        Self { evidence, denied, began: Instant::now(), table, making, tickets }
+        let outboxes = webhooks.iter().cloned().map(Outbox::new).collect();
+        Self { evidence, denied, began: Instant::now(), table, making, tickets, outboxes }
     }
 
     /// Closes what an earlier process left open on record: what it held is gone, and is not run.
@@ -151,6 +94,27 @@ impl Desk {
         }
         tracing::warn!(requests = records.len(), "requests for approval that were left open are void");
         self.evidence.append_all(records).await
+    }
+
+    /// Tells webhooks what happens; never ends.
+    pub async fn deliver(&self, gateway: &Gateway) {
+        futures_util::future::join_all(self.outboxes.iter().map(|outbox| outbox.deliver(gateway))).await;
+        std::future::pending().await
+    }
+
+    /// A link by which this person may decide once.
+    #[must_use]
+    pub fn link(&self, held: &Held, approver: &str, groups: &[String]) -> String {
+        let approval = held.asked.approval.clone();
+        self.tickets.link(&Link { approval, approver: approver.to_owned(), groups: groups.to_vec() })
+    }
+
+    /// What a link is for, with its request; None where this gateway did not sign it, or the request ended long ago.
+    #[must_use]
+    pub fn of_link(&self, link: &str) -> Option<(Link, Arc<Held>)> {
+        let link = self.tickets.read_link(link)?;
+        let held = self.find(&link.approval)?;
+        Some((link, held))
     }
 
     /// What a client carries back to say that its retry is for this request.
@@ -231,19 +195,14 @@ impl Desk {
         self.evidence.append(Record { session: session.id.clone(), at: now.wall, event }).await?;
         let parties = parties(&asked.requester, &asked.actors);
         let request = Request::new(Terms { by: want.by.clone(), count: want.count, parties, deadline });
-        let seen = Seen { state: State::Pending, approvers: Vec::new(), missing: request.missing(), over: None };
-        let held = Arc::new(Held {
-            asked,
-            at: now.wall,
-            session: session.id.clone(),
-            key: key.clone(),
-            request: request.into(),
-            seen: watch::Sender::new(seen),
-        });
+        let held = Arc::new(Held::new(asked, now.wall, session.id.clone(), key.clone(), request));
         tracing::info!(approval = held.asked.approval, rule = held.asked.rule, "a command waits for an approval");
-        let mut table = self.table();
-        table.all.insert(held.asked.approval.clone(), Arc::clone(&held));
-        table.open.insert(key, Arc::clone(&held));
+        {
+            let mut table = self.table();
+            table.all.insert(held.asked.approval.clone(), Arc::clone(&held));
+            table.open.insert(key, Arc::clone(&held));
+        }
+        self.tell(&held);
         Ok(held)
     }
 
@@ -300,9 +259,7 @@ impl Desk {
         self.record(&held, records).await?;
         let state = decided?;
         *request = next;
-        held.show(&request);
-        drop(request);
-        self.forget(&held, state);
+        self.changed(&held, &request);
         tracing::info!(approval, state = state.name(), "an approver has decided");
         Ok(state)
     }
@@ -312,7 +269,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`EvidenceError`]: the command must not go on.
-    pub async fn take(&self, held: &Held, rules: &str) -> Result<bool, EvidenceError> {
+    pub async fn take(&self, held: &Arc<Held>, rules: &str) -> Result<bool, EvidenceError> {
         if rules != held.asked.rules_digest {
             self.close(held, State::Void, "other rules are in force").await?;
             return Ok(false);
@@ -327,10 +284,7 @@ impl Desk {
                 .await?;
         }
         *request = next;
-        held.show(&request);
-        let state = request.state();
-        drop(request);
-        self.forget(held, state);
+        self.changed(held, &request);
         Ok(taken)
     }
 
@@ -338,7 +292,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`EvidenceError`]: it is as it was.
-    pub async fn close(&self, held: &Held, state: State, reason: &str) -> Result<(), EvidenceError> {
+    pub async fn close(&self, held: &Arc<Held>, state: State, reason: &str) -> Result<(), EvidenceError> {
         let mut request = held.request.lock().await;
         self.expire(held, &mut request).await?;
         if request.state().is_final() {
@@ -348,9 +302,7 @@ impl Desk {
         let state = next.close(self.now(), state);
         self.record(held, vec![closed(held.asked.approval.clone(), state, reason)]).await?;
         *request = next;
-        held.show(&request);
-        drop(request);
-        self.forget(held, state);
+        self.changed(held, &request);
         Ok(())
     }
 
@@ -376,7 +328,7 @@ impl Desk {
         }
     }
 
-    async fn look(&self, held: &Held) -> State {
+    async fn look(&self, held: &Arc<Held>) -> State {
         let mut request = held.request.lock().await;
         if let Err(error) = self.expire(held, &mut request).await {
             tracing::error!(approval = held.asked.approval, %error, "the end of a request is not on record");
@@ -385,23 +337,30 @@ impl Desk {
     }
 
     /// A request whose time has run out ends, on record.
-    async fn expire(&self, held: &Held, request: &mut Request) -> Result<(), EvidenceError> {
+    async fn expire(&self, held: &Arc<Held>, request: &mut Request) -> Result<(), EvidenceError> {
         let was = request.state();
         if was.is_final() || request.look(self.now()) == was {
             return Ok(());
         }
-        held.show(request);
-        self.forget(held, request.state());
+        self.changed(held, request);
         self.record(held, vec![closed(held.asked.approval.clone(), State::Expired, "its time ran out")]).await
     }
 
-    fn forget(&self, held: &Held, state: State) {
-        if state.is_final() {
+    /// Shows what has changed to all who look at it.
+    fn changed(&self, held: &Arc<Held>, request: &Request) {
+        if held.show(request) {
+            self.tell(held);
+        }
+        if request.state().is_final() {
             let mut table = self.table();
-            if table.open.get(&held.key).is_some_and(|open| open.asked.approval == held.asked.approval) {
+            if table.open.get(&held.key).is_some_and(|open| Arc::ptr_eq(open, held)) {
                 table.open.remove(&held.key);
             }
         }
+    }
+
+    fn tell(&self, held: &Arc<Held>) {
+        self.outboxes.iter().for_each(|outbox| outbox.tell(held));
     }
 
     async fn record(&self, held: &Held, events: Vec<Event>) -> Result<(), EvidenceError> {

@@ -1,7 +1,7 @@
 //! What the requester is told of a request for approval, in the same words by every protocol. Never anything of the command.
 
 use super::asked::Asked;
-use super::desk::Held;
+use super::held::Held;
 use super::machine::State;
 
 /// What people are told about a request that waits.

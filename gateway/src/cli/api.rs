@@ -5,8 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use bytes::Bytes;
 use clap::Args;
 use http::{HeaderValue, Method, Request, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use http_body_util::Full;
 use serde_json::Value;
 use sluice_client::Tokens as _;
 use url::Url;
@@ -14,8 +13,9 @@ use url::Url;
 use super::tokens::{Source, TokenArgs};
 use crate::{
     config::{DEFAULT_LISTEN, data_dir},
+    fetch::fetch,
     identity::is_trustworthy,
-    tls::{self, Authorities},
+    tls::Authorities,
 };
 
 /// The variable with the gateway's URL.
@@ -85,23 +85,15 @@ impl Api {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(bytes))
             .map_err(|error| error.to_string())?;
-        let connector = tls::connector(self.authorities.as_ref()).map_err(|error| error.to_string())?;
-        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-        let asked = async {
-            let response =
-                client.request(request).await.map_err(|error| format!("can't reach {}: {error}", self.base))?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), MAX).collect().await;
-            let body = body.map_err(|_| format!("the answer of {} broke off or is too long", self.base))?.to_bytes();
-            let answer = serde_json::from_slice::<Value>(&body).unwrap_or_default();
-            if status.is_success() {
-                return Ok(answer);
-            }
-            match answer["error"]["message"].as_str() {
-                Some(message) => Err(message.to_owned()),
-                None => Err(format!("{} answered {}: is it a gateway?", self.base, status.as_u16())),
-            }
-        };
-        tokio::time::timeout(PATIENCE, asked).await.map_err(|_| format!("{} takes too long", self.base))?
+        let asked = fetch(request, self.authorities.as_ref(), MAX, PATIENCE).await;
+        let (status, body) = asked.map_err(|error| format!("{}: {error}", self.base))?;
+        let answer = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        match answer["error"]["message"].as_str() {
+            Some(message) => Err(message.to_owned()),
+            None => Err(format!("{} answered {}: is it a gateway?", self.base, status.as_u16())),
+        }
     }
 }

@@ -58,6 +58,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Keys for hash, token and format-preserving masks, by name.
     pub mask_keys: BTreeMap<String, MaskKey>,
+    /// Who is told what waits for an approval.
+    pub webhooks: Vec<WebhookConfig>,
     /// Where clients of PostgreSQL connect.
     pub postgres: Option<PostgresListen>,
     /// Set when no file was given: loopback only, with its own issuer and the bundled demo server.
@@ -73,6 +75,45 @@ pub struct PostgresListen {
     pub identity: Option<ServerIdentity>,
     /// Clients may connect without TLS; only on loopback, since their tokens pass in clear text.
     pub plaintext: bool,
+}
+
+/// Somebody who is told what waits for an approval. `Debug` doesn't show the URL, which may be a secret, nor the key.
+#[derive(Clone)]
+pub struct WebhookConfig {
+    /// Where messages are sent.
+    pub url: Url,
+    /// How they are written.
+    pub format: WebhookFormat,
+    /// Signs them, where whoever gets them can check that.
+    pub secret: Option<String>,
+    /// Only requests are told that one of these groups may decide; empty: all.
+    pub groups: Vec<String>,
+    /// The one person whom the messages reach: they have links to decide with, as a member of `groups`.
+    pub approver: Option<String>,
+    /// Who vouches for the server, in place of the web's certificate authorities.
+    pub authorities: Option<Authorities>,
+}
+
+impl std::fmt::Debug for WebhookConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebhookConfig")
+            .field("host", &self.url.host_str())
+            .field("format", &self.format)
+            .field("groups", &self.groups)
+            .field("approver", &self.approver)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How messages to a webhook are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookFormat {
+    /// JSON of our own, signed as Standard Webhooks has it.
+    Generic,
+    /// For an incoming webhook of Slack.
+    Slack,
+    /// For a workflow of Microsoft Teams: an adaptive card.
+    Teams,
 }
 
 /// Development mode: what the embedded default adds.

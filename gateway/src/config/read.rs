@@ -23,6 +23,7 @@ use crate::tls::Authorities;
 mod issuer;
 mod listener;
 mod tunnel;
+mod webhook;
 
 /// The longest file that is read for a secret, in bytes.
 const MAX_SECRET: u64 = 64 * 1024;
@@ -141,6 +142,7 @@ const ROOT: &[&str] = &[
     "allowed_origins",
     "allowed_hosts",
     "postgres",
+    "webhook",
 ];
 const RULES: &[&str] = &["files", "trusted_keys"];
 /// The kinds of connections, by the key that each begins with, and the keys that go with some of them alone.
@@ -209,6 +211,7 @@ impl Reader<'_> {
         let listeners = self.listeners(root, &connections);
         let mask_keys = self.mask_keys(root);
         let postgres = self.postgres_listen(root);
+        let webhooks = self.webhooks(root);
         let allowed_origins = self.list_of(root, "allowed_origins").into_iter().map(|(text, _)| text).collect();
         let allowed_hosts = self.list_of(root, "allowed_hosts").into_iter().map(|(text, _)| text).collect();
         Some(Config {
@@ -225,6 +228,7 @@ impl Reader<'_> {
             allowed_origins,
             allowed_hosts,
             mask_keys,
+            webhooks,
             postgres,
             dev: None,
         })

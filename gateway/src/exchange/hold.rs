@@ -93,7 +93,7 @@ async fn withdraw(gateway: &Gateway, session: &Open, approval: &str) {
     }
 }
 
-async fn close(desk: &Desk, held: &Held, reason: &str) {
+async fn close(desk: &Desk, held: &Arc<Held>, reason: &str) {
     if let Err(error) = desk.close(held, State::Withdrawn, reason).await {
         tracing::error!(approval = held.asked.approval, %error, "the end of a request is not on record");
     }

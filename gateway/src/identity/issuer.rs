@@ -8,10 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use http_body_util::Full;
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
@@ -20,7 +18,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex, RwLock};
 use url::Url;
 
-use crate::{config::IssuerConfig, tls};
+use crate::{config::IssuerConfig, fetch::fetch};
 
 /// When keys are fetched and how long they are believed.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +46,8 @@ impl Default for Freshness {
 
 /// Larger documents of an issuer are refused, in bytes.
 const MAX_DOCUMENT: usize = 512 * 1024;
+/// How long one document may take; all that a fetch needs has a time of its own.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// More keys than this are not looked at.
 const MAX_KEYS: usize = 128;
 /// Shorter RSA keys are not used, in bytes of the modulus (2048 bits; NIST SP 800-131A).
@@ -275,19 +275,13 @@ async fn get(url: &Url, config: &IssuerConfig) -> Result<Value, String> {
         return Err("keys are only fetched over https, or http from loopback".to_owned());
     }
     let uri: Uri = url.as_str().parse().map_err(|_| "not a URI".to_owned())?;
-    let connector = tls::connector(config.authorities.as_ref()).map_err(|error| error.to_string())?;
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let request = Request::get(uri)
         .header(header::ACCEPT, "application/json")
-        .body(Empty::new())
+        .body(Full::default())
         .map_err(|error| error.to_string())?;
-    let response = client.request(request).await.map_err(|error| format!("not reachable: {error}"))?;
-    if response.status() != StatusCode::OK {
-        return Err(format!("the issuer answered {}", response.status().as_u16()));
+    let (status, body) = fetch(request, config.authorities.as_ref(), MAX_DOCUMENT, PATIENCE).await?;
+    if status != StatusCode::OK {
+        return Err(format!("the issuer answered {}", status.as_u16()));
     }
-    let body = Limited::new(response.into_body(), MAX_DOCUMENT)
-        .collect()
-        .await
-        .map_err(|_| "the issuer's document is too large or was cut off".to_owned())?;
-    serde_json::from_slice(&body.to_bytes()).map_err(|_| "the issuer's document is no JSON".to_owned())
+    serde_json::from_slice(&body).map_err(|_| "the issuer's document is no JSON".to_owned())
 }

@@ -22,3 +22,4 @@ mod tunnel_identity;
 mod tunnel_limits;
 mod tunnel_mcp;
 mod tunnel_network;
+mod webhooks;

@@ -1,5 +1,6 @@
 //! A command of PostgreSQL that waits for an approval: the client is told by notices, and may cancel.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::ReadHalf;
@@ -97,7 +98,7 @@ async fn decide(
     }
 }
 
-async fn withdraw(middle: &Middle, held: &Held) -> Result<(), End> {
+async fn withdraw(middle: &Middle, held: &Arc<Held>) -> Result<(), End> {
     let closed = middle.gateway.desk.close(held, State::Withdrawn, "the requester cancelled the command").await;
     closed.map_err(|error| unrecorded(&error).into())
 }

@@ -1,6 +1,7 @@
 //! The gateway's own interface over HTTP: for people who decide and for programs that help them.
 
 mod approvals;
+mod links;
 
 pub(crate) use approvals::View as ApprovalView;
 
@@ -21,6 +22,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/api/v1/approvals/{approval}", get(approvals::show))
         .route("/api/v1/approvals/{approval}/decision", post(approvals::decide))
         .route("/approvals/{approval}", get(approvals::page))
+        .route("/decide/{link}", get(links::show).post(links::decide))
         .route(resource::API_METADATA, get(approvals::metadata))
         .with_state(Arc::clone(shared))
 }

@@ -1,0 +1,200 @@
+//! Tells people what waits for an approval: messages to webhooks, in order, tried again until the request is over.
+//!
+//! A message never holds the command: it names the tool, and where to look.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use bytes::Bytes;
+use data_encoding::BASE64;
+use http::{HeaderName, Request, header};
+use http_body_util::Full;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::held::Held;
+use super::machine::State;
+use crate::config::{WebhookConfig, WebhookFormat};
+use crate::fetch::fetch;
+use crate::gateway::Gateway;
+
+/// Messages that may wait for a slow server; more are lost, which the log says. Requests wait their time all the same.
+const WAITING: usize = 1024;
+/// How long a server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest answer that is read, in bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+/// How long after a failure it is tried again: twice as long each time, between these.
+const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(60);
+
+/// Something that happened to a request.
+#[derive(Clone, Debug)]
+pub(super) struct News {
+    held: Arc<Held>,
+    state: State,
+    /// How many more have to approve.
+    missing: usize,
+}
+
+/// Where the news goes.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    config: WebhookConfig,
+    sender: mpsc::Sender<News>,
+    receiver: std::sync::Mutex<Option<mpsc::Receiver<News>>>,
+}
+
+impl Outbox {
+    pub(super) fn new(config: WebhookConfig) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        Self { config, sender, receiver: std::sync::Mutex::new(Some(receiver)) }
+    }
+
+    /// Puts news there for those whom it concerns.
+    pub(super) fn tell(&self, held: &Arc<Held>) {
+        let concerns =
+            self.config.groups.is_empty() || self.config.groups.iter().any(|group| held.asked.by.contains(group));
+        let seen = held.seen();
+        // What happens in between is of interest to programs alone.
+        let is_news =
+            self.config.format == WebhookFormat::Generic || seen.state.is_final() || seen.approvers.is_empty();
+        if !concerns || !is_news {
+            return;
+        }
+        let news = News { held: Arc::clone(held), state: seen.state, missing: seen.missing };
+        if self.sender.try_send(news).is_err() {
+            tracing::error!(approval = held.asked.approval, "a webhook is not told: too much waits for it");
+        }
+    }
+
+    /// Delivers news, one after the other; never ends.
+    pub(super) async fn deliver(&self, gateway: &Gateway) {
+        let receiver = self.receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let Some(mut receiver) = receiver else { return std::future::pending().await };
+        let mut number = 0_u64;
+        while let Some(news) = receiver.recv().await {
+            number += 1;
+            let id = format!("{}-{number}", news.held.asked.approval);
+            let (mut wait, host) = (*BACKOFF.start(), self.config.url.host_str().unwrap_or_default());
+            while let Err(reason) = send(&self.config, &message(gateway, &self.config, &news), &id).await {
+                tracing::warn!(approval = news.held.asked.approval, host, reason, "a webhook is told again later");
+                if news.held.asked.expires <= Timestamp::now() {
+                    tracing::error!(approval = news.held.asked.approval, host, "a webhook was not told in time");
+                    break;
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(*BACKOFF.end());
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+async fn send(config: &WebhookConfig, message: &Value, id: &str) -> Result<(), String> {
+    let body = message.to_string();
+    let mut request = Request::post(config.url.as_str()).header(header::CONTENT_TYPE, "application/json");
+    if let Some(secret) = &config.secret {
+        let at = Timestamp::now().as_second();
+        for (name, value) in signed(secret.as_bytes(), id, at, &body) {
+            request = request.header(name, value);
+        }
+    }
+    let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
+    let (status, _) = fetch(request, config.authorities.as_ref(), MAX_ANSWER, PATIENCE).await?;
+    if status.is_success() { Ok(()) } else { Err(format!("it answered {}", status.as_u16())) }
+}
+
+/// The headers of Standard Webhooks: an identifier that is the same each time it is tried, the time, and an HMAC-SHA-256 over both and the body.
+fn signed(secret: &[u8], id: &str, at: i64, body: &str) -> [(HeaderName, String); 3] {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let tag = hmac::sign(&key, format!("{id}.{at}.{body}").as_bytes());
+    [
+        (HeaderName::from_static("webhook-id"), id.to_owned()),
+        (HeaderName::from_static("webhook-timestamp"), at.to_string()),
+        (HeaderName::from_static("webhook-signature"), format!("v1,{}", BASE64.encode(tag.as_ref()))),
+    ]
+}
+
+/// What is told, as the webhook's format has it.
+fn message(gateway: &Gateway, config: &WebhookConfig, news: &News) -> Value {
+    let asked = &news.held.asked;
+    let open = !news.state.is_final();
+    let link = match &config.approver {
+        Some(approver) if open => gateway.decide_url(&gateway.desk.link(&news.held, approver, &config.groups)),
+        _ => gateway.approval_url(&asked.approval),
+    };
+    let title = match news.state {
+        State::Pending => format!("Approval {} is asked for", asked.approval),
+        state => format!("Approval {} is {}", asked.approval, state.name()),
+    };
+    let acting: Vec<&str> = asked.actors.iter().map(|actor| actor.subject.as_str()).collect();
+    let command = format!("{} {}", asked.method, asked.name.as_deref().unwrap_or_default());
+    let facts = [
+        ("Requester", asked.requester.user.clone()),
+        ("Agent", acting.join(", ")),
+        ("Connection", asked.connection.clone()),
+        ("Command", command.trim_end().to_owned()),
+        ("Purpose", asked.purpose.clone().unwrap_or_else(|| "none stated".to_owned())),
+        ("Rule", asked.rule.clone()),
+        ("Until", asked.expires.strftime("%FT%TZ").to_string()),
+    ];
+    let facts = facts.into_iter().filter(|(_, value)| !value.is_empty());
+    match config.format {
+        WebhookFormat::Generic => {
+            let kind = match news.state {
+                State::Pending if news.missing == asked.count as usize => "approval.requested",
+                State::Pending | State::Approved => "approval.decided",
+                _ => "approval.closed",
+            };
+            json!({ "type": kind, "timestamp": Timestamp::now(), "data": {
+                "approval": asked.approval, "state": news.state, "missing": news.missing, "count": asked.count, "by": asked.by,
+                "requester": asked.requester.user, "actors": acting, "connection": asked.connection, "purpose": asked.purpose,
+                "rule": asked.rule, "pack": asked.pack, "method": asked.method, "name": asked.name, "hash": asked.hash,
+                "expires": asked.expires, "url": link,
+            } })
+        }
+        WebhookFormat::Slack => {
+            let lines: Vec<String> = facts.map(|(name, value)| format!("*{name}:* {}", mrkdwn(&value))).collect();
+            json!({ "text": format!("*{}*\n{}\n<{link}|{}>", mrkdwn(&title), lines.join("\n"), if open { "Look and decide" } else { "Look" }) })
+        }
+        WebhookFormat::Teams => {
+            let facts: Vec<Value> = facts.map(|(name, value)| json!({ "title": name, "value": value })).collect();
+            json!({ "type": "message", "attachments": [{
+                "contentType": "application/vnd.microsoft.card.adaptive",
+                "content": {
+                    "$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4",
+                    "body": [
+                        { "type": "TextBlock", "text": title, "weight": "Bolder", "wrap": true },
+                        { "type": "FactSet", "facts": facts },
+                    ],
+                    "actions": [{ "type": "Action.OpenUrl", "title": if open { "Look and decide" } else { "Look" }, "url": link }],
+                },
+            }] })
+        }
+    }
+}
+
+/// Text of others in Slack's markup: what would be markup is not.
+fn mrkdwn(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace(['*', '_', '~', '`'], "\u{2217}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the specification of Standard Webhooks, with its secret decoded.
+    #[test]
+    fn messages_are_signed_as_standard_webhooks_has_it() {
+        let secret = BASE64.decode(b"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let headers = signed(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
+        assert_eq!(headers[2].1, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn text_of_others_is_no_markup() {
+        assert_eq!(mrkdwn("<https://evil.example|click> *a*"), "&lt;https://evil.example|click&gt; \u{2217}a\u{2217}");
+    }
+}

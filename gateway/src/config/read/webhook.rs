@@ -1,0 +1,86 @@
+//! `[[webhook]]`: who is told what waits for an approval.
+
+use toml::{Spanned, de::DeTable};
+use url::Url;
+
+use super::{
+    super::{WebhookConfig, WebhookFormat},
+    Reader,
+};
+use crate::identity::is_trustworthy;
+
+const WEBHOOK: &[&str] = &["url", "format", "secret", "groups", "approver", "ca_file"];
+/// A shorter key can be guessed, in bytes.
+const MIN_SECRET: usize = 24;
+
+impl Reader<'_> {
+    pub(super) fn webhooks(&mut self, root: &DeTable<'_>) -> Vec<WebhookConfig> {
+        let Some(value) = root.get("webhook") else { return Vec::new() };
+        let Some(listed) = value.get_ref().as_array() else {
+            self.problem(value.span(), "`webhook` is a list of tables: write `[[webhook]]`");
+            return Vec::new();
+        };
+        let mut webhooks = Vec::new();
+        for value in listed.iter() {
+            let Some(table) = self.table(value, "webhook") else { continue };
+            self.known(table, WEBHOOK, "`[[webhook]]`");
+            webhooks.extend(self.webhook(table, value.span()));
+        }
+        webhooks
+    }
+
+    fn webhook(&mut self, table: &DeTable<'_>, span: std::ops::Range<usize>) -> Option<WebhookConfig> {
+        let url = match self.text_of(table, "url") {
+            // It may be a secret itself.
+            Some((written, span)) => {
+                let read = self.secret(&written, span.clone()).map(|text| Url::parse(&text));
+                match read {
+                    Some(Ok(url)) if is_trustworthy(&url) => Some(url),
+                    Some(_) => {
+                        self.problem(span, "`url` has to be a URL of https (http only for loopback)");
+                        None
+                    }
+                    None => None,
+                }
+            }
+            None => {
+                self.problem(span.clone(), "`[[webhook]]` needs `url`, where messages are sent");
+                None
+            }
+        };
+        let format = match self.text_of(table, "format") {
+            None => WebhookFormat::Generic,
+            Some((word, span)) => match word.as_str() {
+                "generic" => WebhookFormat::Generic,
+                "slack" => WebhookFormat::Slack,
+                "teams" => WebhookFormat::Teams,
+                _ => {
+                    self.problem(span, "`format` is \"generic\", \"slack\" or \"teams\"");
+                    WebhookFormat::Generic
+                }
+            },
+        };
+        let secret = self.text_of(table, "secret").and_then(|(written, span)| {
+            if !written.starts_with("file:") && !written.starts_with("${") {
+                self.problem(span, "a secret is not written here: say \"file:PATH\" or \"${VARIABLE}\"");
+                return None;
+            }
+            let secret = self.secret(&written, span.clone())?;
+            if secret.len() < MIN_SECRET {
+                self.problem(span, format!("`secret` is at least {MIN_SECRET} bytes long"));
+            }
+            Some(secret)
+        });
+        if format == WebhookFormat::Generic && !table.contains_key("secret") {
+            self.problem(span.clone(), "a generic webhook needs `secret`, which signs its messages");
+        }
+        let groups: Vec<String> = self.list_of(table, "groups").into_iter().map(|(group, _)| group).collect();
+        let approver = self.text_of(table, "approver").map(|(approver, _)| approver);
+        if approver.is_some() && groups.is_empty() {
+            let span = table.get("approver").map_or(span, Spanned::span);
+            self.problem(span, "`approver` needs `groups`: those as a member of which they decide");
+        }
+        let authorities = self.authorities(table);
+        Some(WebhookConfig { url: url?, format, secret, groups, approver, authorities })
+    }
+}
