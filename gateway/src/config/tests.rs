@@ -312,3 +312,28 @@ fn a_listener_stands_for_an_identity_and_says_whom_it_lets_in() {
     let of_mcp = with("listen = \"127.0.0.1:1\"").replace("connection = \"ledger\"", "connection = \"crm\"");
     assert!(messages(&of_mcp)[0].contains("`crm` is no connection of bytes"), "{:?}", messages(&of_mcp));
 }
+
+#[test]
+fn a_webhook_is_read_strictly_and_shows_no_secret() {
+    let base = "[rules]\nfiles = [\"a\"]\n[[issuer]]\nurl = \"https://i.example\"\n[connection.a]\ntcp = \"h:1\"\n";
+    let environment = |name: &str| (name == "HOOK").then(|| "https://hooks.example/T0/very-secret".to_owned());
+    let parsed = |lines: &str| parse("a.toml", &format!("{base}{lines}"), std::path::Path::new(""), &environment);
+    let good =
+        parsed("[[webhook]]\nurl = \"${HOOK}\"\nformat = \"slack\"\ngroups = [\"dba\"]\napprover = \"g@x.example\"\n");
+    let good = good.unwrap();
+    assert_eq!(good.webhooks[0].url.path(), "/T0/very-secret");
+    assert!(!format!("{:?}", good.webhooks).contains("very-secret"));
+    for (lines, told) in [
+        ("[[webhook]]\nurl = \"${HOOK}\"\n", "needs `secret`"),
+        ("[[webhook]]\nurl = \"http://far.example/\"\nformat = \"slack\"\n", "https"),
+        ("[[webhook]]\nformat = \"slack\"\n", "needs `url`"),
+        ("[[webhook]]\nurl = \"${HOOK}\"\nsecret = \"plain text of a secret that is long\"\n", "not written here"),
+        ("[[webhook]]\nurl = \"${HOOK}\"\nformat = \"mail\"\n", "\"generic\", \"slack\" or \"teams\""),
+        ("[[webhook]]\nurl = \"${HOOK}\"\nformat = \"slack\"\napprover = \"g\"\n", "needs `groups`"),
+        ("[[webhook]]\nurl = \"${HOOK}\"\nformat = \"slack\"\ngroup = [\"a\"]\n", "`groups`"),
+        ("[webhook]\nurl = \"${HOOK}\"\n", "[[webhook]]"),
+    ] {
+        let errors = parsed(lines).unwrap_err().to_string();
+        assert!(errors.contains(told) && !errors.contains("very-secret"), "{lines}: {errors}");
+    }
+}
