@@ -71,6 +71,11 @@ impl Drop for Serving<'_> {
 pub(crate) struct Through(Arc<Agent>);
 
 impl Through {
+    /// Cancelled when the agent may serve no longer.
+    pub(crate) fn token(&self) -> CancellationToken {
+        self.0.gone.clone()
+    }
+
     /// Resolves when the agent may serve no longer.
     pub(crate) async fn gone(&self) {
         self.0.gone.cancelled().await;

@@ -1,5 +1,7 @@
 //! What every part of the running gateway shares.
 
+use std::sync::Arc;
+
 use arc_swap::ArcSwap;
 use sluice_dsl::Policy;
 use sluice_engine::Budget;
@@ -28,7 +30,7 @@ pub struct Gateway {
     /// The requests for approval.
     pub desk: Desk,
     /// The agents that serve targets.
-    pub agents: Agents,
+    pub agents: Arc<Agents>,
     /// The rules in force; a session keeps the ones it was opened with.
     pub policy: ArcSwap<Policy>,
     /// Counts what rules with a limit let through.

@@ -269,7 +269,7 @@ pub fn assemble(config: Config, policy: Policy, evidence: Evidence) -> Result<Ga
         desk: Desk::new(evidence.clone(), authenticator.deny_list().cloned(), &config.webhooks),
         authenticator,
         sessions: Sessions::new(evidence.clone()),
-        agents: Agents::default(),
+        agents: Arc::new(Agents::default()),
         evidence,
         policy: ArcSwap::from_pointee(policy),
         limits: Limits::default(),

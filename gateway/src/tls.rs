@@ -279,6 +279,18 @@ pub(crate) fn connector(authorities: Option<&Authorities>) -> Result<HttpsConnec
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT));
+    connector_over(connector, authorities)
+}
+
+/// The same over connections that are made otherwise.
+///
+/// # Errors
+///
+/// As for [`connector`].
+pub(crate) fn connector_over<C>(
+    connector: C,
+    authorities: Option<&Authorities>,
+) -> Result<HttpsConnector<C>, rustls::Error> {
     let builder = match authorities {
         None => HttpsConnectorBuilder::new().with_provider_and_webpki_roots(default_provider())?,
         Some(Authorities(roots)) => HttpsConnectorBuilder::new().with_tls_config(

@@ -242,6 +242,8 @@ pub struct ConnectionConfig {
     pub upstream: UpstreamConfig,
     /// Whether a session must state its purpose.
     pub require_purpose: bool,
+    /// The groups of agents that its server is reached through; empty: it is reached directly.
+    pub agents: Vec<String>,
     /// The groups that may open it; empty: everyone who is authenticated.
     pub groups: Vec<String>,
     /// A session without traffic for this long is closed.
@@ -257,6 +259,7 @@ impl ConnectionConfig {
         Self {
             upstream,
             require_purpose: false,
+            agents: Vec::new(),
             groups: Vec::new(),
             idle: Duration::from_secs(15 * 60),
             lifetime: None,
@@ -297,10 +300,7 @@ pub enum UpstreamConfig {
         address: String,
     },
     /// Anything over TCP that agents serve from inside another network: bytes as they are.
-    Agents {
-        /// Whoever is in one of these groups may serve it; never empty.
-        groups: Vec<String>,
-    },
+    Agents,
     /// A PostgreSQL server.
     Postgres(Arc<PostgresUpstream>),
 }
@@ -344,7 +344,7 @@ impl UpstreamConfig {
     /// Whether it carries bytes as they are.
     #[must_use]
     pub fn is_bytes(&self) -> bool {
-        matches!(self, Self::Tcp { .. } | Self::Agents { .. })
+        matches!(self, Self::Tcp { .. } | Self::Agents)
     }
 }
 
@@ -361,7 +361,7 @@ impl std::fmt::Debug for UpstreamConfig {
                 f.debug_struct("Http").field("host", &url.host_str()).field("headers", &headers.keys()).finish()
             }
             Self::Postgres(upstream) => upstream.fmt(f),
-            Self::Agents { groups } => f.debug_struct("Agents").field("groups", groups).finish(),
+            Self::Agents => f.write_str("Agents"),
             Self::Tcp { address } => f.debug_struct("Tcp").field("address", address).finish(),
         }
     }

@@ -148,8 +148,8 @@ const RULES: &[&str] = &["files", "trusted_keys"];
 /// The kinds of connections, by the key that each begins with, and the keys that go with some of them alone.
 const KINDS: &[(&str, &[&str])] = &[
     ("command", &["env", "cwd"]),
-    ("url", &["headers", "ca_file"]),
-    ("postgres", &["user", "password", "tls", "ca_file", "certificate", "key", "on_unmaskable"]),
+    ("url", &["headers", "ca_file", "agents"]),
+    ("postgres", &["agents", "user", "password", "tls", "ca_file", "certificate", "key", "on_unmaskable"]),
     ("tcp", &[]),
     ("agents", &[]),
 ];
@@ -254,6 +254,14 @@ impl Reader<'_> {
             self.known(table, CONNECTION, &format!("`[connection.{named}]`"));
             // Everything is read before anything is given up, so that one run says all that is wrong.
             let upstream = self.upstream(table, value.span());
+            let agents: Vec<String> = self.list_of(table, "agents").into_iter().map(|(group, _)| group).collect();
+            if let (Some(value), true) = (table.get("agents"), agents.is_empty() || agents.iter().any(String::is_empty))
+            {
+                self.problem(
+                    value.span(),
+                    "`agents` names the groups whose members may serve the connection: [\"ledger-agents\"]",
+                );
+            }
             let require_purpose = self.bool_of(table, "require_purpose").unwrap_or(false);
             let groups = self.list_of(table, "groups").into_iter().map(|(text, _)| text).collect();
             let idle = self.duration_of(table, "idle");
@@ -268,7 +276,8 @@ impl Reader<'_> {
                 );
             }
             let Some(upstream) = upstream else { continue };
-            let mut connection = ConnectionConfig { require_purpose, groups, ..ConnectionConfig::new(upstream) };
+            let mut connection =
+                ConnectionConfig { require_purpose, agents, groups, ..ConnectionConfig::new(upstream) };
             connection.lifetime = lifetime.map(|(lifetime, _)| lifetime);
             if let Some((idle, _)) = idle {
                 connection.idle = idle;
@@ -279,23 +288,18 @@ impl Reader<'_> {
     }
 
     fn upstream(&mut self, table: &DeTable<'_>, span: Range<usize>) -> Option<UpstreamConfig> {
-        let named: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).filter(|kind| table.contains_key(*kind)).collect();
+        let mut named: Vec<&str> =
+            KINDS.iter().map(|(kind, _)| *kind).filter(|kind| table.contains_key(*kind)).collect();
+        // A server of these kinds may be one that agents serve.
+        if let ["url" | "postgres", "agents"] = named[..] {
+            named.pop();
+        }
         if let [kind] = named[..] {
             self.foreign(table, kind);
         }
         match named.as_slice() {
             ["tcp"] => self.target(table).map(|address| UpstreamConfig::Tcp { address }),
-            ["agents"] => {
-                let groups: Vec<String> = self.list_of(table, "agents").into_iter().map(|(group, _)| group).collect();
-                if groups.is_empty() || groups.iter().any(String::is_empty) {
-                    self.problem(
-                        span,
-                        "`agents` names the groups whose members may serve the connection: [\"ledger-agents\"]",
-                    );
-                    return None;
-                }
-                Some(UpstreamConfig::Agents { groups })
-            }
+            ["agents"] => Some(UpstreamConfig::Agents),
             ["command"] => {
                 let command: Vec<String> = self.list_of(table, "command").into_iter().map(|(text, _)| text).collect();
                 if command.first().is_none_or(String::is_empty) {
@@ -341,7 +345,7 @@ impl Reader<'_> {
     fn foreign(&mut self, table: &DeTable<'_>, kind: &str) {
         let own = |name: &str| KINDS.iter().any(|(other, keys)| *other == kind && keys.contains(&name));
         let keys: BTreeSet<&str> = KINDS.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
-        for name in keys.into_iter().filter(|name| !own(name)) {
+        for name in keys.into_iter().filter(|name| *name != kind && !own(name)) {
             if let Some((key, _)) = table.get_key_value(name) {
                 self.problem(key.span(), format!("`{name}` does not go with `{kind}`"));
             }

@@ -48,7 +48,7 @@ pub(super) async fn session(
         UpstreamConfig::Http { .. }
         | UpstreamConfig::Postgres(_)
         | UpstreamConfig::Tcp { .. }
-        | UpstreamConfig::Agents { .. } => None,
+        | UpstreamConfig::Agents => None,
         UpstreamConfig::Stdio { command, env, cwd } => {
             let child = stdio_upstream::Child::spawn(command, env, cwd.as_deref()).map_err(|error| {
                 tracing::error!(connection = caller.connection, %error, "an upstream can't be started");

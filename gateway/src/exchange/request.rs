@@ -170,7 +170,7 @@ async fn open_bodiless(
         (UpstreamConfig::Stdio { .. }, _) => {
             exchange.run(async |exchange| stdio_upstream::relay_stream(exchange).await).await;
         }
-        (UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. } | UpstreamConfig::Agents { .. }, _) => {
+        (UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. } | UpstreamConfig::Agents, _) => {
             exchange.run(async |_: &mut Exchange| foreign()).await
         }
     }
@@ -297,7 +297,7 @@ impl Ready {
                 };
                 stdio_upstream::relay(exchange, post).await
             }
-            UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. } | UpstreamConfig::Agents { .. } => foreign(),
+            UpstreamConfig::Postgres(_) | UpstreamConfig::Tcp { .. } | UpstreamConfig::Agents => foreign(),
         }
     }
 

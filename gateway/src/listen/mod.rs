@@ -48,7 +48,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let local = listener.local_addr()?;
-    let clients = Clients::new(&state.config.connections).map_err(io::Error::other)?;
+    let clients = Clients::new(&state.config.connections, &state.agents).map_err(io::Error::other)?;
     let shared = Arc::new(Shared { gateway: state, clients, table: Table::default(), shutdown: shutdown.clone() });
     let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
     let allowed = guard::Allowed::new(&shared.gateway, local);

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{ConnectionConfig, PostgresListen, PostgresUpstream, UpstreamConfig};
+use crate::config::{ConnectionConfig, PostgresListen, UpstreamConfig};
 use crate::exchange::farewell;
 use crate::exchange::postgres::{Cancels, Relay, record_settings};
 use crate::gateway::Gateway;
@@ -29,7 +29,8 @@ use crate::protocol::postgres::startup::{Auth, Opening, PURPOSE, Startup, openin
 use crate::protocol::postgres::{Conversation, Malformed, Opened};
 use crate::session::{NewSession, Purpose, Session, SessionError};
 use crate::upstream::catalog::Catalog;
-use crate::upstream::postgres::{Socket, connect, keep_alive};
+use crate::upstream::postgres::{Server, Socket, connect, keep_alive};
+use crate::upstream::way::Way;
 
 /// How long a client may take until its session is open: as long as the server itself would give it.
 const HANDSHAKE: Duration = Duration::from_secs(60);
@@ -127,7 +128,7 @@ struct Wanting {
 }
 
 impl Shared {
-    fn catalog(&self, connection: &str, upstream: &Arc<PostgresUpstream>) -> Arc<Catalog> {
+    fn catalog(&self, connection: &str, upstream: &Arc<Server>) -> Arc<Catalog> {
         let mut catalogs = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(catalogs.entry(connection.to_owned()).or_insert_with(|| Catalog::new(upstream)))
     }
@@ -236,7 +237,10 @@ impl Shared {
         let name = wanting.startup.database.clone();
         let identity = self.authenticate(wanting, &name).await?;
         let found = gateway.config.connections.get(&name).and_then(|config| match &config.upstream {
-            UpstreamConfig::Postgres(upstream) => Some((config.clone(), Arc::clone(upstream))),
+            UpstreamConfig::Postgres(upstream) => {
+                let way = Way::of(&name, config, &gateway.agents);
+                Some((config.clone(), Arc::new(Server::new(upstream, way))))
+            }
             _ => None,
         });
         let (config, upstream) = found.ok_or_else(|| {
@@ -333,7 +337,7 @@ impl Shared {
         &self,
         wanting: &Wanting,
         session: &Session,
-        upstream: &PostgresUpstream,
+        upstream: &Server,
     ) -> Result<crate::upstream::postgres::Connected, Report> {
         let settings = record_settings(&self.gateway, session, &wanting.startup.settings).await?;
         connect(upstream, &settings).await.map_err(|error| {
@@ -392,7 +396,7 @@ struct Admitted {
     shutdown: CancellationToken,
     cancels: Cancels,
     config: ConnectionConfig,
-    upstream: Arc<PostgresUpstream>,
+    upstream: Arc<Server>,
     catalog: Arc<Catalog>,
     session: Arc<Session>,
     connected: crate::upstream::postgres::Connected,

@@ -144,7 +144,7 @@ async fn reach(gateway: &Gateway, session: Arc<Session>, upstream: &UpstreamConf
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("it doesn't answer".to_owned()),
         },
-        UpstreamConfig::Agents { .. } => {
+        UpstreamConfig::Agents => {
             let dialled = gateway.agents.dial(&session.connection, &session.id).await;
             dialled.map(|((from, to), through)| ((FromTarget::Agent(from), ToTarget::Agent(to)), Some(through)))
         }

@@ -15,8 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::postgres::{ConnectError, Connected, connect};
-use crate::config::PostgresUpstream;
+use super::postgres::{ConnectError, Connected, Server, connect};
 use crate::protocol::postgres::frame::{Message, message};
 use crate::protocol::postgres::origins::{Relation, Relations, output, sources, values};
 
@@ -33,7 +32,7 @@ const MAX_DEPTH: usize = 16;
 
 /// The catalog of one connection's server. Shared by its sessions.
 pub(crate) struct Catalog {
-    upstream: Arc<PostgresUpstream>,
+    upstream: Arc<Server>,
     known: Lock<Known>,
     connection: Mutex<Option<Open>>,
 }
@@ -57,7 +56,7 @@ struct Open {
 }
 
 impl Catalog {
-    pub(crate) fn new(upstream: &Arc<PostgresUpstream>) -> Arc<Self> {
+    pub(crate) fn new(upstream: &Arc<Server>) -> Arc<Self> {
         Arc::new(Self { upstream: Arc::clone(upstream), known: Lock::default(), connection: Mutex::default() })
     }
 

@@ -1,5 +1,7 @@
 //! An upstream that speaks Streamable HTTP: the call as it is sent on, and its response through the inspector.
 
+use super::way::Served;
+use crate::agents::Agents;
 use crate::config::{ConnectionConfig, UpstreamConfig};
 use crate::exchange::{Done, Exchange, Head, Inspector, Patience, general_options};
 use crate::protocol::mcp::headers::SESSION_ID;
@@ -11,11 +13,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::TokioExecutor;
 use sluice_engine::Format;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use url::Url;
 
 /// A body that is no event stream is held until so much of it has come, in bytes: a client can't use a part of a JSON
@@ -56,25 +59,39 @@ pub(crate) struct Clients {
     public: HttpClient,
     /// Those of connections with certificate authorities of their own, by the connection's name.
     private: BTreeMap<String, HttpClient>,
+    /// Those of connections whose servers agents serve.
+    served: BTreeMap<String, Client<HttpsConnector<Served>, Full<Bytes>>>,
 }
 
 impl Clients {
     /// The clients that these connections need.
-    pub(crate) fn new(connections: &BTreeMap<String, ConnectionConfig>) -> Result<Self, rustls::Error> {
-        let client = |authorities| {
-            tls::connector(authorities).map(|connector| Client::builder(TokioExecutor::new()).build(connector))
-        };
-        let private = connections.iter().filter_map(|(name, connection)| match &connection.upstream {
-            UpstreamConfig::Http { authorities: Some(authorities), .. } => {
-                Some(client(Some(authorities)).map(|client| (name.clone(), client)))
+    pub(crate) fn new(
+        connections: &BTreeMap<String, ConnectionConfig>,
+        agents: &Arc<Agents>,
+    ) -> Result<Self, rustls::Error> {
+        let build = || Client::builder(TokioExecutor::new());
+        let (mut private, mut served) = (BTreeMap::new(), BTreeMap::new());
+        for (name, connection) in connections {
+            let UpstreamConfig::Http { authorities, .. } = &connection.upstream else { continue };
+            match (Served::of(name, connection, agents), authorities) {
+                (Some(through), authorities) => {
+                    let connector = tls::connector_over(through, authorities.as_ref())?;
+                    served.insert(name.clone(), build().build(connector));
+                }
+                (None, Some(authorities)) => {
+                    private.insert(name.clone(), build().build(tls::connector(Some(authorities))?));
+                }
+                (None, None) => {}
             }
-            _ => None,
-        });
-        Ok(Self { public: client(None)?, private: private.collect::<Result<_, _>>()? })
+        }
+        Ok(Self { public: build().build(tls::connector(None)?), private, served })
     }
 
-    fn of(&self, connection: &str) -> &HttpClient {
-        self.private.get(connection).unwrap_or(&self.public)
+    fn request(&self, connection: &str, request: Request<Full<Bytes>>) -> ResponseFuture {
+        match self.served.get(connection) {
+            Some(client) => client.request(request),
+            None => self.private.get(connection).unwrap_or(&self.public).request(request),
+        }
     }
 }
 
@@ -129,7 +146,7 @@ pub(crate) async fn relay(exchange: &mut Exchange, call: Call) -> Done {
     let Some(request) = call.request() else {
         return Done::upstream("the upstream's address can't be called");
     };
-    let response = match exchange.shared.clients.of(&exchange.session.connection).request(request).await {
+    let response = match exchange.shared.clients.request(&exchange.session.connection, request).await {
         Ok(response) => response,
         Err(error) => {
             tracing::warn!(session = %exchange.session.id, connect = error.is_connect(), "an upstream call failed");

@@ -5,3 +5,4 @@ pub(crate) mod catalog;
 pub(crate) mod http;
 pub(crate) mod postgres;
 pub(crate) mod stdio;
+pub(crate) mod way;

@@ -1,6 +1,7 @@
 //! A PostgreSQL server: connected to over TLS that is checked, as the gateway's own user.
 
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::binding::end_point;
+use super::way::Way;
 use crate::config::PostgresUpstream;
 use crate::protocol::postgres::frame::{FrameError, Frames, Message, message};
 use crate::protocol::postgres::startup::{CancelKey, ssl_request, startup};
@@ -64,11 +66,28 @@ pub(crate) struct Connected {
     pub(crate) key: CancelKey,
 }
 
+/// A server, and the way to it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    config: Arc<PostgresUpstream>,
+    way: Way,
+}
+
+impl Server {
+    pub(crate) fn new(config: &Arc<PostgresUpstream>, way: Way) -> Self {
+        Self { config: Arc::clone(config), way }
+    }
+}
+
+impl std::ops::Deref for Server {
+    type Target = PostgresUpstream;
+    fn deref(&self) -> &PostgresUpstream {
+        &self.config
+    }
+}
+
 /// Connects and authenticates; `settings` are those of the session besides user and database.
-pub(crate) async fn connect(
-    upstream: &PostgresUpstream,
-    settings: &[(String, String)],
-) -> Result<Connected, ConnectError> {
+pub(crate) async fn connect(upstream: &Server, settings: &[(String, String)]) -> Result<Connected, ConnectError> {
     tokio::time::timeout(CONNECT, async {
         let (mut socket, binding) = open(upstream).await?;
         let own = [("user", upstream.user.as_str()), ("database", &upstream.database), ("client_encoding", "UTF8")];
@@ -81,7 +100,7 @@ pub(crate) async fn connect(
 }
 
 /// Cancels what the connection with this key runs.
-pub(crate) async fn cancel(upstream: &PostgresUpstream, key: &CancelKey) -> Result<(), ConnectError> {
+pub(crate) async fn cancel(upstream: &Server, key: &CancelKey) -> Result<(), ConnectError> {
     tokio::time::timeout(CONNECT, async {
         let (mut socket, _) = open(upstream).await?;
         socket.write_all(&key.request()).await?;
@@ -98,12 +117,10 @@ pub(crate) async fn cancel(upstream: &PostgresUpstream, key: &CancelKey) -> Resu
 /// What binds a proof to the connection that it is given on: the hash of the server's certificate.
 type Binding = Option<Vec<u8>>;
 
-async fn open(upstream: &PostgresUpstream) -> Result<(Box<dyn Socket>, Binding), ConnectError> {
-    let mut stream = TcpStream::connect((upstream.host.as_str(), upstream.port)).await?;
-    stream.set_nodelay(true)?;
-    keep_alive(&stream);
+async fn open(upstream: &Server) -> Result<(Box<dyn Socket>, Binding), ConnectError> {
+    let mut stream = upstream.way.connect(&upstream.host, upstream.port).await?;
     if !upstream.tls {
-        return Ok((Box::new(stream), None));
+        return Ok((stream, None));
     }
     stream.write_all(&ssl_request()).await?;
     // One byte, and none that follows it: what comes before the handshake is nobody's word.

@@ -113,7 +113,7 @@ impl Place {
             evidence: evidence.clone(),
             sessions: Sessions::new(evidence.clone()),
             limits: Limits::default(),
-            agents: sluice_gateway::agents::Agents::default(),
+            agents: std::sync::Arc::default(),
             policy: ArcSwap::from_pointee(compiled.policy.expect(&rendered)),
             budget: sluice_engine::Budget::new(64 << 20),
             dev_issuer: None,

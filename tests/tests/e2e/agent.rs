@@ -5,14 +5,17 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice_client::stream::code_of;
 use sluice_client::wire::Code;
 use sluice_client::{OpenError, Tunnel};
+use sluice_tests::authority::Authority;
+use sluice_tests::http::{post_with, send};
 use sluice_tests::program::{PATIENCE, run};
 use sluice_tests::sluice::{Rules, Sluice, Upstream};
 use sluice_tests::target::Target;
 use sluice_tests::tunnel::{agent as client, name};
+use sluice_tests::upstream::{self, Reply, result};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
@@ -103,6 +106,50 @@ async fn a_target_that_an_agent_serves_is_reached_inspected_and_recorded_like_an
     assert_eq!(record[1]["name"], "by an agent", "{record:?}");
     assert_eq!(record[2]["outcome"], "complete", "{record:?}");
     agent.kill().await.unwrap();
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_mcp_is_reached_through_an_agent_as_it_is_directly() {
+    let authority = Authority::new();
+    let (plain, secure) = (upstream::Upstream::start().await, upstream::Upstream::start_tls(&authority).await);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), authority.pem()).unwrap();
+    // By the gateway itself neither is reached: these addresses are those of the other network.
+    let lines = |scheme: &str, more: &str| {
+        Upstream::Lines(format!("url = \"{scheme}://127.0.0.1:1/mcp\"\nagents = [\"agents\"]\n{more}"))
+    };
+    let rules = Rules::Text(RULES.replace("protocol == tcp", "protocol == mcp"));
+    let sluice = Sluice::new()
+        .rules(rules)
+        .connection("plain", lines("http", ""))
+        .connection("secure", lines("https", &format!("ca_file = {:?}", file.path())))
+        .tunnel("")
+        .start()
+        .await;
+    let at = |url: &str| url.split('/').nth(2).unwrap().to_owned();
+    let mut command = sluice.command(&["agent", "--ca", "ca.pem", "--gateway", &sluice.tunnel]);
+    command.args(["--serve", &format!("plain={}", at(&plain.url)), "--serve", &format!("secure={}", at(&secure.url))]);
+    command.env("SLUICE_TOKEN", sluice.token("site-1", &["agents"]).await);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut agent = command.spawn().unwrap();
+    let mut said = BufReader::new(agent.stdout.take().unwrap()).lines();
+    timeout(PATIENCE, said.next_line()).await.expect("it doesn't serve").unwrap();
+    for (name, upstream) in [("plain", &plain), ("secure", &secure)] {
+        upstream.reply(Reply::json(&result(json!(7), "from bob@example.com")));
+        let session = sluice.open_session(name).await;
+        let call = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": { "name": "say" } });
+        let answer = send(post_with(&sluice.mcp(name), Some(&session.token), &call, &session.headers())).await;
+        assert_eq!(answer.message()["result"]["content"][0]["text"], "from [mail]", "{name}: {}", answer.text());
+        assert_eq!(upstream.calls().len(), 1);
+    }
+    agent.kill().await.unwrap();
+    // The session is the server's: without an agent it can't be reached, and the client is told.
+    let token = sluice.token("ada@example.org", &[]).await;
+    let call = json!({ "jsonrpc": "2.0", "id": 8, "method": "initialize", "params": { "protocolVersion": "2025-11-25", "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" } } });
+    let answer = send(post_with(&sluice.mcp("plain"), Some(&token), &call, &[])).await;
+    assert_eq!(answer.status, 502, "{}", answer.text());
     sluice.stop().await;
 }
 

@@ -10,12 +10,11 @@ use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
 use super::lock;
-use crate::config::PostgresUpstream;
 use crate::evidence::{Event, Record, RequestOutcome};
 use crate::gateway::Gateway;
 use crate::protocol::postgres::startup::CancelKey;
 use crate::session::Session;
-use crate::upstream::postgres::cancel;
+use crate::upstream::postgres::{Server, cancel};
 
 /// The keys that cancel, by the number that stands for the process. Clones share one table.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +26,7 @@ pub(crate) struct Cancels {
 struct Target {
     key: CancelKey,
     waiting: Arc<Waiting>,
-    upstream: Arc<PostgresUpstream>,
+    upstream: Arc<Server>,
     upstream_key: CancelKey,
     session: Arc<Session>,
 }
@@ -98,7 +97,7 @@ impl Cancels {
     pub(crate) fn register(
         &self,
         session: &Arc<Session>,
-        upstream: &Arc<PostgresUpstream>,
+        upstream: &Arc<Server>,
         upstream_key: CancelKey,
         long: bool,
     ) -> Registered {

@@ -21,7 +21,6 @@ pub(crate) use cancels::{Cancels, Registered};
 use records::Records;
 
 use super::farewell;
-use crate::config::PostgresUpstream;
 use crate::evidence::{Event, EvidenceError, Record};
 use crate::gateway::Gateway;
 use crate::protocol::postgres::frame::{FrameError, Frames, Message, message};
@@ -31,7 +30,7 @@ use crate::protocol::postgres::startup::CancelKey;
 use crate::protocol::postgres::{Conversation, Opened, Out, judge_setting};
 use crate::session::Session;
 use crate::upstream::catalog::Catalog;
-use crate::upstream::postgres::{Connected, Socket, cancel};
+use crate::upstream::postgres::{Connected, Server, Socket, cancel};
 
 /// What is read at once, in bytes: little while a session is idle, more while it fills what was offered.
 const READ: std::ops::RangeInclusive<usize> = 4 * 1024..=64 * 1024;
@@ -98,7 +97,7 @@ pub(crate) struct Relay {
     pub(crate) shutdown: CancellationToken,
     /// How long it may be without traffic.
     pub(crate) idle: Duration,
-    pub(crate) upstream: Arc<PostgresUpstream>,
+    pub(crate) upstream: Arc<Server>,
     /// What the server's tables are called.
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) session: Arc<Session>,

@@ -11,7 +11,7 @@ use super::{
     live::{Holder, seconds_until},
     opening::{Peer, Refused, answer, refuse},
 };
-use crate::{config::UpstreamConfig, evidence::SessionId, identity::Identity};
+use crate::{evidence::SessionId, identity::Identity};
 
 /// Lets the agent serve until it ends the stream, its token counts no longer, or the gateway stops.
 pub(super) async fn serve(
@@ -69,14 +69,10 @@ async fn admit(
     let identity = tunnel.authenticate(peer, token, connection).await?;
     peer.own(tunnel, &subject(&identity))?;
     let found = tunnel.gateway.config.connections.get(connection.as_str());
-    match found.map(|config| &config.upstream) {
-        Some(UpstreamConfig::Agents { groups }) if groups.iter().any(|group| identity.groups.contains(group)) => {
-            Ok((identity, link.clone()))
-        }
-        Some(UpstreamConfig::Agents { .. }) => {
-            Err(Refused::new(Code::Forbidden, "the identity is in no group that may serve this connection"))
-        }
+    match found.map(|config| &config.agents).filter(|groups| !groups.is_empty()) {
+        Some(groups) if groups.iter().any(|group| identity.groups.contains(group)) => Ok((identity, link.clone())),
+        Some(_) => Err(Refused::new(Code::Forbidden, "the identity is in no group that may serve this connection")),
         // Who may not serve learns nothing of what there is.
-        Some(_) | None => Err(Refused::new(Code::NoConnection, "there is no such connection to serve")),
+        None => Err(Refused::new(Code::NoConnection, "there is no such connection to serve")),
     }
 }
