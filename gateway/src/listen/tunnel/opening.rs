@@ -292,7 +292,7 @@ impl Tunnel {
         let counted = counted.ok_or_else(|| Refused::new(Code::Busy, "the identity has as many sessions as it may"))?;
         let meter = self.admission.meter(&subject);
         let (session, carries) = match &config.upstream {
-            UpstreamConfig::Tcp { .. } | UpstreamConfig::Agents { .. } => {
+            UpstreamConfig::Tcp { .. } | UpstreamConfig::Agents => {
                 let new = NewSession {
                     identity: identity.clone(),
                     connection: connection.to_string(),
