@@ -52,6 +52,12 @@ impl Gateway {
         format!("{}/mcp/{connection}", self.public_url())
     }
 
+    /// The audience a token must name to use the gateway's own API: `PUBLIC/api`.
+    #[must_use]
+    pub fn api_audience(&self) -> String {
+        format!("{}/api", self.public_url())
+    }
+
     /// The audience a token must name to use `connection` by PostgreSQL's protocol: `PUBLIC/postgres/NAME`.
     #[must_use]
     pub fn postgres_audience(&self, connection: &str) -> String {

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod access;
 mod agent;
 mod config;
 mod connect;
@@ -68,6 +69,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Read the recorded sessions; list and end those that are live.
     Sessions(sessions::SessionsArgs),
+    /// Say who may open a connection, and which rules hold then.
+    Access(access::AccessArgs),
     /// Work with configuration files.
     Config(config::ConfigArgs),
     /// The bundled MCP server with invented customers, on standard input and output.
@@ -88,6 +91,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Demo => crate::demo::run().await,
         Command::Token(arguments) => token::token(&arguments),
         Command::Sessions(arguments) => sessions::sessions(&arguments).await,
+        Command::Access(arguments) => access::access(&arguments),
         Command::Config(arguments) => config::config(&arguments),
         Command::DemoServer => crate::demo::server::run().await,
     }

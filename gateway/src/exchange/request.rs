@@ -5,6 +5,7 @@ use super::inspect::{Inspector, general_options};
 use super::reply::Upcoming;
 use super::respond::{Done, stop_refusal};
 use super::{Downstream, Exchange, Head, Open, Recorder, Shared, Sharing, refuse};
+use crate::authorisation::{self, Asking, Stated};
 use crate::config::{ConnectionConfig, UpstreamConfig};
 use crate::evidence::{Event, HitRecord, Record, RequestOutcome};
 use crate::identity::Identity;
@@ -13,7 +14,7 @@ use crate::protocol::mcp::error::{Refusal, code};
 use crate::protocol::mcp::headers::{self, HEADER_MISMATCH, HeaderError, SESSION_ID};
 use crate::protocol::mcp::message::{Body, Id, Message};
 use crate::protocol::mcp::params;
-use crate::session::{NewSession, PURPOSE_META, Purpose, PurposeError, SessionError};
+use crate::session::{self, Attempt, NewSession, PURPOSE_META, Purpose, PurposeError, SessionError};
 use crate::upstream::{http as http_upstream, stdio as stdio_upstream};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -33,6 +34,37 @@ pub(crate) struct Caller {
     pub(crate) config: ConnectionConfig,
     pub(crate) headers: HeaderMap,
     pub(crate) ip: Option<String>,
+}
+
+impl Caller {
+    /// The same as somebody who wants to use the connection for this.
+    fn attempt<'a>(&'a self, purpose: Stated<'a>) -> Attempt<'a> {
+        let (identity, connection, config) = (&self.identity, &self.connection, &self.config);
+        Attempt { identity, connection, config, purpose, client: None, ip: self.ip.as_deref() }
+    }
+
+    /// Whether a request of a session may be made for this.
+    async fn may(&self, purpose: Stated<'_>) -> Result<(), authorisation::Refusal> {
+        let asking = Asking { identity: &self.identity, purpose, at: jiff::Timestamp::now() };
+        session::may(&self.config, &self.connection, asking).await
+    }
+
+    /// What the client is told where it may not.
+    fn told(&self, why: &authorisation::Refusal) -> Refused {
+        SessionError::told(why, &self.config).into()
+    }
+}
+
+/// What the record says of a request that may not be made.
+fn not_allowed(why: &authorisation::Refusal) -> HitRecord {
+    HitRecord {
+        rule: "access".to_owned(),
+        id: None,
+        pack: "sluice".to_owned(),
+        action: "block".to_owned(),
+        message: None,
+        detail: Some(why.to_string()),
+    }
 }
 
 /// A refusal before anything went upstream.
@@ -126,8 +158,8 @@ async fn open_bodiless(
     let purpose = header_purpose(&caller)?;
     let session = session(&shared, &caller, None, &revision, purpose.as_ref()).await?;
     let purpose = purpose.map(|purpose| purpose.to_string()).or_else(|| session.stated());
-    if method == Method::GET && purpose.is_none() && caller.config.require_purpose {
-        return Err(purpose_missing());
+    if method == Method::GET {
+        caller.may(Stated::Known(purpose.as_deref())).await.map_err(|why| caller.told(&why))?;
     }
     let exchange = session.next_exchange();
     let event = Event::Request {
@@ -278,10 +310,9 @@ async fn prepare(shared: &Arc<Shared>, caller: &Caller, body: &Body) -> Result<R
         return Err(refused(StatusCode::BAD_REQUEST, -32600, "`initialize` must not be part of a batch"));
     }
     for (message, purpose) in body.messages().iter().zip(&purposes) {
-        let exempt = message.request_id().is_none() || message.method().is_some_and(|name| LIFECYCLE.contains(&name));
-        let carried = caller.headers.contains_key(SESSION_ID);
-        if caller.config.require_purpose && purpose.is_none() && !exempt && !carried {
-            return Err(purpose_missing());
+        if !is_lifecycle(message) && !caller.headers.contains_key(SESSION_ID) {
+            let stated = Stated::Known(purpose.as_ref().map(Purpose::as_str));
+            shared.gateway.sessions.admit(caller.attempt(stated)).await?;
         }
     }
     let session = session(shared, caller, Some(first), &revision, purposes[0].as_ref()).await?;
@@ -298,7 +329,11 @@ async fn prepare(shared: &Arc<Shared>, caller: &Caller, body: &Body) -> Result<R
     let mut records = Vec::new();
     let mut refusal = None;
     for (message, purpose) in body.messages().iter().zip(purposes) {
-        let (event, outcome) = judge(shared, caller, &mut ready, message, purpose);
+        let purpose = purpose.map(|purpose| purpose.to_string()).or_else(|| ready.session.stated());
+        let stated =
+            if is_lifecycle(message) && purpose.is_none() { Stated::Later } else { Stated::Known(purpose.as_deref()) };
+        let may = caller.may(stated).await.map_err(|why| (caller.told(&why), not_allowed(&why)));
+        let (event, outcome) = judge(shared, &mut ready, message, purpose, may.err());
         records.push(event);
         if let Err(error) = outcome {
             refusal = Some(error);
@@ -317,16 +352,20 @@ async fn prepare(shared: &Arc<Shared>, caller: &Caller, body: &Body) -> Result<R
     }
 }
 
-/// Decides about one message, masks it, and says what its record is.
+/// Whether a message carries no data of the upstream: it needs no purpose.
+fn is_lifecycle(message: &Message) -> bool {
+    message.request_id().is_none() || message.method().is_some_and(|name| LIFECYCLE.contains(&name))
+}
+
+/// Decides about one message, masks it, and says what its record is. `refused`: it may not be made at all.
 fn judge(
     shared: &Shared,
-    caller: &Caller,
     ready: &mut Ready,
     message: &Message,
-    purpose: Option<Purpose>,
+    purpose: Option<String>,
+    refused: Option<(Refused, HitRecord)>,
 ) -> (Event, Result<(), Refused>) {
     let session = Arc::clone(&ready.session);
-    let purpose = purpose.map(|purpose| purpose.to_string()).or_else(|| session.stated());
     let facts = RequestFacts {
         mcp_method: message.method().map(str::to_owned),
         tool_name: message.tool_name().map(str::to_owned),
@@ -338,12 +377,8 @@ fn judge(
         ..RequestFacts::default()
     };
     let policy = session.policy_for(purpose.as_deref());
-    let mut hits = Vec::new();
-    let mut refusal = None;
-    let lifecycle = message.request_id().is_none() || message.method().is_some_and(|name| LIFECYCLE.contains(&name));
-    if caller.config.require_purpose && purpose.is_none() && !lifecycle {
-        refusal = Some(purpose_missing());
-    }
+    let (mut refusal, not_allowed) = refused.unzip();
+    let mut hits: Vec<HitRecord> = not_allowed.into_iter().collect();
     for hit in policy.decide(&facts) {
         let (name, id, pack) = (&hit.rule.name, hit.rule.id.as_deref(), &hit.rule.pack);
         let (action, by_rule) = match &hit.action {
@@ -494,6 +529,7 @@ impl From<SessionError> for Refused {
             SessionError::Evidence(error) => evidence_refused(&error),
             SessionError::Forbidden => refused(StatusCode::FORBIDDEN, code::FORBIDDEN, error.to_string()),
             SessionError::PurposeRequired => purpose_missing(),
+            SessionError::PurposeRefused { .. } => refused(StatusCode::OK, code::PURPOSE, error.to_string()),
             SessionError::Unknown => refused(StatusCode::NOT_FOUND, code::SESSION, error.to_string()),
             SessionError::Full | SessionError::Draining => {
                 refused(StatusCode::SERVICE_UNAVAILABLE, code::BUSY, error.to_string())
@@ -570,9 +606,8 @@ async fn session(
         protocol: "mcp".to_owned(),
     };
     // Each request is asked for its purpose; what opens a session carries no data and may come without one.
-    let config = ConnectionConfig { require_purpose: false, ..caller.config.clone() };
     let policy = shared.gateway.policy.load_full();
-    let opened = match shared.gateway.sessions.open(new, &config, &policy).await {
+    let opened = match shared.gateway.sessions.open(new, &caller.config, &policy).await {
         Ok(opened) => opened,
         Err(error) => {
             child.iter().for_each(|child| child.end());

@@ -104,6 +104,7 @@ impl Place {
                 mask_keys: BTreeMap::new(),
                 postgres: None,
                 deny_list: None,
+                roles: sluice_gateway::identity::Roles::default(),
                 dev: None,
             },
             authenticator: Authenticator::new(&[issuer]),

@@ -1,6 +1,7 @@
 //! End to end, with real parts: the binaries as users run them, official clients and servers on either side.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod access;
 mod agent;
 mod clients;
 mod conformance;

@@ -1,6 +1,7 @@
 //! PostgreSQL end to end: the real server, real clients, the gateway as users run it between them.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod access;
 mod binding;
 mod drivers;
 mod endings;
