@@ -159,7 +159,7 @@ async fn open_bodiless(
     let session = session(&shared, &caller, None, &revision, purpose.as_ref()).await?;
     let purpose = purpose.map(|purpose| purpose.to_string()).or_else(|| session.stated());
     if method == Method::GET {
-        caller.may(Stated::Known(purpose.as_deref())).await.map_err(|why| caller.told(&why))?;
+        shared.gateway.sessions.admit(caller.attempt(Stated::Known(purpose.as_deref()))).await?;
     }
     let exchange = session.next_exchange();
     let event = Event::Request {

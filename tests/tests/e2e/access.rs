@@ -1,18 +1,16 @@
-//! Who may open a connection, when and for what: at every door, with its record; and what administrators and auditors see.
+//! Who may open a connection, when and for what: at every door, with its record.
 
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use data_encoding::BASE64;
-use http::{Method, Request, StatusCode};
-use http_body_util::Full;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use sluice_client::OpenError;
 use sluice_client::wire::Code;
 use sluice_tests::client::{Client, Target as Endpoint, step};
-use sluice_tests::http::{Answer, post_with, send};
+use sluice_tests::http::{post_with, send};
 use sluice_tests::program::{Finished, run};
 use sluice_tests::sluice::{Setting, Sluice, Upstream};
 use sluice_tests::target::Target;
@@ -20,10 +18,10 @@ use sluice_tests::tunnel::{agent, name};
 use sluice_tests::upstream::{self, Reply};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-const ADA: &str = "ada@example.org";
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const ADA: &str = "ada@example.org";
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// Hours of UTC from and to so many seconds from now.
 fn hours(from: i64, to: i64) -> String {
@@ -35,7 +33,7 @@ fn hours(from: i64, to: i64) -> String {
     format!("hours = \"{}-{}\"", clock(from), clock(to))
 }
 
-fn allow(connection: &str, lines: &str) -> String {
+pub(crate) fn allow(connection: &str, lines: &str) -> String {
     format!("\n[[connection.{connection}.allow]]\n{lines}\n")
 }
 
@@ -49,7 +47,7 @@ fn initialize() -> Value {
     } })
 }
 
-async fn sluice_says(sluice: &Sluice, args: &[&str]) -> Finished {
+pub(crate) async fn sluice_says(sluice: &Sluice, args: &[&str]) -> Finished {
     run(sluice.command(&[args, &["--config", "sluice.toml"]].concat()), "", SOON * 3).await
 }
 
@@ -316,163 +314,5 @@ async fn agents_and_their_streams_are_let_in_as_everybody_is() {
     }
     assert!(matches!(open(&["ops"], "bytes", None).await, Some((Code::PurposeRequired, _))));
     assert_eq!(refusals(&sluice).await.len(), 5, "each once");
-    sluice.stop().await;
-}
-
-async fn api(sluice: &Sluice, method: &str, path: &str, token: Option<&str>) -> Answer {
-    let mut request = Request::builder().method(method).uri(format!("{}/api/v1/{path}", sluice.address));
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
-    send(request.body(Full::<Bytes>::default()).unwrap()).await
-}
-
-fn error_code(answer: &Answer) -> String {
-    let error = &answer.message()["error"];
-    assert!(error["message"].is_string(), "{}", answer.text());
-    error["code"].as_str().unwrap().to_owned()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn auditors_see_live_sessions_and_administrators_end_them_on_record() {
-    let target = Target::echo().await;
-    let tables = "\n[roles]\nadmin = [\"platform\"]\napprover = [\"leads\"]\nauditor = [\"role:audit\"]\n\
-                  \n[[listener]]\nlisten = \"127.0.0.1:0\"\nconnection = \"bytes\"\nuser = \"batch\"\npurpose = \"month end\"\n";
-    let sluice = Sluice::new()
-        .connection("bytes", Upstream::Tcp(target.address))
-        .issuer(None, "roles_claim = \"roles\"")
-        .tables(tables)
-        .start()
-        .await;
-    let at: SocketAddr = sluice.listener("bytes");
-    let mut socket = TcpStream::connect(at).await.unwrap();
-    socket.write_all(b"x").await.unwrap();
-    assert_eq!(socket.read_u8().await.unwrap(), b'x');
-    let audience = format!("{}/api", sluice.address);
-    let token = |user: &str, groups: &[&str], more: Value| {
-        let mut claims = json!({ "aud": audience });
-        more.as_object().unwrap().iter().for_each(|(name, value)| claims[name] = value.clone());
-        sluice.issuer().token(user, groups, 3600, &claims)
-    };
-    let admin = token("root@example.org", &["platform"], json!({}));
-    let auditor = token("dpo@example.org", &[], json!({ "roles": ["audit"] }));
-
-    let listed = api(&sluice, "GET", "sessions", Some(&auditor)).await;
-    assert_eq!((listed.status.as_u16(), listed.header("cache-control")), (200, "no-store"), "{}", listed.text());
-    let session = listed.message()["sessions"][0].clone();
-    assert_eq!((&session["user"], &session["connection"]), (&"batch".into(), &"bytes".into()));
-    assert_eq!((&session["purpose"], &session["protocol"]), (&"month end".into(), &"tcp".into()));
-    let path = format!("sessions/{}", session["id"].as_str().unwrap());
-
-    let others = [
-        (None, 401, "unauthenticated"),
-        (Some(token("eve@example.org", &[], json!({}))), 403, "forbidden"),
-        (Some(token("lea@example.org", &["leads"], json!({}))), 403, "forbidden"),
-        (Some(token("bot", &["platform"], json!({ "act": { "sub": "agent" } }))), 403, "forbidden"),
-        (Some(token("root@example.org", &["platform"], json!({ "aud": "elsewhere" }))), 401, "unauthenticated"),
-    ];
-    for (token, status, code) in &others {
-        for (method, path) in [("GET", "sessions"), ("DELETE", path.as_str())] {
-            let answer = api(&sluice, method, path, token.as_deref()).await;
-            assert_eq!((answer.status.as_u16(), error_code(&answer).as_str()), (*status, *code), "{method}");
-        }
-    }
-    let answer = api(&sluice, "DELETE", &path, Some(&auditor)).await;
-    assert_eq!((answer.status.as_u16(), error_code(&answer).as_str()), (403, "forbidden"), "auditors change nothing");
-    for unknown in ["sessions/nonsense", "sessions/01934f2e-0000-7000-8000-000000000000", "nothing"] {
-        let answer = api(&sluice, "DELETE", unknown, Some(&admin)).await;
-        assert_eq!((answer.status.as_u16(), error_code(&answer).as_str()), (404, "not_found"), "{unknown}");
-    }
-    let answer = api(&sluice, "POST", "sessions", Some(&admin)).await;
-    assert_eq!((answer.status.as_u16(), error_code(&answer).as_str()), (405, "method_not_allowed"));
-    socket.write_all(b"y").await.unwrap();
-    assert_eq!(socket.read_u8().await.unwrap(), b'y', "nobody has ended it yet");
-
-    let answer = api(&sluice, "DELETE", &path, Some(&admin)).await;
-    assert_eq!(answer.status, 204, "{}", answer.text());
-    let end = timeout(SOON, socket.read_to_end(&mut Vec::new())).await.expect("it goes on");
-    assert!(end.is_err(), "what is ended is reset");
-    assert_eq!(api(&sluice, "DELETE", &path, Some(&admin)).await.status, 404, "it is over");
-    sleep(Duration::from_millis(300)).await;
-    let record = sluice.session_record("batch").await;
-    let acts: Vec<&Value> =
-        record.as_array().unwrap().iter().filter(|event| event["event"] == "administered").collect();
-    let [act] = acts[..] else { panic!("one act: {record:#}") };
-    assert_eq!((&act["user"], &act["action"]), (&"root@example.org".into(), &"end_session".into()));
-    assert_eq!((&act["roles"], &act["ip"]), (&json!(["admin"]), &"127.0.0.1".into()));
-    assert!(record.to_string().contains("ended by an administrator"), "{record:#}");
-    sluice.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_holds_for_somebody_is_explained_and_the_exit_code_says_whether_they_may() {
-    const RULES: &str = r#"language 1
-pack t.access "1.0.0" { owner "tests" reviewed 2026-08-01 }
-pattern staff = /\bEMP-[0-9]{6}\b/
-rule mask_staff { meta { id "ACC-1" severity low gdpr ["Art. 25"] } on response match staff then mask redact(with: "[staff]") }
-rule no_drop { meta { id "ACC-2" severity high } on request when tool.name == "drop" then block "No." }
-rule not_here { meta { id "ACC-3" severity low } on request when target == "hr" and tool.name == "dump" then alert }
-"#;
-    let tables =
-        allow("db", "groups = [\"support\"]\nhours = \"08:00-18:00\"\ntimezone = \"Europe/Berlin\"\ndays = [\"mon\"]")
-            + &allow("db", "kinds = [\"service\"]")
-            + "\n[purposes]\nallowed = [\"ticket-*\"]\n\n[roles]\nauditor = [\"support\"]\n";
-    let sluice = Sluice::new()
-        .rules(sluice_tests::sluice::Rules::Text(RULES.to_owned()))
-        .connection("db", Upstream::Http("http://127.0.0.1:9/mcp".to_owned()))
-        .further("db", "require_purpose = true")
-        .tables(&tables)
-        .start()
-        .await;
-    let explain = async |args: &[&str]| {
-        let all = [&["access", "explain", "--user", ADA, "--connection", "db", "--json"], args].concat();
-        let done = sluice_says(&sluice, &all).await;
-        let said: Value = serde_json::from_str(done.text()).unwrap_or_else(|_| panic!("{}", done.stderr));
-        (done.code, said)
-    };
-    let monday = "2026-11-30T16:59:00Z";
-    let (code, said) = explain(&["--group", "support", "--purpose", "ticket-1", "--at", monday]).await;
-    assert_eq!((code, &said["let_in"]), (Some(0), &true.into()), "{said:#}");
-    assert_eq!((&said["allow"][0]["holds"], &said["allow"][1]["unmet"]), (&true.into(), &json!(["kinds"])));
-    assert_eq!((&said["purpose_accepted"], &said["roles"]["auditor"]), (&true.into(), &true.into()));
-    let rules = said["rules"].as_array().unwrap();
-    let shown: Vec<Value> =
-        rules.iter().map(|rule| json!([rule["name"], rule["id"], rule["pack"], rule["when"]])).collect();
-    let expected = [
-        json!(["mask_staff", "ACC-1", "t.access", "always"]),
-        json!(["no_drop", "ACC-2", "t.access", "depends_on_request"]),
-    ];
-    assert_eq!(shown, expected);
-    assert!(rules[0]["does"].as_str().unwrap().contains("looks for `staff`"), "{rules:#?}");
-
-    // An hour later in Berlin, on the command line of people.
-    for (args, why) in [
-        (
-            &["--group", "support", "--purpose", "ticket-1", "--at", "2026-11-30T18:00[Europe/Berlin]"][..],
-            "outside of its hours",
-        ),
-        (&["--group", "support", "--purpose", "fun", "--at", monday], "none that is accepted"),
-        (&["--group", "support", "--at", monday], "no purpose was stated"),
-        (&["--purpose", "ticket-1", "--at", monday], "in none of its groups"),
-    ] {
-        let (code, said) = explain(args).await;
-        assert_eq!(code, Some(1), "{said:#}");
-        assert!(said["reason"].as_str().unwrap().contains(why), "{why}: {said:#}");
-    }
-    let people =
-        ["access", "explain", "--user", "job", "--kind", "service", "--connection", "db", "--purpose", "ticket-1"];
-    let done = sluice_says(&sluice, &people).await;
-    assert_eq!(done.code, Some(0), "{}", done.stderr);
-    for part in [
-        "job may open db",
-        "allow 2: holds: kinds service",
-        "`ticket-1` is accepted",
-        "no_drop ACC-2 (t.access), depends",
-    ] {
-        assert!(done.text().contains(part), "{part}: {}", done.text());
-    }
-    let done = sluice_says(&sluice, &["access", "explain", "--user", ADA, "--connection", "nowhere"]).await;
-    assert_eq!(done.code, Some(2));
-    assert!(done.stderr.contains("no connection `nowhere`; known are db"), "{}", done.stderr);
     sluice.stop().await;
 }

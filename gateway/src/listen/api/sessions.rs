@@ -76,9 +76,12 @@ async fn end(
         ip: Some(peer.ip().to_string()),
     };
     gateway.evidence.append(Record::now(id.clone(), act)).await?;
-    if !gateway.sessions.close(&id, REASON).await? {
+    match gateway.sessions.close(&id, REASON).await {
         // It ended by itself in the meantime.
-        return Err(unknown());
+        Ok(false) => return Err(unknown()),
+        Ok(true) => {}
+        // It is over all the same, and who has ended it is on record.
+        Err(error) => tracing::error!(session = %id, %error, "the end of a session is not on record"),
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
