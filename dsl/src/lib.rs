@@ -43,8 +43,8 @@ pub use codes::Code;
 pub use diagnostic::{Applicability, Diagnostic, Edit, Fix, Related, Severity, Source};
 pub use load::PackSource;
 pub use policy::{
-    Hit, HitAction, Limited, Origin, Origins, Policy, Reading, RequestFacts, RuleInfo, SessionFacts, SessionLimit,
-    SessionPolicy, UserKind,
+    Held, HeldWhen, Hit, HitAction, Limited, Origin, Origins, Policy, Reading, RequestFacts, RuleInfo, SessionFacts,
+    SessionLimit, SessionPolicy, UserKind,
 };
 
 use std::path::PathBuf;

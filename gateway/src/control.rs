@@ -19,7 +19,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{evidence::SessionId, gateway::Gateway};
+use crate::{
+    evidence::{Event, Record, SessionId},
+    gateway::Gateway,
+};
 
 /// The longest question, in bytes.
 const MAX_QUESTION: u64 = 256;
@@ -123,7 +126,7 @@ async fn answer(gateway: &Gateway, mut socket: UnixStream) -> io::Result<()> {
     BufReader::new(read.take(MAX_QUESTION)).read_line(&mut question).await?;
     let said = match question.trim_end().split_once(' ') {
         None if question.trim_end() == "list" => list(gateway)?,
-        Some(("kill", id)) => kill(gateway, id).await?,
+        Some(("kill", id)) => kill(gateway, id, asking).await?,
         _ => "questions are `list` and `kill ID`\n".to_owned(),
     };
     write.write_all(said.as_bytes()).await?;
@@ -146,8 +149,21 @@ fn list(gateway: &Gateway) -> io::Result<String> {
     Ok(said)
 }
 
-async fn kill(gateway: &Gateway, id: &str) -> io::Result<String> {
-    let Some(id) = SessionId::parse(id) else { return Ok("unknown\n".to_owned()) };
+async fn kill(gateway: &Gateway, id: &str, asking: u32) -> io::Result<String> {
+    let live = SessionId::parse(id).filter(|id| gateway.sessions.is_live(id));
+    let Some(id) = live else { return Ok("unknown\n".to_owned()) };
+    let act = Event::Administered {
+        user: format!("uid {asking}"),
+        issuer: "control".to_owned(),
+        subject: asking.to_string(),
+        roles: Vec::new(),
+        action: "end_session".to_owned(),
+        ip: None,
+    };
+    if let Err(error) = gateway.evidence.append(Record::now(id.clone(), act)).await {
+        // A session that can't be recorded has to end all the more.
+        tracing::error!(session = %id, %error, "who ended a session is not on record");
+    }
     let ended = gateway.sessions.close(&id, REASON).await.map_err(io::Error::other)?;
     tracing::info!(session = %id, ended, "asked to end a session");
     Ok(if ended { "ended\n" } else { "unknown\n" }.to_owned())

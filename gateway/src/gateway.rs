@@ -57,7 +57,7 @@ impl Gateway {
         format!("{}/mcp/{connection}", self.public_url())
     }
 
-    /// The audience a token must name to use the gateway's own interface: `PUBLIC/api`.
+    /// The audience a token must name to use the gateway's own API: `PUBLIC/api`.
     #[must_use]
     pub fn api_audience(&self) -> String {
         format!("{}/api", self.public_url())

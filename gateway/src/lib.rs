@@ -1,13 +1,14 @@
 //! The gateway: stands between identities and the systems that hold personal data.
 //!
 //! The folders in the order of the data's way: [`config`] and [`cli`] start it, [`listen`] takes requests, [`identity`]
-//! says who asks, [`session`] binds who and connection to the rules that hold, [`protocol`] reads messages, `exchange` takes
+//! says who asks, [`authorisation`] whether they may, [`session`] binds who and connection to the rules that hold, [`protocol`] reads messages, `exchange` takes
 //! each request to its `upstream` and back through the inspector, `raw` does the same for bytes, [`evidence`] records
 //! what happened before it happens. [`approval`] holds commands that somebody has to approve. [`agents`] are those that serve targets
 //! from inside other networks. [`control`] shows live sessions to whoever runs it, and ends them.
 
 pub mod agents;
 pub mod approval;
+pub mod authorisation;
 pub mod cli;
 pub mod config;
 pub mod control;

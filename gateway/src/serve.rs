@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use sluice_dsl::{CompileOptions, Policy};
+use sluice_dsl::{Compilation, CompileOptions, Policy};
 use sluice_engine::{Budget, Keyring};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -297,7 +297,20 @@ pub fn check_rules(config: &Config) -> Result<(), ServeError> {
     compile_with(config, keyring(config, [0; 32])).map(drop)
 }
 
+/// The configured rules with their texts, for those who explain them; makes no key, so that it masks nothing.
+///
+/// # Errors
+///
+/// [`ServeError::Rules`] with the rendered diagnostics.
+pub fn compiled_rules(config: &Config) -> Result<Compilation, ServeError> {
+    compilation(config, keyring(config, [0; 32]))
+}
+
 fn compile_with(config: &Config, keys: Keyring) -> Result<Policy, ServeError> {
+    compilation(config, keys)?.policy.ok_or_else(|| ServeError::Rules("they give no policy".to_owned()))
+}
+
+fn compilation(config: &Config, keys: Keyring) -> Result<Compilation, ServeError> {
     let options = CompileOptions::new(keys);
     let compilation = if config.rules.is_empty() {
         sluice_dsl::compile_packs(&STANDARD, &options)
@@ -308,7 +321,7 @@ fn compile_with(config: &Config, keys: Keyring) -> Result<Policy, ServeError> {
     if compilation.has_errors() {
         return Err(ServeError::Rules(compilation.render(false)));
     }
-    compilation.policy.ok_or_else(|| ServeError::Rules("they give no policy".to_owned()))
+    Ok(compilation)
 }
 
 /// The keys of masks: the configured ones; the others come from the root.

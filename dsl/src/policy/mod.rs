@@ -2,11 +2,13 @@
 
 pub(crate) mod condition;
 mod facts;
+mod held;
 mod limit;
 mod origin;
 mod reading;
 
 pub use facts::{RequestFacts, SessionFacts, UserKind};
+pub use held::{Held, HeldWhen};
 pub use limit::{Limited, SessionLimit};
 pub use origin::{Origin, Origins};
 pub use reading::Reading;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod access;
 mod agent;
 mod api;
 mod approvals;
@@ -72,6 +73,8 @@ enum Command {
     Sessions(sessions::SessionsArgs),
     /// See what waits for an approval, and decide about it.
     Approvals(approvals::ApprovalsArgs),
+    /// Say who may open a connection, and which rules hold then.
+    Access(access::AccessArgs),
     /// Work with configuration files.
     Config(config::ConfigArgs),
     /// The bundled MCP server with invented customers, on standard input and output.
@@ -93,6 +96,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Token(arguments) => token::token(&arguments),
         Command::Sessions(arguments) => sessions::sessions(&arguments).await,
         Command::Approvals(arguments) => approvals::approvals(&arguments).await,
+        Command::Access(arguments) => access::access(&arguments),
         Command::Config(arguments) => config::config(&arguments),
         Command::DemoServer => crate::demo::server::run().await,
     }

@@ -26,6 +26,9 @@ enum SessionsCommand {
         /// Those that are live now, the oldest first, as the running gateway tells them.
         #[arg(long)]
         live: bool,
+        /// Those that never opened: who was not let in, and why, newest first.
+        #[arg(long, conflicts_with = "live")]
+        refused: bool,
         #[command(flatten)]
         from: From,
     },
@@ -74,8 +77,9 @@ impl From {
 
 pub(super) async fn sessions(arguments: &SessionsArgs) -> Outcome {
     let done = match &arguments.command {
-        SessionsCommand::List { live: true, from } => live(from).await,
-        SessionsCommand::List { live: false, from } => list(from),
+        SessionsCommand::List { live: true, from, .. } => live(from).await,
+        SessionsCommand::List { refused: true, from, .. } => refused(from),
+        SessionsCommand::List { from, .. } => list(from),
         SessionsCommand::Show { id, from } => show(id.as_deref(), from),
         SessionsCommand::Kill { id, from } => kill(id, from).await,
     };
@@ -133,6 +137,15 @@ fn list(from: &From) -> Result<(), String> {
         let closed = closed.unwrap_or_else(|| "-".to_owned());
         println!("{session:36}  {first:20}  {user:24}  {connection:12}  {requests:>8}  {refused:>7}  {closed}");
     }
+    Ok(())
+}
+
+fn refused(from: &From) -> Result<(), String> {
+    let refusals = from.open()?.refusals().map_err(|error| error.to_string())?;
+    if from.json {
+        return refusals.iter().try_for_each(line);
+    }
+    refusals.iter().for_each(print_record);
     Ok(())
 }
 
@@ -226,6 +239,13 @@ pub(crate) fn print_record(stored: &StoredRecord) {
         }
         Event::ApprovalClosed { approval, state, reason } => {
             println!("approval {approval} {}: {}", state.name(), shown(reason));
+        }
+        Event::AccessRefused { user, groups, connection, purpose, reason, .. } => {
+            println!("NOT LET IN {} [{}] to {connection}", shown(user), shown(&groups.join(", ")));
+            println!("{:36}purpose: {}; {}", "", shown(purpose.as_deref().unwrap_or("none stated")), shown(reason));
+        }
+        Event::Administered { user, roles, action, .. } => {
+            println!("administered: {action} by {} ({})", shown(user), roles.join(", "));
         }
         Event::SessionClosed { reason } => println!("closed   {}", shown(reason)),
     }

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Config, ConnectionConfig, DEFAULT_LISTEN, DEFAULT_TUNNEL, DevMode, TunnelConfig, TunnelLimits, UpstreamConfig,
 };
+use crate::identity::Roles;
 
 /// The data directory of development mode: `$SLUICE_DATA`, else `.sluice` in the working directory.
 #[must_use]
@@ -44,6 +45,7 @@ impl Config {
             trusted_keys: Vec::new(),
             issuers: Vec::new(),
             deny_list: None,
+            roles: Roles::default(),
             connections: BTreeMap::from([("demo".to_owned(), ConnectionConfig::new(upstream))]),
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),

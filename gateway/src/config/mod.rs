@@ -11,7 +11,9 @@ use std::{
 use ipnet::IpNet;
 use url::Url;
 
-use crate::identity::ClaimMapping;
+use crate::authorisation::{Access, Demands, Stated};
+use crate::identity::{ClaimMapping, Roles};
+use crate::session::Confirm;
 use crate::tls::{Authorities, ServerCertificate, ServerIdentity};
 
 mod dev;
@@ -50,6 +52,8 @@ pub struct Config {
     pub issuers: Vec<IssuerConfig>,
     /// The file that names subjects and tokens that count no longer.
     pub deny_list: Option<PathBuf>,
+    /// Who may do what with the gateway itself.
+    pub roles: Roles,
     /// The connections by name (`/mcp/NAME`).
     pub connections: BTreeMap<String, ConnectionConfig>,
     /// `Origin` values accepted besides the gateway's own; requests without an `Origin` are not browsers'.
@@ -246,6 +250,10 @@ pub struct ConnectionConfig {
     pub agents: Vec<String>,
     /// The groups that may open it; empty: everyone who is authenticated.
     pub groups: Vec<String>,
+    /// Who may open it besides, when, and for what.
+    pub access: Access,
+    /// Who confirms the purposes that are stated; None: nobody is asked.
+    pub confirm: Option<Arc<Confirm>>,
     /// A session without traffic for this long is closed.
     pub idle: Duration,
     /// A session is closed when it is this old, whatever happens in it; None: it may last as long as it is used.
@@ -261,15 +269,26 @@ impl ConnectionConfig {
             require_purpose: false,
             agents: Vec::new(),
             groups: Vec::new(),
+            access: Access::default(),
+            confirm: None,
             idle: Duration::from_secs(15 * 60),
             lifetime: None,
         }
     }
 
-    /// Whether somebody in `groups` may open the connection.
+    /// What it asks of those who open it.
     #[must_use]
-    pub fn admits(&self, groups: &[String]) -> bool {
-        self.groups.is_empty() || self.groups.iter().any(|group| groups.contains(group))
+    pub fn demands(&self) -> Demands<'_> {
+        Demands { groups: &self.groups, require_purpose: self.require_purpose, access: &self.access }
+    }
+
+    /// What is known of the purpose when it is opened, where this was stated: requests of MCP can each state their own.
+    #[must_use]
+    pub fn stated<'p>(&self, purpose: Option<&'p str>) -> Stated<'p> {
+        match (purpose, &self.upstream) {
+            (None, UpstreamConfig::Http { .. } | UpstreamConfig::Stdio { .. }) => Stated::Later,
+            _ => Stated::Known(purpose),
+        }
     }
 }
 
@@ -341,6 +360,16 @@ impl std::fmt::Debug for PostgresUpstream {
 }
 
 impl UpstreamConfig {
+    /// The protocol that its clients speak, as rules and records name it.
+    #[must_use]
+    pub fn protocol(&self) -> &'static str {
+        match self {
+            Self::Stdio { .. } | Self::Http { .. } => "mcp",
+            Self::Tcp { .. } | Self::Agents { .. } => "tcp",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
     /// Whether it carries bytes as they are.
     #[must_use]
     pub fn is_bytes(&self) -> bool {

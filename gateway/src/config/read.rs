@@ -20,6 +20,7 @@ use url::Url;
 use super::{Config, ConnectionConfig, DEFAULT_LISTEN, MaskKey, UpstreamConfig};
 use crate::tls::Authorities;
 
+mod access;
 mod issuer;
 mod listener;
 mod tunnel;
@@ -138,6 +139,8 @@ const ROOT: &[&str] = &[
     "issuer",
     "revocation",
     "connection",
+    "purposes",
+    "roles",
     "mask_keys",
     "allowed_origins",
     "allowed_hosts",
@@ -172,6 +175,8 @@ const CONNECTION: &[&str] = &[
     "on_unmaskable",
     "require_purpose",
     "groups",
+    "allow",
+    "purposes",
     "idle",
     "lifetime",
 ];
@@ -209,6 +214,7 @@ impl Reader<'_> {
         let deny_list = self.deny_list(root);
         let connections = self.connections(root);
         let listeners = self.listeners(root, &connections);
+        let roles = self.roles(root);
         let mask_keys = self.mask_keys(root);
         let postgres = self.postgres_listen(root);
         let webhooks = self.webhooks(root);
@@ -224,6 +230,7 @@ impl Reader<'_> {
             trusted_keys,
             issuers,
             deny_list,
+            roles,
             connections,
             allowed_origins,
             allowed_hosts,
@@ -242,6 +249,7 @@ impl Reader<'_> {
             }
             return connections;
         };
+        let purposes = self.purposes(root, "`[purposes]`").unwrap_or_default();
         for (name, value) in table {
             let named = name.get_ref();
             let is_name = !named.is_empty()
@@ -264,6 +272,7 @@ impl Reader<'_> {
             }
             let require_purpose = self.bool_of(table, "require_purpose").unwrap_or(false);
             let groups = self.list_of(table, "groups").into_iter().map(|(text, _)| text).collect();
+            let (access, confirm) = self.access(table, named, &purposes);
             let idle = self.duration_of(table, "idle");
             if let Some((_, span)) = idle.clone().filter(|(idle, _)| *idle < Duration::from_secs(1)) {
                 self.problem(span, "`idle` is at least \"1s\"");
@@ -277,7 +286,7 @@ impl Reader<'_> {
             }
             let Some(upstream) = upstream else { continue };
             let mut connection =
-                ConnectionConfig { require_purpose, agents, groups, ..ConnectionConfig::new(upstream) };
+                ConnectionConfig { require_purpose, agents, groups, access, confirm, ..ConnectionConfig::new(upstream) };
             connection.lifetime = lifetime.map(|(lifetime, _)| lifetime);
             if let Some((idle, _)) = idle {
                 connection.idle = idle;

@@ -3,6 +3,8 @@
 use super::*;
 use crate::identity::KindMapping;
 
+mod access;
+
 const GOOD: &str = r#"
 listen = "127.0.0.1:0"
 store = "log/evidence.sqlite"
@@ -56,7 +58,7 @@ fn a_full_configuration_is_read_with_paths_relative_to_it() {
     assert_eq!(config.rules, [PathBuf::from("/etc/sluice/rules/")]);
     assert_eq!(config.issuers[0].algorithms, [jsonwebtoken::Algorithm::ES256]);
     let crm = &config.connections["crm"];
-    assert!(crm.require_purpose && crm.admits(&["support".to_owned()]) && !crm.admits(&["dev".to_owned()]));
+    assert!(crm.require_purpose && crm.groups == ["support"]);
     let UpstreamConfig::Http { headers, .. } = &crm.upstream else { panic!("crm is reached over HTTP") };
     assert_eq!(headers["Authorization"], "Bearer s3cret");
     assert_eq!(config.mask_keys["customers"].bytes(), [0; 32]);

@@ -185,6 +185,55 @@ pub enum Event {
         /// Why, when it did not end well.
         reason: Option<String>,
     },
+    /// Somebody who is known was not let in. It is the one record of a session that never opened.
+    AccessRefused {
+        /// Who, as rules name them.
+        user: String,
+        /// `person` or `service`.
+        kind: String,
+        /// Their groups.
+        groups: Vec<String>,
+        /// Their roles by the issuer's word.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        roles: Vec<String>,
+        /// Who acts for them, the first one now; empty where they act themselves.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        actors: Vec<Actor>,
+        /// The identifier of the token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token_id: Option<String>,
+        /// Who vouches for them.
+        issuer: String,
+        /// The issuer's name for them.
+        subject: String,
+        /// The connection's name.
+        connection: String,
+        /// What they said they want it for.
+        purpose: Option<String>,
+        /// The client program, by its own word.
+        client: Option<String>,
+        /// The peer's address.
+        ip: Option<String>,
+        /// `mcp`, …
+        protocol: String,
+        /// Why; the client was not told.
+        reason: String,
+    },
+    /// Somebody who may has done something to the gateway itself, or to this session.
+    Administered {
+        /// Who, as rules name them; over the control socket the system's user.
+        user: String,
+        /// Who vouches for them; `control` where it is the system.
+        issuer: String,
+        /// The issuer's name for them.
+        subject: String,
+        /// The roles by which they may.
+        roles: Vec<String>,
+        /// What: `end_session`.
+        action: String,
+        /// Their address.
+        ip: Option<String>,
+    },
     /// The session is over.
     SessionClosed {
         /// Why.
@@ -204,6 +253,8 @@ impl Event {
             Self::ApprovalClosed { .. } => "approval_closed",
             Self::Response { .. } => "response",
             Self::Passed { .. } => "passed",
+            Self::AccessRefused { .. } => "access_refused",
+            Self::Administered { .. } => "administered",
             Self::SessionClosed { .. } => "session_closed",
         }
     }

@@ -213,7 +213,7 @@ impl Reader {
                         sum(event = 'request'), sum(event = 'request' AND body ->> 'outcome' = 'refused'),
                         max(CASE WHEN event = 'session_opened' THEN body END),
                         max(CASE WHEN event = 'session_closed' THEN body ->> 'reason' END)
-                 FROM record GROUP BY session ORDER BY session DESC",
+                 FROM record WHERE event <> 'access_refused' GROUP BY session ORDER BY session DESC",
             )
             .map_err(read_error)?;
         let rows = statement
@@ -266,18 +266,28 @@ impl Reader {
         .collect()
     }
 
+    /// Who was not let in, newest first: the records of sessions that never opened.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Read`].
+    pub fn refusals(&self) -> Result<Vec<StoredRecord>, EvidenceError> {
+        self.records("SELECT seq, body FROM record WHERE event = 'access_refused' ORDER BY seq DESC", [])
+    }
+
     /// The records of one session in their order; empty when there are none.
     ///
     /// # Errors
     ///
     /// [`EvidenceError::Read`], also when a stored record is not one that this version knows.
     pub fn session(&self, id: &SessionId) -> Result<Vec<StoredRecord>, EvidenceError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT seq, body FROM record WHERE session = ?1 ORDER BY seq")
-            .map_err(read_error)?;
+        self.records("SELECT seq, body FROM record WHERE session = ?1 ORDER BY seq", [id.as_str()])
+    }
+
+    fn records(&self, query: &str, values: impl rusqlite::Params) -> Result<Vec<StoredRecord>, EvidenceError> {
+        let mut statement = self.connection.prepare(query).map_err(read_error)?;
         let rows = statement
-            .query_map([id.as_str()], |row| Ok((count(row.get(0)?), row.get::<_, String>(1)?)))
+            .query_map(values, |row| Ok((count(row.get(0)?), row.get::<_, String>(1)?)))
             .map_err(read_error)?;
         rows.map(|row| {
             let (seq, body) = row.map_err(read_error)?;

@@ -2,7 +2,7 @@
 
 use super::request::{Caller, Refused, refused};
 use super::{Open, Shared};
-use crate::config::{ConnectionConfig, UpstreamConfig};
+use crate::config::UpstreamConfig;
 use crate::protocol::mcp::error::code;
 use crate::protocol::mcp::headers::{self, SESSION_ID};
 use crate::protocol::mcp::message::Message;
@@ -67,9 +67,8 @@ pub(super) async fn session(
         protocol: "mcp".to_owned(),
     };
     // Each request is asked for its purpose; what opens a session carries no data and may come without one.
-    let config = ConnectionConfig { require_purpose: false, ..caller.config.clone() };
     let policy = shared.gateway.policy.load_full();
-    let opened = match shared.gateway.sessions.open(new, &config, &policy).await {
+    let opened = match shared.gateway.sessions.open(new, &caller.config, &policy).await {
         Ok(opened) => opened,
         Err(error) => {
             child.iter().for_each(|child| child.end());

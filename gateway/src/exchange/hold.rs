@@ -261,7 +261,7 @@ async fn go_on(
 ) -> Result<bool, Stopped> {
     let shared = Arc::clone(&exchange.shared);
     // Time has passed: what the rules say now counts.
-    let refusal = ready.judge(&shared, caller, body).into_iter().find_map(|judged| judged.refusal);
+    let refusal = ready.judge(&shared, caller, body).await.into_iter().find_map(|judged| judged.refusal);
     if let Some(refusal) = refusal {
         close(&shared.gateway.desk, held, "a rule refuses the command now").await;
         return Err(Stopped::Refused(refusal));
@@ -288,7 +288,7 @@ async fn record(
     became: RequestOutcome,
 ) -> Result<(), Done> {
     let shared = &exchange.shared;
-    for judged in ready.judge(shared, caller, body) {
+    for judged in ready.judge(shared, caller, body).await {
         let mut request = judged.event;
         if let Event::Request { outcome, approval, .. } = &mut request {
             (*outcome, *approval) = (became, Some(held.asked.approval.clone()));

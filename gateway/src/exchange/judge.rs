@@ -1,10 +1,11 @@
 //! Whether a message may go upstream: its facts and its bytes under the rules, and what its record says.
 
 use super::inspect::{Inspector, general_options};
-use super::request::{Caller, Ready, Refused, purpose_missing, refused};
+use super::request::{Ready, Refused, refused};
 use super::respond::stop_refusal;
 use super::{Open, Shared};
 use crate::approval::Want;
+use crate::authorisation;
 use crate::evidence::{Event, HitRecord, RequestOutcome};
 use crate::protocol::mcp::error::{Refusal, code};
 use crate::protocol::mcp::headers;
@@ -28,13 +29,13 @@ pub(super) struct Judged {
     pub(super) want: Option<Want>,
 }
 
-/// Decides about one message, masks it, and says what its record is.
+/// Decides about one message, masks it, and says what its record is. `refused`: it may not be made at all.
 pub(super) fn judge(
     shared: &Shared,
-    caller: &Caller,
     ready: &mut Ready,
     message: &Message,
     purpose: Option<String>,
+    refused: Option<(Refused, HitRecord)>,
 ) -> Judged {
     let session = Arc::clone(&ready.session);
     let facts = RequestFacts {
@@ -48,11 +49,8 @@ pub(super) fn judge(
         ..RequestFacts::default()
     };
     let policy = session.policy_for(purpose.as_deref());
-    let mut hits = Vec::new();
-    let (mut refusal, mut want) = (None, None);
-    if caller.config.require_purpose && purpose.is_none() && !is_exempt(message) {
-        refusal = Some(purpose_missing());
-    }
+    let (mut refusal, not_allowed) = refused.unzip();
+    let (mut hits, mut want): (Vec<HitRecord>, _) = (not_allowed.into_iter().collect(), None);
     for hit in policy.decide(&facts) {
         let (name, id, pack) = (&hit.rule.name, hit.rule.id.as_deref(), &hit.rule.pack);
         let (action, by_rule) = match &hit.action {
@@ -110,6 +108,18 @@ pub(super) fn judge(
     };
     ready.sent.push(body);
     Judged { event, want: want.filter(|_| refusal.is_none()), refusal }
+}
+
+/// What the record says of a request that may not be made.
+pub(super) fn not_allowed(why: &authorisation::Refusal) -> HitRecord {
+    HitRecord {
+        rule: "access".to_owned(),
+        id: None,
+        pack: "sluice".to_owned(),
+        action: "block".to_owned(),
+        message: None,
+        detail: Some(why.to_string()),
+    }
 }
 
 /// Whether a message carries no data of the upstream, so that it needs no purpose.

@@ -2,10 +2,11 @@
 
 use super::enter::session;
 use super::hold::{self, Returned, Waiting};
-use super::judge::{Judged, is_exempt, judge};
+use super::judge::{Judged, is_exempt, judge, not_allowed};
 use super::reply::Upcoming;
 use super::respond::Done;
 use super::{Downstream, Exchange, Head, Open, Recorder, Shared, Sharing, bridge, refuse};
+use crate::authorisation::{self, Asking, Stated};
 use crate::config::{ConnectionConfig, UpstreamConfig};
 use crate::evidence::{Event, EvidenceError, Record, RequestOutcome};
 use crate::identity::Identity;
@@ -14,7 +15,7 @@ use crate::protocol::mcp::error::{Refusal, code};
 use crate::protocol::mcp::headers::{self, HEADER_MISMATCH, HeaderError, SESSION_ID};
 use crate::protocol::mcp::message::{Body, Id, Message};
 use crate::protocol::mcp::params;
-use crate::session::{PURPOSE_META, Purpose, PurposeError, SessionError};
+use crate::session::{self as sessions, Attempt, PURPOSE_META, Purpose, PurposeError, SessionError};
 use crate::upstream::{http as http_upstream, stdio as stdio_upstream};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
@@ -32,6 +33,25 @@ pub(crate) struct Caller {
     pub(crate) config: ConnectionConfig,
     pub(crate) headers: HeaderMap,
     pub(crate) ip: Option<String>,
+}
+
+impl Caller {
+    /// The same as somebody who wants to use the connection for this.
+    fn attempt<'a>(&'a self, purpose: Stated<'a>) -> Attempt<'a> {
+        let (identity, connection, config) = (&self.identity, &self.connection, &self.config);
+        Attempt { identity, connection, config, purpose, client: None, ip: self.ip.as_deref() }
+    }
+
+    /// Whether a request of a session may be made for this.
+    async fn may(&self, purpose: Stated<'_>) -> Result<(), authorisation::Refusal> {
+        let asking = Asking { identity: &self.identity, purpose, at: jiff::Timestamp::now() };
+        sessions::may(&self.config, &self.connection, asking).await
+    }
+
+    /// What the client is told where it may not.
+    fn told(&self, why: &authorisation::Refusal) -> Refused {
+        SessionError::told(why, &self.config).into()
+    }
 }
 
 /// A refusal before anything went upstream.
@@ -138,8 +158,8 @@ async fn open_bodiless(
     let purpose = header_purpose(&caller)?;
     let session = session(&shared, &caller, None, &revision, purpose.as_ref()).await?;
     let purpose = purpose.map(|purpose| purpose.to_string()).or_else(|| session.stated());
-    if method == Method::GET && purpose.is_none() && caller.config.require_purpose {
-        return Err(purpose_missing());
+    if method == Method::GET {
+        shared.gateway.sessions.admit(caller.attempt(Stated::Known(purpose.as_deref()))).await?;
     }
     let exchange = session.next_exchange();
     let event = Event::Request {
@@ -307,11 +327,14 @@ impl Ready {
     }
 
     /// Decides about all messages anew, as they are to go upstream now.
-    pub(super) fn judge(&mut self, shared: &Shared, caller: &Caller, body: &Body) -> Vec<Judged> {
+    pub(super) async fn judge(&mut self, shared: &Shared, caller: &Caller, body: &Body) -> Vec<Judged> {
         (self.sent, self.headers, self.rules) = (Vec::new(), caller.headers.clone(), RuleSet::none());
         let mut all = Vec::with_capacity(body.messages().len());
         for (message, purpose) in body.messages().iter().zip(self.purposes.clone()) {
-            all.push(judge(shared, caller, self, message, purpose));
+            let later = is_exempt(message) && purpose.is_none();
+            let stated = if later { Stated::Later } else { Stated::Known(purpose.as_deref()) };
+            let may = caller.may(stated).await.map_err(|why| (caller.told(&why), not_allowed(&why)));
+            all.push(judge(shared, self, message, purpose, may.err()));
             if all.last().is_some_and(|judged| judged.refusal.is_some()) {
                 break;
             }
@@ -351,9 +374,9 @@ async fn prepare(
         return Err(refused(StatusCode::BAD_REQUEST, -32600, "`initialize` must not be part of a batch"));
     }
     for (message, purpose) in body.messages().iter().zip(&purposes) {
-        let carried = caller.headers.contains_key(SESSION_ID);
-        if caller.config.require_purpose && purpose.is_none() && !is_exempt(message) && !carried {
-            return Err(purpose_missing());
+        if !is_exempt(message) && !caller.headers.contains_key(SESSION_ID) {
+            let stated = Stated::Known(purpose.as_ref().map(Purpose::as_str));
+            shared.gateway.sessions.admit(caller.attempt(stated)).await?;
         }
     }
     let session = session(shared, caller, Some(first), &revision, purposes[0].as_ref()).await?;
@@ -373,7 +396,7 @@ async fn prepare(
         rules: RuleSet::none(),
         initialize,
     };
-    let mut judged = ready.judge(shared, caller, body);
+    let mut judged = ready.judge(shared, caller, body).await;
     if let [Judged { want: Some(want), refusal: None, .. }] = &judged[..] {
         let want = want.clone();
         let waiting = hold::ask(shared, &ready, body, want, returned).await?;
@@ -430,6 +453,7 @@ impl From<SessionError> for Refused {
             SessionError::Evidence(error) => evidence_refused(&error),
             SessionError::Forbidden => refused(StatusCode::FORBIDDEN, code::FORBIDDEN, error.to_string()),
             SessionError::PurposeRequired => purpose_missing(),
+            SessionError::PurposeRefused { .. } => refused(StatusCode::OK, code::PURPOSE, error.to_string()),
             SessionError::Unknown => refused(StatusCode::NOT_FOUND, code::SESSION, error.to_string()),
             SessionError::Full | SessionError::Draining => {
                 refused(StatusCode::SERVICE_UNAVAILABLE, code::BUSY, error.to_string())
@@ -443,7 +467,7 @@ fn header_purpose(caller: &Caller) -> Result<Option<Purpose>, Refused> {
     Ok(Purpose::of(text.as_deref(), None)?)
 }
 
-pub(super) fn purpose_missing() -> Refused {
+fn purpose_missing() -> Refused {
     let message = format!(
         "this connection needs a purpose: send the header `Sluice-Purpose` or the member `{PURPOSE_META}` of `_meta`"
     );

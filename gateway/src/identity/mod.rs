@@ -9,6 +9,7 @@ mod denied;
 pub mod dev;
 mod issuer;
 pub mod resource;
+mod roles;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ pub use check::{AuthError, Authenticator, bearer_of};
 pub use claims::{Actor, ClaimMapping, ClaimPath, KindMapping};
 pub use denied::{DenyList, WATCH};
 pub(crate) use issuer::is_trustworthy;
+pub use roles::{Holders, RoleSet, Roles};
 
 /// Somebody whose token was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]

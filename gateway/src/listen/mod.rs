@@ -12,6 +12,7 @@ mod workers;
 pub(crate) use api::ApprovalView;
 pub use workers::Workers;
 
+use crate::authorisation::Stated;
 use crate::config::{ConnectionConfig, UpstreamConfig};
 use crate::exchange::{self, Caller, Shared, Table};
 use crate::gateway::Gateway;
@@ -19,6 +20,7 @@ use crate::identity::dev::DevIssuer;
 use crate::identity::{bearer_of, resource};
 use crate::protocol::mcp::DEFAULT_CAP;
 use crate::protocol::mcp::error::{Refusal, code};
+use crate::session::Attempt;
 use crate::upstream::http::Clients;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Request, State};
@@ -27,6 +29,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -64,7 +67,7 @@ pub async fn serve(
     let router = connections
         .clone()
         .merge(shared.gateway.dev_issuer.as_ref().map(DevIssuer::router).unwrap_or_default())
-        .merge(api::router(&shared))
+        .merge(api::router(&shared.gateway))
         .route("/healthz", get(async || "ok\n"))
         .layer(middleware::from_fn_with_state(allowed.clone(), guard::check));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -80,6 +83,7 @@ async fn sweep(shared: Arc<Shared>) {
         shared.table.touch_active();
         shared.gateway.sessions.expire(Instant::now()).await;
         shared.gateway.desk.sweep().await;
+        shared.gateway.sessions.close_outside(Timestamp::now()).await;
     }
 }
 
@@ -118,13 +122,22 @@ async fn connection(
         let message = "this connection carries bytes, not MCP: open it with `sluice connect`";
         return refused(StatusCode::NOT_FOUND, code::FORBIDDEN, message);
     }
-    if !config.admits(&identity.groups) {
-        tracing::info!(connection, user = identity.user_id, "not in a group that may open the connection");
+    let (parts, body) = request.into_parts();
+    let ip = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_string());
+    // Which purpose is stated is seen in the body.
+    let purpose = Stated::Later;
+    let attempt = Attempt {
+        identity: &identity,
+        connection: &connection,
+        config: &config,
+        purpose,
+        client: None,
+        ip: ip.as_deref(),
+    };
+    if gateway.sessions.admit(attempt).await.is_err() {
         let challenge = resource::insufficient_scope(&gateway.public_url(), &connection);
         return challenged(StatusCode::FORBIDDEN, challenge);
     }
-    let (parts, body) = request.into_parts();
-    let ip = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_string());
     let encoded = parts.headers.get_all(header::CONTENT_ENCODING).iter().any(|value| value != "identity");
     let caller = Caller { identity, connection, config, headers: parts.headers, ip };
     let upcoming = match parts.method {

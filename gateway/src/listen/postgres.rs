@@ -317,12 +317,11 @@ impl Shared {
         };
         let policy = self.gateway.policy.load_full();
         self.gateway.sessions.open(new, config, &policy).await.map_err(|error| match &error {
-            SessionError::Forbidden => {
-                tracing::info!(connection = name, "not in a group that may open the connection");
-                Report::fatal("28000", error.to_string())
-            }
+            SessionError::Forbidden => Report::fatal("28000", error.to_string()),
             SessionError::PurposeRequired => Report::fatal("28000", "this connection requires a purpose")
                 .hint(format!("Say it in the options: PGOPTIONS='-c {PURPOSE}=reporting'.")),
+            SessionError::PurposeRefused { accepted } => Report::fatal("28000", "this purpose is not accepted")
+                .hint(format!("Accepted is {accepted}: PGOPTIONS='-c {PURPOSE}=reporting'.")),
             SessionError::Full => Report::fatal("53300", error.to_string()),
             SessionError::Draining => Report::fatal("57P03", error.to_string()),
             SessionError::Evidence(error) => {

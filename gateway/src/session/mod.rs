@@ -9,33 +9,48 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use sluice_dsl::{Policy, SessionFacts, SessionPolicy};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    authorisation::{Access, Asking, Stated},
     config::ConnectionConfig,
     evidence::{Event, Evidence, EvidenceError, Record, SessionId},
     identity::{Actor, Identity, UserKind},
 };
 
+mod admission;
+mod confirm;
 mod purpose;
 #[cfg(test)]
 mod tests;
 
+pub use admission::Attempt;
+pub(crate) use admission::may;
+pub use confirm::{Confirm, NotConfirmed};
 pub use purpose::{PURPOSE_HEADER, PURPOSE_META, Purpose, PurposeError};
 
 /// Live sessions at most; more are refused.
 pub const MAX_SESSIONS: usize = 20_000;
+/// Why a session that isn't allowed at this time has ended, as the record has it.
+const OUTSIDE: &str = "outside of its allowed times";
 
 /// Why a session can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The identity is in none of the groups that may open the connection. Answer 403.
+    /// The identity may not open the connection, or not now. Answer 403.
     #[error("not allowed to open this connection")]
     Forbidden,
     /// The connection wants a purpose and none was stated. Tell the client how to state one.
-    #[error("this connection requires a purpose: send the header {PURPOSE_HEADER} or `_meta[\"{PURPOSE_META}\"]`")]
+    #[error("this connection requires a purpose: {}", Self::how_to_state())]
     PurposeRequired,
+    /// The stated purpose is none that is accepted. Tell the client which ones are.
+    #[error("this purpose is not accepted; accepted is {accepted}: {}", Self::how_to_state())]
+    PurposeRefused {
+        /// The purposes that are, in words.
+        accepted: String,
+    },
     /// There is no such session, or it is somebody else's: the answer is the same. Answer 404.
     #[error("no such session")]
     Unknown,
@@ -87,6 +102,10 @@ pub struct Session {
     idle: Duration,
     /// When it is over whatever happens in it.
     ends: Option<Instant>,
+    /// What let it in; None where time alone can't end that.
+    access: Option<Access>,
+    /// Requests state their own purposes.
+    purpose_later: bool,
     exchanges: AtomicU64,
     last_use: Mutex<Instant>,
     key: Option<ImplicitKey>,
@@ -119,6 +138,15 @@ impl Session {
     #[must_use]
     pub fn is_over(&self, now: Instant) -> bool {
         self.ends.is_some_and(|ends| now >= ends)
+    }
+
+    /// Whether the connection would let nobody in for this at this time.
+    #[must_use]
+    pub fn is_outside(&self, at: Timestamp) -> bool {
+        let purpose = self.purpose.as_ref().map(Purpose::as_str);
+        let purpose = if self.purpose_later { Stated::Later } else { Stated::Known(purpose) };
+        let asking = Asking { identity: &self.identity, purpose, at };
+        self.access.as_ref().is_some_and(|access| !access.still_holds(asking))
     }
 }
 
@@ -219,14 +247,18 @@ impl Sessions {
         policy: &Policy,
         key: Option<ImplicitKey>,
     ) -> Result<Arc<Session>, SessionError> {
-        if !config.admits(&new.identity.groups) {
-            return Err(SessionError::Forbidden);
-        }
-        if config.require_purpose && new.purpose.is_none() {
-            return Err(SessionError::PurposeRequired);
-        }
-        self.check_room()?;
         let purpose = new.purpose.as_ref().map(|purpose| purpose.as_str().to_owned());
+        let stated = config.stated(purpose.as_deref());
+        self.admit(Attempt {
+            identity: &new.identity,
+            connection: &new.connection,
+            config,
+            purpose: stated,
+            client: new.client.as_deref(),
+            ip: new.ip.as_deref(),
+        })
+        .await?;
+        self.check_room()?;
         let facts = SessionFacts {
             protocol: new.protocol.clone(),
             target: new.connection.clone(),
@@ -247,6 +279,8 @@ impl Sessions {
             closed: CancellationToken::new(),
             idle: config.idle,
             ends: config.lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime)),
+            access: config.access.depends_on_time().then(|| config.access.clone()),
+            purpose_later: stated == Stated::Later,
             exchanges: AtomicU64::new(0),
             last_use: Mutex::new(Instant::now()),
             key: key.clone(),
@@ -315,6 +349,10 @@ impl Sessions {
             self.close(id, "lifetime").await?;
             return Err(SessionError::Unknown);
         }
+        if session.is_outside(Timestamp::now()) {
+            self.close(id, OUTSIDE).await?;
+            return Err(SessionError::Unknown);
+        }
         session.touch();
         Ok(session)
     }
@@ -349,6 +387,11 @@ impl Sessions {
     pub async fn expire(&self, now: Instant) -> usize {
         let idle = self.close_all(&self.which(|session| session.is_idle(now)), "idle").await;
         idle + self.close_all(&self.which(|session| session.is_over(now)), "lifetime").await
+    }
+
+    /// Closes the sessions that would not be let in at this time; returns how many.
+    pub async fn close_outside(&self, at: Timestamp) -> usize {
+        self.close_all(&self.which(|session| session.is_outside(at)), OUTSIDE).await
     }
 
     /// Closes the sessions of these identities; returns how many.
@@ -386,6 +429,12 @@ impl Sessions {
         // Identifiers sort by time.
         all.sort_by(|one, other| one.id.cmp(&other.id));
         all
+    }
+
+    /// Whether a session of this identifier is live, whoever's it is.
+    #[must_use]
+    pub fn is_live(&self, id: &SessionId) -> bool {
+        lock(&self.table).live.contains_key(id)
     }
 
     /// How many sessions are live.

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use sluice_dsl::{CompileOptions, UserKind, compile_source};
 
 use super::*;
-use crate::{config::UpstreamConfig, evidence::Reader};
+use crate::{
+    authorisation::{Allow, Hours, Times},
+    config::UpstreamConfig,
+    evidence::Reader,
+};
 
 fn alice() -> Identity {
     Identity {
@@ -95,7 +99,8 @@ async fn a_revoked_group_ends_the_session() {
 #[tokio::test]
 async fn groups_and_purpose_are_required_where_the_connection_says_so() {
     let house = House::new();
-    let mut config = connection();
+    // Of MCP each request is asked, not the session.
+    let mut config = ConnectionConfig::new(UpstreamConfig::Tcp { address: "127.0.0.1:9".to_owned() });
     config.groups = vec!["hr".to_owned()];
     assert!(matches!(house.open(request(alice()), &config).await, Err(SessionError::Forbidden)));
     config.groups.push("support".to_owned());
@@ -116,6 +121,40 @@ async fn idle_sessions_end_and_say_why() {
     assert_eq!(house.sessions.expire(now + Duration::from_secs(61)).await, 1);
     assert_eq!(house.reason(&session.id).as_deref(), Some("idle"));
     assert!(house.sessions.is_empty());
+}
+
+#[tokio::test]
+async fn a_session_ends_when_no_table_lets_it_in_any_more_and_only_then() {
+    let house = House::new();
+    let hours = Times { hours: Some(Hours::parse("00:00-24:00").unwrap()), ..Times::default() };
+    let until = Times { until: Some(jiff::civil::date(2400, 1, 1)), ..Times::default() };
+    let table = |number, times| Allow { number, groups: None, kinds: None, purposes: None, times };
+    let with = |tables: Vec<Allow>| ConnectionConfig {
+        access: Access { allow: Some(tables.into()), purposes: None },
+        ..connection()
+    };
+    let always = house.open(request(alice()), &with(vec![table(1, hours)])).await.unwrap();
+    let bob = Identity { subject: "00u2".to_owned(), ..alice() };
+    let ends = house.open(request(bob), &with(vec![table(1, until)])).await.unwrap();
+    let at = |text: &str| text.parse().unwrap();
+    assert_eq!(house.sessions.close_outside(at("2400-01-01T23:59:59Z")).await, 0);
+    assert_eq!(house.sessions.close_outside(at("2400-01-02T00:00:00Z")).await, 1);
+    assert!(ends.closed.is_cancelled() && !always.closed.is_cancelled());
+    assert_eq!(house.reason(&ends.id).as_deref(), Some("outside of its allowed times"));
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_on_record_with_the_reason_and_is_no_session() {
+    let house = House::new();
+    let config = ConnectionConfig { groups: vec!["hr".to_owned()], ..connection() };
+    assert!(matches!(house.open(request(alice()), &config).await, Err(SessionError::Forbidden)));
+    let reader = Reader::open(&house.place.path().join("evidence.sqlite")).unwrap();
+    let refusals = reader.refusals().unwrap();
+    let [stored] = &refusals[..] else { panic!("{refusals:?}") };
+    let Event::AccessRefused { user, connection, reason, .. } = &stored.record.event else { panic!("{stored:?}") };
+    assert_eq!((user.as_str(), connection.as_str()), ("alice@example.com", "crm"));
+    assert_eq!(reason, "in none of the groups that may open the connection");
+    assert!(reader.sessions().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -106,6 +106,7 @@ impl Place {
                 webhooks: Vec::new(),
                 postgres: None,
                 deny_list: None,
+                roles: sluice_gateway::identity::Roles::default(),
                 dev: None,
             },
             desk: Desk::new(evidence.clone(), None, &[]),

@@ -1,6 +1,7 @@
 //! End to end, with real parts: the binaries as users run them, official clients and servers on either side.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod access;
 mod agent;
 mod approvals;
 mod clients;
@@ -8,6 +9,7 @@ mod conformance;
 mod cuts;
 mod evidence;
 mod examples;
+mod explain;
 mod http3;
 mod identity;
 mod lifecycle;
@@ -15,6 +17,7 @@ mod listener;
 mod messages;
 mod notes;
 mod refusal;
+mod roles;
 mod scan;
 mod tls;
 mod tunnel;

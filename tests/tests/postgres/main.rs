@@ -3,6 +3,7 @@
 
 mod agents;
 mod approvals;
+mod access;
 mod binding;
 mod drivers;
 mod endings;

@@ -97,6 +97,9 @@ impl Reader<'_> {
         groups.sort();
         groups.dedup();
         let purpose = self.text_of(table, "purpose").map(|(text, _)| text);
+        if let Some(connection) = connection.as_ref().and_then(|name| connections.get(name)) {
+            self.accepted(table, &connection.access);
+        }
         let mut from = self.networks(table, "from");
         if !table.contains_key("from") {
             match listen {

@@ -2,10 +2,10 @@
 
 use super::{ApiError, authenticate};
 use crate::approval::{Approver, Asked, Decision, DeskError, Held, Party, Refused, State as Standing, party_of};
-use crate::exchange::Shared;
 use crate::gateway::Gateway;
-use crate::identity::{Identity, UserKind, resource};
-use axum::Json;
+use crate::identity::{Identity, RoleSet, UserKind, resource};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{Html, IntoResponse, Response};
@@ -51,15 +51,28 @@ pub(super) struct Which {
     state: Option<String>,
 }
 
+pub(super) fn router() -> Router<Arc<Gateway>> {
+    Router::new()
+        .route("/approvals", get(list))
+        .route("/approvals/{approval}", get(show))
+        .route("/approvals/{approval}/decision", post(decide))
+}
+
+/// Whoever asks, as an approver, and whether they see what is none of theirs.
+async fn asking(gateway: &Gateway, headers: &HeaderMap) -> Result<(Approver, RoleSet), ApiError> {
+    let identity = authenticate(gateway, headers).await?;
+    Ok((approver(&identity), gateway.config.roles.of(&identity)))
+}
+
 fn approver(identity: &Identity) -> Approver {
     let in_person = identity.kind == UserKind::Person && identity.actors.is_empty();
     Approver { party: party_of(identity), groups: identity.groups.clone(), in_person }
 }
 
 /// The request as this one sees it; None where they may not see it.
-async fn view(held: &Held, approver: &Approver) -> Option<View> {
+async fn view(held: &Held, approver: &Approver, roles: RoleSet) -> Option<View> {
     let admits = held.admits(approver).await;
-    if matches!(admits, Err(Refused::NotApprover)) {
+    if matches!(admits, Err(Refused::NotApprover)) && !roles.may_see_approvals() {
         return None;
     }
     let seen = held.seen();
@@ -69,12 +82,11 @@ async fn view(held: &Held, approver: &Approver) -> Option<View> {
 }
 
 pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
+    State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
     Query(which): Query<Which>,
 ) -> Result<Response, ApiError> {
-    let gateway = &shared.gateway;
-    let approver = approver(&authenticate(gateway, &headers).await?);
+        let (approver, roles) = asking(&gateway, &headers).await?;
     let all = match which.state.as_deref() {
         Some("all") => true,
         None | Some("open") => false,
@@ -84,38 +96,40 @@ pub(super) async fn list(
     };
     let mut views = Vec::new();
     for held in gateway.desk.all() {
-        let seen = view(&held, &approver).await;
+        let seen = view(&held, &approver, roles).await;
         views.extend(seen.filter(|view| all || !view.state.is_final()));
     }
     Ok(private(Json(views)))
 }
 
 pub(super) async fn show(
-    State(shared): State<Arc<Shared>>,
+    State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
     Path(approval): Path<String>,
 ) -> Result<Response, ApiError> {
-    let approver = approver(&authenticate(&shared.gateway, &headers).await?);
-    shown(&shared.gateway, &approval, &approver).await
+    let (approver, roles) = asking(&gateway, &headers).await?;
+    shown(&gateway, &approval, &approver, roles).await
 }
 
-async fn shown(gateway: &Gateway, approval: &str, approver: &Approver) -> Result<Response, ApiError> {
+async fn shown(gateway: &Gateway, approval: &str, approver: &Approver, roles: RoleSet) -> Result<Response, ApiError> {
     let held = gateway.desk.find(approval).ok_or_else(unknown)?;
-    view(&held, approver).await.map(|view| private(Json(view))).ok_or_else(unknown)
+    view(&held, approver, roles).await.map(|view| private(Json(view))).ok_or_else(unknown)
 }
 
 pub(super) async fn decide(
-    State(shared): State<Arc<Shared>>,
+    State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
     Path(approval): Path<String>,
     body: Result<Json<Decided>, JsonRejection>,
 ) -> Result<Response, ApiError> {
-    let gateway = &shared.gateway;
-    let approver = approver(&authenticate(gateway, &headers).await?);
+        let (approver, roles) = asking(&gateway, &headers).await?;
     let Json(Decided { decision, justification, hash }) = body.map_err(|error| {
         let message = format!("send `decision`, `justification` and `hash` as JSON: {}", error.body_text());
         ApiError::new(error.status(), "malformed", message)
     })?;
+    if !gateway.config.roles.approver.is_empty() && !roles.approver {
+        return Err(ApiError::forbidden("deciding needs the role `approver` of this gateway, besides the rule's groups"));
+    }
     let decided = gateway.desk.decide(&approval, &approver, decision, &justification, &hash).await;
     decided.map_err(|error| {
         let message = error.to_string();
@@ -132,16 +146,16 @@ pub(super) async fn decide(
             DeskError::Evidence(_) => of(StatusCode::SERVICE_UNAVAILABLE, "unrecorded"),
         }
     })?;
-    shown(gateway, &approval, &approver).await
+    shown(&gateway, &approval, &approver, roles).await
 }
 
 fn unknown() -> ApiError {
-    ApiError::unknown("request for approval")
+    ApiError::not_found("there is no such request for approval, or it is none of yours")
 }
 
 /// How a request stands, for whoever has its link: nothing of what is asked for.
-pub(super) async fn page(State(shared): State<Arc<Shared>>, Path(approval): Path<String>) -> Response {
-    let Some(held) = shared.gateway.desk.find(&approval) else {
+pub(super) async fn page(State(gateway): State<Arc<Gateway>>, Path(approval): Path<String>) -> Response {
+    let Some(held) = gateway.desk.find(&approval) else {
         let page = "<!doctype html><title>Sluice</title><p>There is no such request, or it ended long ago.</p>";
         return (StatusCode::NOT_FOUND, Html(page)).into_response();
     };
@@ -161,9 +175,8 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, Path(approval): Path
     private(Html(page))
 }
 
-pub(super) async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
-    let gateway = &shared.gateway;
-    Json(resource::metadata(&gateway.api_audience(), gateway.authenticator.issuers())).into_response()
+pub(super) async fn metadata(State(gateway): State<Arc<Gateway>>) -> Response {
+        Json(resource::metadata(&gateway.api_audience(), gateway.authenticator.issuers())).into_response()
 }
 
 /// An answer that nobody keeps, and that no page of others shows.

@@ -3,7 +3,7 @@
 
 use super::approvals::private;
 use crate::approval::{Approver, Decision, DeskError, Held, Link, Party};
-use crate::exchange::Shared;
+use crate::gateway::Gateway;
 use axum::Form;
 use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Response};
@@ -29,22 +29,22 @@ fn approver(link: &Link) -> Approver {
     Approver { party, groups: link.groups.clone(), in_person: true }
 }
 
-pub(super) async fn show(State(shared): State<Arc<Shared>>, Path(link): Path<String>) -> Response {
-    let Some((link, held)) = shared.gateway.desk.of_link(&link) else { return gone() };
+pub(super) async fn show(State(gateway): State<Arc<Gateway>>, Path(link): Path<String>) -> Response {
+    let Some((link, held)) = gateway.desk.of_link(&link) else { return gone() };
     page(StatusCode::OK, &held, &form(&held, &link).await)
 }
 
 pub(super) async fn decide(
-    State(shared): State<Arc<Shared>>,
+    State(gateway): State<Arc<Gateway>>,
     Path(link): Path<String>,
     Form(decided): Form<Decided>,
 ) -> Response {
-    let Some((link, held)) = shared.gateway.desk.of_link(&link) else { return gone() };
+    let Some((link, held)) = gateway.desk.of_link(&link) else { return gone() };
     if !held.spend(&link) {
         return page(StatusCode::CONFLICT, &held, "<p>This link has been used.</p>");
     }
     let Decided { decision, justification, hash } = decided;
-    let desk = &shared.gateway.desk;
+    let desk = &gateway.desk;
     match desk.decide(&link.approval, &approver(&link), decision, &justification, &hash).await {
         Ok(_) => page(StatusCode::OK, &held, "<p>Your decision is on record.</p>"),
         Err(error) => {

@@ -1,76 +1,110 @@
-//! The gateway's own interface over HTTP: for people who decide and for programs that help them.
+//! The HTTP API of the gateway itself, under `/api/v1`: who asks, by a token for the audience `PUBLIC/api`, and how errors look; and the pages
+//! of requests for approval.
 
 mod approvals;
 mod links;
+mod sessions;
 
 pub(crate) use approvals::View as ApprovalView;
 
-use crate::exchange::Shared;
-use crate::gateway::Gateway;
-use crate::identity::{Identity, bearer_of, resource};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde_json::json;
 use std::sync::Arc;
 
-/// The routes of the interface.
-pub(super) fn router(shared: &Arc<Shared>) -> Router {
-    Router::new()
-        .route("/api/v1/approvals", get(approvals::list))
-        .route("/api/v1/approvals/{approval}", get(approvals::show))
-        .route("/api/v1/approvals/{approval}/decision", post(approvals::decide))
+use axum::{
+    Json, Router,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use crate::{
+    evidence::EvidenceError,
+    gateway::Gateway,
+    identity::{Identity, bearer_of, resource},
+};
+
+/// The routes.
+pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
+    let v1 = Router::new()
+        .merge(sessions::router())
+        .merge(approvals::router())
+        .fallback(async || ApiError::not_found("there is no such resource"))
+        .method_not_allowed_fallback(async || {
+            ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this method doesn't go with this resource",
+            )
+        })
+        .with_state(Arc::clone(gateway));
+    let pages = Router::new()
         .route("/approvals/{approval}", get(approvals::page))
         .route("/decide/{link}", get(links::show).post(links::decide))
         .route(resource::API_METADATA, get(approvals::metadata))
-        .with_state(Arc::clone(shared))
+        .with_state(Arc::clone(gateway));
+    pages.nest("/api/v1", v1)
 }
 
-/// An answer that refuses: `{"error": {"code": …, "message": …}}`.
-#[derive(Debug)]
-pub(super) struct ApiError {
-    status: StatusCode,
-    /// One word, for programs.
-    code: &'static str,
-    /// What is wrong and what to do, for people.
-    message: String,
-    challenge: Option<String>,
-}
-
-impl ApiError {
-    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), challenge: None }
-    }
-
-    /// There is nothing of this name, or nothing that the caller may see.
-    pub(super) fn unknown(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "unknown", format!("there is no such {what}, or it is none of yours"))
-    }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let body = Json(json!({ "error": { "code": self.code, "message": self.message } }));
-        let mut response = (self.status, body).into_response();
-        if let Some(Ok(challenge)) = self.challenge.as_deref().map(HeaderValue::from_str) {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-        }
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
-    }
-}
-
-/// Who asks: a token for the interface itself, since one for a connection must not decide about it.
-pub(super) async fn authenticate(gateway: &Gateway, headers: &HeaderMap) -> Result<Identity, ApiError> {
+/// Who asks.
+///
+/// # Errors
+///
+/// 401, and nothing of the reason, which is logged.
+pub(crate) async fn authenticate(gateway: &Gateway, headers: &HeaderMap) -> Result<Identity, ApiError> {
     let checked = match bearer_of(headers) {
         Ok(bearer) => gateway.authenticator.authenticate(Some(bearer), &gateway.api_audience()).await,
         Err(error) => Err(error),
     };
     checked.map_err(|reason| {
-        tracing::info!(%reason, "not authenticated at the interface");
+        tracing::info!(%reason, "not authenticated for the API");
         let message = format!("a bearer token for {} is needed", gateway.api_audience());
         let challenge = Some(resource::api_challenge(&gateway.public_url()));
         ApiError { challenge, ..ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message) }
     })
+}
+
+/// An answer that is an error: `{"error":{"code","message"}}`.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    /// Where to learn how to get a token.
+    challenge: Option<String>,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), challenge: None }
+    }
+
+    /// The identity has no role that may.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// There is nothing of that name.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+}
+
+impl From<EvidenceError> for ApiError {
+    fn from(error: EvidenceError) -> Self {
+        tracing::error!(%error, "an administrative act can't be recorded");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "evidence", "this can't be recorded, so it is not done")
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Self { status, code, message, challenge } = self;
+        let mut response = (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(Ok(challenge)) = challenge.as_deref().map(HeaderValue::from_str) {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
 }

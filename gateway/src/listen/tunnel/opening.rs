@@ -26,7 +26,7 @@ use crate::{
     identity::Identity,
     meter::Meter,
     raw,
-    session::{NewSession, Purpose, SessionError},
+    session::{Attempt, NewSession, Purpose, SessionError},
 };
 
 /// How long a stream may take to say what it is for.
@@ -141,6 +141,11 @@ impl From<SessionError> for Refused {
                     Code::PurposeRequired,
                     "this connection requires a purpose: state one with `--purpose`",
                 );
+            }
+            SessionError::PurposeRefused { accepted } => {
+                let message =
+                    format!("this purpose is not accepted; accepted is {accepted}: state one with `--purpose`");
+                return Self::new(Code::PurposeRequired, message);
             }
             SessionError::Unknown => Code::Ended,
             SessionError::Full => Code::Busy,
@@ -283,11 +288,20 @@ impl Tunnel {
         let Some(config) = self.gateway.config.connections.get(connection.as_str()) else {
             return Err(Refused::new(Code::NoConnection, "there is no such connection"));
         };
-        if !config.admits(&identity.groups) {
-            return Err(SessionError::Forbidden.into());
-        }
         let purpose = purpose.map(Purpose::parse).transpose();
         let purpose = purpose.map_err(|error| Refused::new(Code::Malformed, error.to_string()))?.flatten();
+        let ip = peer.address().ip().to_canonical().to_string();
+        self.gateway
+            .sessions
+            .admit(Attempt {
+                identity: &identity,
+                connection: connection.as_str(),
+                config,
+                purpose: config.stated(purpose.as_ref().map(Purpose::as_str)),
+                client: client.as_deref(),
+                ip: Some(&ip),
+            })
+            .await?;
         let counted = self.admission.stream(subject.clone());
         let counted = counted.ok_or_else(|| Refused::new(Code::Busy, "the identity has as many sessions as it may"))?;
         let meter = self.admission.meter(&subject);
@@ -298,7 +312,7 @@ impl Tunnel {
                     connection: connection.to_string(),
                     purpose,
                     client,
-                    ip: Some(peer.address().ip().to_canonical().to_string()),
+                    ip: Some(ip),
                     protocol: "tcp".to_owned(),
                 };
                 let policy = self.gateway.policy.load_full();
