@@ -29,5 +29,5 @@ pub(crate) async fn fetch(
         let body = body.map_err(|_| "the answer is too long, or was cut off".to_owned())?;
         Ok((status, body.to_bytes()))
     };
-    timeout(patience, asked).await.map_err(|_| "no answer in time".to_owned())?
+    timeout(patience, asked).await.map_err(|_| format!("no answer within {} s", patience.as_secs()))?
 }

@@ -26,6 +26,7 @@ pub mod protocol;
 mod raw;
 pub mod serve;
 pub mod session;
+pub mod signing;
 mod strict;
 pub mod tls;
 mod upstream;

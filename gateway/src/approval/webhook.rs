@@ -5,10 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use bytes::Bytes;
-use data_encoding::BASE64;
-use http::{HeaderName, Request, header};
+use http::{Request, header};
 use http_body_util::Full;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -95,26 +93,14 @@ impl Outbox {
 async fn send(config: &WebhookConfig, message: &Value, id: &str) -> Result<(), String> {
     let body = message.to_string();
     let mut request = Request::post(config.url.as_str()).header(header::CONTENT_TYPE, "application/json");
-    if let Some(secret) = &config.secret {
-        let at = Timestamp::now().as_second();
-        for (name, value) in signed(secret.as_bytes(), id, at, &body) {
+    if let Some(signer) = &config.signer {
+        for (name, value) in signer.headers(id, Timestamp::now().as_second(), &body) {
             request = request.header(name, value);
         }
     }
     let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
     let (status, _) = fetch(request, config.authorities.as_ref(), MAX_ANSWER, PATIENCE).await?;
     if status.is_success() { Ok(()) } else { Err(format!("it answered {}", status.as_u16())) }
-}
-
-/// The headers of Standard Webhooks: an identifier that is the same each time it is tried, the time, and an HMAC-SHA-256 over both and the body.
-fn signed(secret: &[u8], id: &str, at: i64, body: &str) -> [(HeaderName, String); 3] {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    let tag = hmac::sign(&key, format!("{id}.{at}.{body}").as_bytes());
-    [
-        (HeaderName::from_static("webhook-id"), id.to_owned()),
-        (HeaderName::from_static("webhook-timestamp"), at.to_string()),
-        (HeaderName::from_static("webhook-signature"), format!("v1,{}", BASE64.encode(tag.as_ref()))),
-    ]
 }
 
 /// What is told, as the webhook's format has it.
@@ -184,14 +170,6 @@ fn mrkdwn(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The example of the specification of Standard Webhooks, with its secret decoded.
-    #[test]
-    fn messages_are_signed_as_standard_webhooks_has_it() {
-        let secret = BASE64.decode(b"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let headers = signed(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
-        assert_eq!(headers[2].1, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-    }
 
     #[test]
     fn text_of_others_is_no_markup() {

@@ -14,6 +14,7 @@ use url::Url;
 use crate::authorisation::{Access, Demands, Stated};
 use crate::identity::{ClaimMapping, Roles};
 use crate::session::Confirm;
+use crate::signing::Signer;
 use crate::tls::{Authorities, ServerCertificate, ServerIdentity};
 
 mod dev;
@@ -89,7 +90,7 @@ pub struct WebhookConfig {
     /// How they are written.
     pub format: WebhookFormat,
     /// Signs them, where whoever gets them can check that.
-    pub secret: Option<String>,
+    pub signer: Option<Signer>,
     /// Only requests are told that one of these groups may decide; empty: all.
     pub groups: Vec<String>,
     /// The one person whom the messages reach: they have links to decide with, as a member of `groups`.

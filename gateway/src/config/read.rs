@@ -285,8 +285,14 @@ impl Reader<'_> {
                 );
             }
             let Some(upstream) = upstream else { continue };
-            let mut connection =
-                ConnectionConfig { require_purpose, agents, groups, access, confirm, ..ConnectionConfig::new(upstream) };
+            let mut connection = ConnectionConfig {
+                require_purpose,
+                agents,
+                groups,
+                access,
+                confirm,
+                ..ConnectionConfig::new(upstream)
+            };
             connection.lifetime = lifetime.map(|(lifetime, _)| lifetime);
             if let Some((idle, _)) = idle {
                 connection.idle = idle;

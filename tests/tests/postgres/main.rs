@@ -1,9 +1,9 @@
 //! PostgreSQL end to end: the real server, real clients, the gateway as users run it between them.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod access;
 mod agents;
 mod approvals;
-mod access;
 mod binding;
 mod drivers;
 mod endings;

@@ -14,6 +14,7 @@ use crate::{
     authorisation::{Access, Allow, Hours, Pattern, Purposes, Times, day_named},
     identity::{Holders, Roles, is_trustworthy},
     session::Confirm,
+    signing::Signer,
     tls::Authorities,
 };
 
@@ -212,11 +213,11 @@ impl Reader<'_> {
             return None;
         }
         let secret = self.secret(&written, at.clone())?;
-        let confirm = Confirm::new(url, &secret, authorities);
-        if confirm.is_none() {
+        let signer = Signer::new(&secret);
+        if signer.is_none() {
             self.problem(at, "`check_secret` is at least 24 bytes, or `whsec_` and base64 of as many");
         }
-        confirm
+        Some(Confirm::new(url, signer?, authorities))
     }
 
     /// `[roles]`: who may do what with the gateway itself.

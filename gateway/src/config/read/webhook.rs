@@ -8,10 +8,9 @@ use super::{
     Reader,
 };
 use crate::identity::is_trustworthy;
+use crate::signing::Signer;
 
 const WEBHOOK: &[&str] = &["url", "format", "secret", "groups", "approver", "ca_file"];
-/// A shorter key can be guessed, in bytes.
-const MIN_SECRET: usize = 24;
 
 impl Reader<'_> {
     pub(super) fn webhooks(&mut self, root: &DeTable<'_>) -> Vec<WebhookConfig> {
@@ -60,16 +59,17 @@ impl Reader<'_> {
                 }
             },
         };
-        let secret = self.text_of(table, "secret").and_then(|(written, span)| {
+        let signer = self.text_of(table, "secret").and_then(|(written, span)| {
             if !written.starts_with("file:") && !written.starts_with("${") {
                 self.problem(span, "a secret is not written here: say \"file:PATH\" or \"${VARIABLE}\"");
                 return None;
             }
             let secret = self.secret(&written, span.clone())?;
-            if secret.len() < MIN_SECRET {
-                self.problem(span, format!("`secret` is at least {MIN_SECRET} bytes long"));
+            let signer = Signer::new(&secret);
+            if signer.is_none() {
+                self.problem(span, "`secret` is at least 24 bytes, or `whsec_` and base64 of as many");
             }
-            Some(secret)
+            signer
         });
         if format == WebhookFormat::Generic && !table.contains_key("secret") {
             self.problem(span.clone(), "a generic webhook needs `secret`, which signs its messages");
@@ -81,6 +81,6 @@ impl Reader<'_> {
             self.problem(span, "`approver` needs `groups`: those as a member of which they decide");
         }
         let authorities = self.authorities(table);
-        Some(WebhookConfig { url: url?, format, secret, groups, approver, authorities })
+        Some(WebhookConfig { url: url?, format, signer, groups, approver, authorities })
     }
 }

@@ -4,11 +4,11 @@ use super::{ApiError, authenticate};
 use crate::approval::{Approver, Asked, Decision, DeskError, Held, Party, Refused, State as Standing, party_of};
 use crate::gateway::Gateway;
 use crate::identity::{Identity, RoleSet, UserKind, resource};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -86,7 +86,7 @@ pub(super) async fn list(
     headers: HeaderMap,
     Query(which): Query<Which>,
 ) -> Result<Response, ApiError> {
-        let (approver, roles) = asking(&gateway, &headers).await?;
+    let (approver, roles) = asking(&gateway, &headers).await?;
     let all = match which.state.as_deref() {
         Some("all") => true,
         None | Some("open") => false,
@@ -122,13 +122,15 @@ pub(super) async fn decide(
     Path(approval): Path<String>,
     body: Result<Json<Decided>, JsonRejection>,
 ) -> Result<Response, ApiError> {
-        let (approver, roles) = asking(&gateway, &headers).await?;
+    let (approver, roles) = asking(&gateway, &headers).await?;
     let Json(Decided { decision, justification, hash }) = body.map_err(|error| {
         let message = format!("send `decision`, `justification` and `hash` as JSON: {}", error.body_text());
         ApiError::new(error.status(), "malformed", message)
     })?;
     if !gateway.config.roles.approver.is_empty() && !roles.approver {
-        return Err(ApiError::forbidden("deciding needs the role `approver` of this gateway, besides the rule's groups"));
+        return Err(ApiError::forbidden(
+            "deciding needs the role `approver` of this gateway, besides the rule's groups",
+        ));
     }
     let decided = gateway.desk.decide(&approval, &approver, decision, &justification, &hash).await;
     decided.map_err(|error| {
@@ -176,7 +178,7 @@ pub(super) async fn page(State(gateway): State<Arc<Gateway>>, Path(approval): Pa
 }
 
 pub(super) async fn metadata(State(gateway): State<Arc<Gateway>>) -> Response {
-        Json(resource::metadata(&gateway.api_audience(), gateway.authenticator.issuers())).into_response()
+    Json(resource::metadata(&gateway.api_audience(), gateway.authenticator.issuers())).into_response()
 }
 
 /// An answer that nobody keeps, and that no page of others shows.
