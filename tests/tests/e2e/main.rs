@@ -11,6 +11,7 @@ mod http3;
 mod identity;
 mod lifecycle;
 mod listener;
+mod login;
 mod messages;
 mod notes;
 mod refusal;
