@@ -8,6 +8,7 @@ mod claims;
 mod denied;
 pub mod dev;
 mod issuer;
+mod key;
 pub mod resource;
 #[cfg(test)]
 mod tests;

@@ -47,7 +47,7 @@ fn requests(url: &str, good: &str, list: &Value) -> Vec<(&'static str, Request<F
         ("in the query", post(&format!("{url}?access_token={good}"), None, list)),
         ("in a form", form),
         ("in a cookie", headed(&[("cookie", format!("access_token={good}"))])),
-        ("in another header", headed(&[("x-access-token", good.to_owned()), ("proxy-authorization", bearer.clone())])),
+        ("in another header", headed(&[("x-access-token", good.to_owned()), ("proxy-authorization", bearer)])),
         ("as somebody whom a proxy vouches for", headed(&[("x-forwarded-user", "ada@example.org".to_owned())])),
     ]
 }
