@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::time::timeout;
@@ -19,15 +19,26 @@ pub(crate) async fn fetch(
     authorities: Option<&Authorities>,
     most: usize,
     patience: Duration,
-) -> Result<(StatusCode, Bytes), String> {
+) -> Result<Response<Bytes>, String> {
     let connector = tls::connector(authorities).map_err(|error| error.to_string())?;
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let asked = async {
-        let response = client.request(request).await.map_err(|error| format!("not reachable: {error}"))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), most).collect().await;
+        let response = client.request(request).await.map_err(|error| format!("not reachable: {}", causes(&error)))?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, most).collect().await;
         let body = body.map_err(|_| "the answer is too long, or was cut off".to_owned())?;
-        Ok((status, body.to_bytes()))
+        Ok(Response::from_parts(parts, body.to_bytes()))
     };
     timeout(patience, asked).await.map_err(|_| format!("no answer within {} s", patience.as_secs()))?
+}
+
+/// An error and what caused it, such as a certificate that nobody vouches for.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
 }

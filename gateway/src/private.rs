@@ -1,10 +1,13 @@
-//! Files that only their owner may read: keys.
+//! Files that only their owner may read: keys, and the logins of a user.
 
 use std::{
     fs::{self, OpenOptions},
     io::{self, Read, Write},
     path::Path,
 };
+
+/// Longer keys are cut off, in bytes.
+const MAX: u64 = 64 * 1024;
 
 /// Reads a private file, or creates it (mode 0600, never over an existing one) with what `make` gives. Two processes that
 /// start at once end up with the same content.
@@ -46,6 +49,58 @@ pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
 
 /// Reads a file of at most 64 KiB; refuses one that others can read.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open(path)?.take(MAX).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Reads a file; refuses one that others can read, or that is longer than `max` bytes.
+pub(crate) fn read_within(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open(path)?.take(max.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {max} bytes")));
+    }
+    Ok(content)
+}
+
+/// Writes a private file (mode 0600) in the place of what was there: durably, and nobody reads half of it.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension(format!("new-{}", uuid::Uuid::new_v4()));
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(&draft).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+        return written;
+    }
+    match path.parent() {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a directory in which others could put files in the place of ours.
+pub(crate) fn is_own(directory: &Path) -> io::Result<()> {
+    let found = fs::metadata(directory)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        if found.permissions().mode() & 0o077 != 0 || found.uid() != rustix::process::geteuid().as_raw() {
+            let reason = "others can get into it; make it yours and private (chmod 700)";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+        }
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> io::Result<fs::File> {
     let file = fs::File::open(path)?;
     #[cfg(unix)]
     {
@@ -57,7 +112,5 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
             ));
         }
     }
-    let mut content = Vec::new();
-    file.take(64 * 1024).read_to_end(&mut content)?;
-    Ok(content)
+    Ok(file)
 }

@@ -1,5 +1,6 @@
 //! An OpenID Connect issuer: discovery, a key set, and tokens signed with ES256 by a key that lives as long as the test.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,6 +24,8 @@ pub struct Issuer {
     /// Its identifier, a URL.
     pub url: String,
     signing: Arc<Mutex<Signing>>,
+    further: Arc<Mutex<Vec<Value>>>,
+    asked: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -66,17 +69,24 @@ impl Issuer {
             "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
         });
         let shown = Arc::clone(&signing);
+        let (further, asked): (Arc<Mutex<Vec<Value>>>, Arc<AtomicU64>) = Default::default();
+        let (published, counted) = (Arc::clone(&further), Arc::clone(&asked));
         let task = serve(listener, tls, move |request| {
+            counted.fetch_add(1, Ordering::Relaxed);
             let answer = match request.uri().path() {
                 "/.well-known/openid-configuration" | "/.well-known/oauth-authorization-server" => {
                     Some(discovery.clone())
                 }
-                "/keys" => Some(json!({ "keys": [shown.lock().unwrap().public()] })),
+                "/keys" => {
+                    let mut keys = published.lock().unwrap().clone();
+                    keys.push(shown.lock().unwrap().public());
+                    Some(json!({ "keys": keys }))
+                }
                 _ => None,
             };
             std::future::ready(respond(answer))
         });
-        Self { url, signing, task }
+        Self { url, signing, further, asked, task }
     }
 
     /// Signs with another key from now on, and vouches for the old one no longer.
@@ -84,6 +94,32 @@ impl Issuer {
         let mut signing = self.signing.lock().unwrap();
         let name = format!("{}-next", signing.name);
         *signing = Signing::new(name);
+    }
+
+    /// Publishes these keys beside its own.
+    pub fn publish(&self, keys: Vec<Value>) {
+        *self.further.lock().unwrap() = keys;
+    }
+
+    /// How often anything was asked of it.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Its public key, as its key set has it.
+    pub fn public(&self) -> Value {
+        self.signing.lock().unwrap().public()
+    }
+
+    /// The header of its tokens.
+    pub fn header(&self) -> Value {
+        json!({ "alg": "ES256", "typ": "JWT", "kid": self.signing.lock().unwrap().name })
+    }
+
+    /// Signs whatever this is.
+    pub fn sign(&self, header: &str, claims: &str) -> String {
+        let signing = self.signing.lock().unwrap();
+        compact(header, claims, |message| signing.key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec())
     }
 
     /// A token for this user, good for this many seconds from now (negative: past its time), with these claims over the usual ones.
@@ -96,13 +132,16 @@ impl Issuer {
         for (name, value) in claims.as_object().into_iter().flatten() {
             body[name] = value.clone();
         }
-        let encode = |part: &Value| BASE64URL_NOPAD.encode(part.to_string().as_bytes());
-        let signing = self.signing.lock().unwrap();
-        let header = json!({ "alg": "ES256", "typ": "JWT", "kid": signing.name });
-        let signed = format!("{}.{}", encode(&header), encode(&body));
-        let signature = signing.key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
-        format!("{signed}.{}", BASE64URL_NOPAD.encode(signature.as_ref()))
+        self.sign(&self.header().to_string(), &body.to_string())
     }
+}
+
+/// A compact JWS (RFC 7515) of these parts with this signature.
+pub fn compact(header: &str, claims: &str, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
+    let encode = |part: &[u8]| BASE64URL_NOPAD.encode(part);
+    let signed = format!("{}.{}", encode(header.as_bytes()), encode(claims.as_bytes()));
+    let signature = encode(&sign(signed.as_bytes()));
+    format!("{signed}.{signature}")
 }
 
 fn respond(answer: Option<Value>) -> Response<Full<Bytes>> {

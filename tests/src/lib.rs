@@ -14,6 +14,7 @@ pub mod issuer;
 pub mod place;
 pub mod postgres;
 pub mod program;
+pub mod provider;
 pub mod proxy;
 pub mod relay;
 pub mod sluice;

@@ -57,6 +57,8 @@ pub struct Setting {
     authority: Option<Authority>,
     /// Further lines of `[[issuer]]`.
     issuer: String,
+    /// Who that is, where it isn't the issuer of the tests.
+    provider: Option<String>,
     /// Further tables of the configuration.
     tables: String,
     /// Further lines of connections.
@@ -124,6 +126,12 @@ impl Setting {
         self
     }
 
+    /// With this issuer in the place of the tests' own, and these further lines about it.
+    pub fn provider(mut self, url: &str, lines: &str) -> Self {
+        (self.provider, self.issuer) = (Some(url.to_owned()), lines.to_owned());
+        self
+    }
+
     /// With these further tables in its configuration.
     pub fn tables(mut self, tables: &str) -> Self {
         self.tables.push_str(tables);
@@ -156,7 +164,7 @@ impl Setting {
         let mut config = format!(
             "store = \"store/evidence.sqlite\"\n\n[rules]\nfiles = {}\n\n[[issuer]]\nurl = {:?}\naudience = {AUDIENCE:?}\nclock_skew = \"1s\"\n{}\n",
             json!(rules),
-            issuer.url,
+            self.provider.as_ref().unwrap_or(&issuer.url),
             self.issuer,
         );
         let authority = Authority::new();
@@ -198,6 +206,7 @@ impl Sluice {
             within: Vec::new(),
             authority: None,
             issuer: String::new(),
+            provider: None,
             tables: String::new(),
             further: BTreeMap::new(),
             tunnel: None,

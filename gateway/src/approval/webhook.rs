@@ -99,7 +99,7 @@ async fn send(config: &WebhookConfig, message: &Value, id: &str) -> Result<(), S
         }
     }
     let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
-    let (status, _) = fetch(request, config.authorities.as_ref(), MAX_ANSWER, PATIENCE).await?;
+    let status = fetch(request, config.authorities.as_ref(), MAX_ANSWER, PATIENCE).await?.status();
     if status.is_success() { Ok(()) } else { Err(format!("it answered {}", status.as_u16())) }
 }
 

@@ -41,15 +41,15 @@ pub(super) async fn agent(arguments: AgentArgs) -> Outcome {
         return failed(&"a connection is served twice; an agent has one target for each");
     }
     let names: Vec<&str> = targets.keys().map(ConnectionName::as_str).collect();
-    let names = names.join(", ");
     let service = arguments
         .gateway
-        .settings(CLIENT)
+        .settings(CLIENT, &names)
         .and_then(|settings| Service::new(settings, targets.clone()).map_err(|error| error.to_string()));
     let service = match service {
         Ok(service) => service,
         Err(reason) => return failed(&reason),
     };
+    let names = names.join(", ");
     let tell = |event| match event {
         // Whoever reads no more has heard enough: the targets are served all the same.
         Event::Serving => drop(writeln!(std::io::stdout(), "serving {names}")),

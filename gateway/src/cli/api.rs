@@ -10,7 +10,10 @@ use serde_json::Value;
 use sluice_client::Tokens as _;
 use url::Url;
 
-use super::tokens::{Source, TokenArgs};
+use super::{
+    login::API,
+    tokens::{Source, TokenArgs},
+};
 use crate::{
     config::{DEFAULT_LISTEN, data_dir},
     fetch::fetch,
@@ -61,7 +64,10 @@ impl ApiArgs {
             Some(file) => Some(Authorities::read(file).map_err(|error| format!("{} {error}", file.display()))?),
             None => None,
         };
-        let tokens = Source::new(&self.token, &self.data.clone().unwrap_or_else(data_dir))?;
+        let data = self.data.clone().unwrap_or_else(data_dir);
+        let gateway =
+            format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        let tokens = Source::new(&self.token, &data, &gateway, &[API])?;
         Ok(Api { base: base.trim_end_matches('/').to_owned(), authorities, tokens })
     }
 }
@@ -86,8 +92,9 @@ impl Api {
             .body(Full::new(bytes))
             .map_err(|error| error.to_string())?;
         let asked = fetch(request, self.authorities.as_ref(), MAX, PATIENCE).await;
-        let (status, body) = asked.map_err(|error| format!("{}: {error}", self.base))?;
-        let answer = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+        let answered = asked.map_err(|error| format!("{}: {error}", self.base))?;
+        let status = answered.status();
+        let answer = serde_json::from_slice::<Value>(answered.body()).unwrap_or_default();
         if status.is_success() {
             return Ok(answer);
         }

@@ -8,7 +8,8 @@ use super::{
     Outcome,
     api::{Api, ApiArgs},
     failed,
-    sessions::{line, shown},
+    sessions::line,
+    shown,
 };
 use crate::{approval::Decision, listen::ApprovalView};
 

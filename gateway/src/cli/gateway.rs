@@ -34,17 +34,18 @@ pub(super) struct GatewayArgs {
 }
 
 impl GatewayArgs {
-    /// The settings of a client; `client` is what it calls itself.
+    /// The settings of a client for these connections; `client` is what it calls itself.
     ///
     /// # Errors
     ///
     /// There is no token, or nobody that vouches for the gateway.
-    pub(super) fn settings(&self, client: &str) -> Result<Settings, String> {
+    pub(super) fn settings(&self, client: &str, connections: &[&str]) -> Result<Settings, String> {
         let data = self.data.clone().unwrap_or_else(data_dir);
         let configured = self.gateway.clone().or_else(|| std::env::var("SLUICE_GATEWAY").ok());
         let is_own = configured.is_none();
         let gateway = configured.unwrap_or_else(|| DEFAULT_TUNNEL.to_string());
-        let mut settings = Settings::new(gateway, Source::new(&self.token, &data)?);
+        let tokens = Source::new(&self.token, &data, &gateway, connections)?;
+        let mut settings = Settings::new(gateway, tokens);
         settings.roots = self.roots(&data, is_own)?;
         settings.server_name.clone_from(&self.server_name);
         settings.client = Some(client.to_owned());

@@ -11,6 +11,7 @@ mod approvals;
 mod config;
 mod connect;
 mod gateway;
+mod login;
 mod serve;
 mod sessions;
 mod token;
@@ -67,6 +68,12 @@ enum Command {
     Agent(agent::AgentArgs),
     /// Show on a bundled server what the gateway does.
     Demo,
+    /// Log in at an issuer: through the browser, or with a code on another device.
+    Login(login::LoginArgs),
+    /// Forget a login, and have the issuer take its tokens back.
+    Logout(login::LogoutArgs),
+    /// Show who is logged in, where, and until when.
+    Whoami(login::WhoamiArgs),
     /// Sign a token of the development issuer.
     Token(token::TokenArgs),
     /// Read the recorded sessions; list and end those that are live.
@@ -93,6 +100,9 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Connect(arguments) => connect::connect(arguments).await,
         Command::Agent(arguments) => agent::agent(arguments).await,
         Command::Demo => crate::demo::run().await,
+        Command::Login(arguments) => login::login(arguments).await,
+        Command::Logout(arguments) => login::logout(arguments).await,
+        Command::Whoami(arguments) => login::whoami(&arguments),
         Command::Token(arguments) => token::token(&arguments),
         Command::Sessions(arguments) => sessions::sessions(&arguments).await,
         Command::Approvals(arguments) => approvals::approvals(&arguments).await,
@@ -100,6 +110,11 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Config(arguments) => config::config(&arguments),
         Command::DemoServer => crate::demo::server::run().await,
     }
+}
+
+/// Text of others for a terminal: without control characters, which could rewrite what is on the screen.
+fn shown(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 /// Says why a command failed.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Outcome, failed};
+use super::{Outcome, failed, shown};
 use crate::{
     approval::{Asked, Decision},
     config::{data_dir, load},
@@ -254,9 +254,4 @@ pub(crate) fn print_record(stored: &StoredRecord) {
 fn print_decision(way: &str, decision: &DecisionRecord) {
     let DecisionRecord { rule, pattern, action, count } = decision;
     println!("{:36}{way}{action} {count} times by {rule} ({pattern})", "");
-}
-
-/// Text of others for a terminal: without control characters, which could rewrite what is on the screen.
-pub(super) fn shown(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

@@ -1,4 +1,4 @@
-//! Where `sluice connect` and `sluice agent` get their tokens: a file, a command, the environment, or this machine's own issuer.
+//! Where `sluice connect` and `sluice agent` get their tokens: a file, a command, the environment, this machine's own issuer, or a login.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,6 +11,7 @@ use clap::Args;
 use sluice_client::{TokenError, Tokens};
 use tokio::process::Command;
 
+use super::login::{Kept, Meant};
 use crate::identity::dev::{DEV_AUDIENCE, DevIssuer, TokenRequest};
 
 /// The variable with a token.
@@ -34,6 +35,9 @@ pub(super) struct TokenArgs {
     /// Development: act as this user; `USER` or `USER:GROUP,GROUP`.
     #[arg(long, value_name = "USER[:GROUPS]")]
     user: Option<String>,
+    /// The login at this issuer (default: the one that is for the gateway, where there is no token in $SLUICE_TOKEN).
+    #[arg(long, value_name = "ISSUER")]
+    login: Option<String>,
 }
 
 /// Where tokens come from.
@@ -47,12 +51,17 @@ pub(super) enum Source {
         user: String,
         groups: Vec<String>,
     },
+    /// A login.
+    Login(Box<Kept>),
 }
 
 impl Source {
+    /// What the arguments name, else the environment's token, else the login that is for these connections of this gateway.
+    ///
     /// # Errors
-    /// There is none.
-    pub(super) fn new(arguments: &TokenArgs, data: &Path) -> Result<Self, String> {
+    ///
+    /// There is none, or it can't be told which login is meant.
+    pub(super) fn new(arguments: &TokenArgs, data: &Path, gateway: &str, connections: &[&str]) -> Result<Self, String> {
         if let Some(file) = &arguments.token_file {
             return Ok(Self::File(file.clone()));
         }
@@ -64,11 +73,20 @@ impl Source {
             let groups = groups.split(',').filter(|group| !group.is_empty()).map(str::to_owned).collect();
             return Ok(Self::Own { data: data.to_owned(), user: user.to_owned(), groups });
         }
-        match std::env::var(VARIABLE) {
-            Ok(token) => Ok(Self::Fixed(token.trim().to_owned())),
-            Err(_) => Err(format!(
-                "there is no token: set {VARIABLE}, or say `--token-file FILE`, `--token-command COMMAND`, or for this machine's \
-                 own gateway `--user NAME`"
+        let issuer = arguments.login.as_deref();
+        if issuer.is_none()
+            && let Ok(token) = std::env::var(VARIABLE)
+        {
+            return Ok(Self::Fixed(token.trim().to_owned()));
+        }
+        match (Kept::find(&Meant { issuer, gateway, connections })?, issuer) {
+            (Some(login), _) => Ok(Self::Login(Box::new(login))),
+            (None, Some(issuer)) => Err(format!(
+                "nobody is logged in at {issuer} for this gateway and connection: run `sluice login`; `sluice whoami` shows who is"
+            )),
+            (None, None) => Err(format!(
+                "there is no token: run `sluice login`, set {VARIABLE}, or say `--token-file FILE`, `--token-command COMMAND`, or \
+                 for this machine's own gateway `--user NAME`"
             )),
         }
     }
@@ -76,6 +94,7 @@ impl Source {
     async fn get(&self) -> Result<String, String> {
         match self {
             Self::Fixed(token) => Ok(token.clone()),
+            Self::Login(login) => login.token().await,
             Self::File(file) => {
                 let failed = |error: std::io::Error| format!("{}: {error}", file.display());
                 if tokio::fs::metadata(file).await.map_err(failed)?.len() > MAX {

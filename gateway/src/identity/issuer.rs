@@ -8,16 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::Full;
-use jsonwebtoken::{
-    Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
-};
+use jsonwebtoken::{Algorithm, jwk::Jwk};
 use serde_json::Value;
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::Mutex;
 use url::Url;
 
+use super::key::{Keys, PublicKey};
 use crate::{config::IssuerConfig, fetch::fetch};
 
 /// When keys are fetched and how long they are believed.
@@ -50,8 +49,6 @@ const MAX_DOCUMENT: usize = 512 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// More keys than this are not looked at.
 const MAX_KEYS: usize = 128;
-/// Shorter RSA keys are not used, in bytes of the modulus (2048 bits; NIST SP 800-131A).
-const MIN_RSA: usize = 256;
 
 #[derive(Debug)]
 pub(crate) enum KeyError {
@@ -75,14 +72,14 @@ enum Source {
 #[derive(Debug)]
 struct Remote {
     freshness: Freshness,
-    cached: RwLock<Option<Cached>>,
+    cached: ArcSwapOption<Cached>,
     /// How often keys were fetched.
     fetched: AtomicU64,
     /// The time of the last attempt; held while one is under way, so that one fetch serves all who wait.
     last_attempt: Mutex<Option<(Instant, Option<String>)>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Cached {
     keys: Keys,
     fetched: Instant,
@@ -96,13 +93,17 @@ impl Issuer {
     }
 
     pub(crate) fn remote_with(config: IssuerConfig, freshness: Freshness) -> Self {
-        let remote =
-            Remote { freshness, cached: RwLock::default(), fetched: AtomicU64::new(0), last_attempt: Mutex::default() };
+        let remote = Remote {
+            freshness,
+            cached: ArcSwapOption::empty(),
+            fetched: AtomicU64::new(0),
+            last_attempt: Mutex::default(),
+        };
         Self { config, keys: Source::Remote(Box::new(remote)) }
     }
 
     pub(crate) fn fixed(config: IssuerConfig, keys: Vec<Jwk>) -> Self {
-        Self { config, keys: Source::Fixed(Keys(Arc::new(keys))) }
+        Self { config, keys: Source::Fixed(Keys::new(&keys)) }
     }
 
     /// How often its keys were fetched: another number, and what was believed may be believed no longer.
@@ -114,7 +115,7 @@ impl Issuer {
     }
 
     /// The key for `kid` and `algorithm`; fetches when it is unknown or the keys are old.
-    pub(crate) async fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<DecodingKey, KeyError> {
+    pub(super) async fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<PublicKey>, KeyError> {
         match &self.keys {
             Source::Fixed(keys) => keys.find(kid, algorithm).ok_or(KeyError::Unknown),
             Source::Remote(remote) => remote.key(&self.config, kid, algorithm).await,
@@ -128,8 +129,8 @@ impl Remote {
         config: &IssuerConfig,
         kid: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<DecodingKey, KeyError> {
-        let seen = self.cached.read().await.clone();
+    ) -> Result<Arc<PublicKey>, KeyError> {
+        let seen = self.cached.load_full();
         if let Some(cached) = &seen
             && cached.fetched.elapsed() < self.freshness.refresh
             && let Some(key) = cached.keys.find(kid, algorithm)
@@ -137,7 +138,7 @@ impl Remote {
             return Ok(key);
         }
         let failure = self.refresh(config, seen.as_ref().map(|cached| cached.fetched)).await.err();
-        match &*self.cached.read().await {
+        match self.cached.load_full() {
             Some(cached) if cached.fetched.elapsed() < self.freshness.stale => {
                 cached.keys.find(kid, algorithm).ok_or(KeyError::Unknown)
             }
@@ -148,7 +149,7 @@ impl Remote {
     /// Fetches the keys, unless somebody just did (`seen` is what the caller found insufficient) or just tried.
     async fn refresh(&self, config: &IssuerConfig, seen: Option<Instant>) -> Result<(), String> {
         let mut last = self.last_attempt.lock().await;
-        let current = self.cached.read().await.as_ref().map(|cached| cached.fetched);
+        let current = self.cached.load().as_ref().map(|cached| cached.fetched);
         if current.is_some() && current != seen {
             return Ok(());
         }
@@ -164,7 +165,7 @@ impl Remote {
         *last = Some((Instant::now(), fetched.as_ref().err().cloned()));
         match fetched {
             Ok(keys) => {
-                *self.cached.write().await = Some(Cached { keys, fetched: Instant::now() });
+                self.cached.store(Some(Arc::new(Cached { keys, fetched: Instant::now() })));
                 self.fetched.fetch_add(1, Ordering::Release);
                 Ok(())
             }
@@ -174,58 +175,6 @@ impl Remote {
             }
         }
     }
-}
-
-/// The usable public keys of an issuer.
-#[derive(Debug, Clone)]
-struct Keys(Arc<Vec<Jwk>>);
-
-impl Keys {
-    /// The key that `kid` names, if it fits the algorithm; without `kid`, the only one that fits.
-    fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
-        let mut fitting = self
-            .0
-            .iter()
-            .filter(|key| fits(key, algorithm) && kid.is_none_or(|kid| key.common.key_id.as_deref() == Some(kid)));
-        let key = fitting.next()?;
-        if fitting.next().is_some() {
-            return None; // Ambiguous: no guessing among keys.
-        }
-        DecodingKey::from_jwk(key).ok()
-    }
-}
-
-/// Whether a key is made for an algorithm: type, curve, size, `alg`, `use` and `key_ops` all have to agree.
-fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
-    let of_type = match (&key.algorithm, algorithm) {
-        (
-            AlgorithmParameters::RSA(rsa),
-            Algorithm::RS256
-            | Algorithm::RS384
-            | Algorithm::RS512
-            | Algorithm::PS256
-            | Algorithm::PS384
-            | Algorithm::PS512,
-        ) => data_encoding::BASE64URL_NOPAD
-            .decode(rsa.n.as_bytes())
-            .is_ok_and(|n| n.iter().skip_while(|byte| **byte == 0).count() >= MIN_RSA),
-        (AlgorithmParameters::EllipticCurve(ec), Algorithm::ES256) => ec.curve == EllipticCurve::P256,
-        (AlgorithmParameters::EllipticCurve(ec), Algorithm::ES384) => ec.curve == EllipticCurve::P384,
-        (AlgorithmParameters::OctetKeyPair(okp), Algorithm::EdDSA) => okp.curve == EllipticCurve::Ed25519,
-        _ => false,
-    };
-    of_type
-        && key
-            .common
-            .key_algorithm
-            .is_none_or(|stated| Algorithm::try_from(stated).is_ok_and(|stated| stated == algorithm))
-        && match &key.common.public_key_use {
-            None | Some(PublicKeyUse::Signature) => true,
-            // SPIFFE's trust bundles name the keys of JWT-SVIDs so.
-            Some(PublicKeyUse::Other(purpose)) => purpose == "jwt-svid",
-            Some(PublicKeyUse::Encryption) => false,
-        }
-        && key.common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify))
 }
 
 async fn fetch_keys(config: &IssuerConfig) -> Result<Keys, String> {
@@ -241,7 +190,7 @@ async fn fetch_keys(config: &IssuerConfig) -> Result<Keys, String> {
     if keys.is_empty() {
         return Err("the key set has no usable key".to_owned());
     }
-    Ok(Keys(Arc::new(keys)))
+    Ok(Keys::new(&keys))
 }
 
 async fn discover(config: &IssuerConfig) -> Result<Url, String> {
@@ -279,9 +228,9 @@ async fn get(url: &Url, config: &IssuerConfig) -> Result<Value, String> {
         .header(header::ACCEPT, "application/json")
         .body(Full::default())
         .map_err(|error| error.to_string())?;
-    let (status, body) = fetch(request, config.authorities.as_ref(), MAX_DOCUMENT, PATIENCE).await?;
-    if status != StatusCode::OK {
-        return Err(format!("the issuer answered {}", status.as_u16()));
+    let answer = fetch(request, config.authorities.as_ref(), MAX_DOCUMENT, PATIENCE).await?;
+    if answer.status() != StatusCode::OK {
+        return Err(format!("the issuer answered {}", answer.status().as_u16()));
     }
-    serde_json::from_slice(&body).map_err(|_| "the issuer's document is no JSON".to_owned())
+    serde_json::from_slice(answer.body()).map_err(|_| "the issuer's document is no JSON".to_owned())
 }

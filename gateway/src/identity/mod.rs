@@ -8,6 +8,7 @@ mod claims;
 mod denied;
 pub mod dev;
 mod issuer;
+mod key;
 pub mod resource;
 mod roles;
 #[cfg(test)]

@@ -117,11 +117,11 @@ impl Confirm {
             request = request.header(name, value);
         }
         let request = request.body(Full::from(body)).map_err(|error| text(&error))?;
-        let (status, body) = fetch(request, self.authorities.as_ref(), MAX_ANSWER, PATIENCE).await?;
-        if status != StatusCode::OK {
-            return Err(format!("it answered {}", status.as_u16()));
+        let answer = fetch(request, self.authorities.as_ref(), MAX_ANSWER, PATIENCE).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(format!("it answered {}", answer.status().as_u16()));
         }
-        let answer = serde_json::from_slice::<Answer>(&body);
+        let answer = serde_json::from_slice::<Answer>(answer.body());
         answer.map(|answer| answer.allowed).map_err(|_| "its answer is not {\"allowed\":…}".to_owned())
     }
 

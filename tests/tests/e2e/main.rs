@@ -4,6 +4,7 @@
 mod access;
 mod agent;
 mod approvals;
+mod attacks;
 mod clients;
 mod conformance;
 mod cuts;
@@ -14,6 +15,7 @@ mod http3;
 mod identity;
 mod lifecycle;
 mod listener;
+mod login;
 mod messages;
 mod notes;
 mod refusal;

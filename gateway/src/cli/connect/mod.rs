@@ -128,7 +128,7 @@ fn prepare(arguments: &ConnectArgs) -> Result<Wanted, String> {
             arguments.listen
         ));
     }
-    let mut settings = arguments.gateway.settings(CLIENT)?;
+    let mut settings = arguments.gateway.settings(CLIENT, &[arguments.connection.as_str()])?;
     settings.choice = match arguments.transport {
         Way::Auto => Choice::Auto,
         Way::Quic => Choice::Quic,
