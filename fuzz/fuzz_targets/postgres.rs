@@ -1,5 +1,5 @@
 //! Both sides of a PostgreSQL session: the same for every cut; what a rule masks or blocks never leaves; the client gets whole
-//! messages; what is refused doesn't go upstream. The input is a play: a byte says who speaks (its lowest bit), the two after
+//! messages; what is refused doesn't go upstream, nor what waits before it is approved. The input is a play: a byte says who speaks (its lowest bit), the two after
 //! it how many bytes.
 #![no_main]
 
@@ -8,7 +8,8 @@ use sluice_dsl::{CompileOptions, SessionFacts, SessionPolicy, compile_source};
 use sluice_engine::Budget;
 use sluice_gateway::protocol::postgres::frame::{Frames, message};
 use sluice_gateway::protocol::postgres::startup::opening;
-use sluice_gateway::protocol::postgres::{Conversation, Opened, Out};
+use sluice_gateway::protocol::postgres::report::Report;
+use sluice_gateway::protocol::postgres::{Conversation, Opened, Out, Verdict};
 use std::sync::LazyLock;
 
 const RULES: &str = r#"language 1
@@ -19,6 +20,7 @@ scope db { protocol == postgres }
 rule mask { meta { severity low } on response in db match mail then mask redact(with: "[mail]") }
 rule column { meta { severity low } on response in db match column ["pan"] then mask redact(with: "[pan]") }
 rule block { meta { severity low } on both match secret then block "no" }
+rule delete { meta { severity low } on request in db when sql.verb in [delete] then approve by ["dba"] }
 rule drop { meta { severity low } on request in db when sql.verb in [drop] then block "no" }
 "#;
 
@@ -83,7 +85,21 @@ fn said(conversation: &mut Conversation, frames: &mut Frames, played: &mut Playe
     while let Some(message) = frames.next_message().map_err(|_| "client frame")? {
         let sent = conversation.client(&message).map_err(|_| "client")?;
         // A play has no time to wait in: where the client would have to, it ends.
-        let sent = sent.ok_or("wait")?;
+        let mut sent = sent.ok_or("wait")?;
+        if let Some(hold) = sent.hold.take() {
+            assert!(sent.upstream.is_empty() && sent.records.is_empty(), "what waits is nowhere yet");
+            // Approvers are of two minds, and of the same about the same command.
+            let approves = hold.command.hash.ends_with(['0', '2', '4', '6', '8', 'a', 'c', 'e']);
+            let verdict = match approves {
+                true => Verdict::Cleared("ap-1".to_owned()),
+                false => Verdict::Refused(Some("ap-1".to_owned()), Report::error("42501", "denied")),
+            };
+            conversation.decided(hold.command.hash.clone(), verdict);
+            sent = conversation.client(&message).map_err(|_| "client")?.expect("it waited for this alone");
+            assert!(sent.hold.is_none(), "a decision counts");
+            let went = sent.upstream.iter().any(|bytes| bytes == message.raw());
+            assert!(approves || !went, "a denied command went upstream");
+        }
         sent.upstream.iter().for_each(|bytes| played.upstream.extend_from_slice(bytes));
         played.records.push_str(&format!("{:?}", sent.records));
     }

@@ -158,6 +158,7 @@ async fn kill(gateway: &Gateway, id: &str, asking: u32) -> io::Result<String> {
         subject: asking.to_string(),
         roles: Vec::new(),
         action: "end_session".to_owned(),
+        about: None,
         ip: None,
     };
     if let Err(error) = gateway.evidence.append(Record::now(id.clone(), act)).await {

@@ -22,7 +22,7 @@ use crate::{
     evidence::{Evidence, EvidenceError},
     gateway::Gateway,
     identity::{
-        Authenticator, DenyList, WATCH,
+        Authenticator, DenyList, ServiceTokens, WATCH,
         dev::{DevIssuer, DevIssuerError},
     },
     limits::Limits,
@@ -37,6 +37,8 @@ use crate::{
 const INSPECTION_MEMORY: usize = 256 * 1024 * 1024;
 /// How long requests under way may take to end after the gateway was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often it is kept when service tokens were last used.
+const USES: Duration = Duration::from_secs(60);
 /// The packs in force when no rules are configured.
 const STANDARD: [&str; 3] = ["std.pii", "std.secrets", "std.sql"];
 
@@ -62,6 +64,14 @@ pub enum ServeError {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// The gateway's own tokens can't be read.
+    #[error("can't use the service tokens {path}: {source}")]
+    ServiceTokens {
+        /// Their file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The root of the mask keys can't be read or made.
     #[error("can't use the mask key {path}: {source}")]
@@ -200,6 +210,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
             () = crate::control::serve(control, &gateway) => Ok(()),
             () = watch_denied(&gateway) => Ok(()),
             () = gateway.desk.deliver(&gateway) => Ok(()),
+            () = keep_uses(&gateway) => Ok(()),
         }
     };
     tokio::pin!(serving);
@@ -215,6 +226,9 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
     };
     stopping.cancel();
     gateway.desk.drain().await;
+    if let Some(Err(error)) = gateway.authenticator.service_tokens().map(|tokens| tokens.keep_uses()) {
+        tracing::warn!(%error, "when service tokens were last used can't be kept");
+    }
     // Sessions end with their connections where those have an end; the others end here.
     let closed = gateway.sessions.drain("shutdown").await;
     tracing::info!(left_behind = closed, "stopped");
@@ -230,6 +244,18 @@ async fn watch_denied(gateway: &Gateway) {
         // A task that panics has left the list as it was; it is looked at again.
         let _ = tokio::task::spawn_blocking(move || reading.refresh()).await;
         gateway.sessions.close_where(|identity| list.denies(identity), "revoked").await;
+    }
+}
+
+/// Keeps when the gateway's own tokens were last used; never ends.
+async fn keep_uses(gateway: &Gateway) {
+    let Some(tokens) = gateway.authenticator.service_tokens() else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(USES).await;
+        let tokens = Arc::clone(tokens);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || tokens.keep_uses()).await {
+            tracing::warn!(%error, "when service tokens were last used can't be kept");
+        }
     }
 }
 
@@ -265,6 +291,9 @@ pub fn assemble(config: Config, policy: Policy, evidence: Evidence) -> Result<Ga
         let unusable = |reason| ServeError::DenyList { path: path.clone(), reason };
         authenticator = authenticator.with_deny_list(DenyList::open(path).map_err(unusable)?);
     }
+    let path = config.store.with_file_name("service-tokens.json");
+    let tokens = ServiceTokens::open(&path).map_err(|source| ServeError::ServiceTokens { path, source })?;
+    let authenticator = authenticator.with_service_tokens(tokens);
     Ok(Gateway {
         desk: Desk::new(evidence.clone(), authenticator.deny_list().cloned(), &config.webhooks),
         authenticator,

@@ -377,6 +377,17 @@ impl Sluice {
         self.json(&["sessions", "show", &id, "--json"]).await.into()
     }
 
+    /// The records of all of this user's sessions, the oldest session first.
+    pub async fn session_records(&self, user: &str) -> Vec<Value> {
+        let sessions = self.json(&["sessions", "list", "--json"]).await;
+        let mut records = Vec::new();
+        for session in sessions.iter().rev().filter(|session| session["user"] == user) {
+            let id = session["session"].as_str().expect("a session has an id").to_owned();
+            records.extend(self.json(&["sessions", "show", &id, "--json"]).await);
+        }
+        records
+    }
+
     async fn json(&self, args: &[&str]) -> Vec<Value> {
         let mut sluice = self.command(args);
         if let Some(config) = &self.config {

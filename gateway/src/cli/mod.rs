@@ -13,6 +13,7 @@ mod connect;
 mod gateway;
 mod login;
 mod serve;
+mod service_token;
 mod sessions;
 mod token;
 mod tokens;
@@ -78,6 +79,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Read the recorded sessions; list and end those that are live.
     Sessions(sessions::SessionsArgs),
+    /// Issue, list and revoke tokens of a gateway's own, for programs without an issuer.
+    ServiceToken(service_token::ServiceTokenArgs),
     /// See what waits for an approval, and decide about it.
     Approvals(approvals::ApprovalsArgs),
     /// Say who may open a connection, and which rules hold then.
@@ -105,6 +108,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Whoami(arguments) => login::whoami(&arguments),
         Command::Token(arguments) => token::token(&arguments),
         Command::Sessions(arguments) => sessions::sessions(&arguments).await,
+        Command::ServiceToken(arguments) => service_token::service_token(&arguments).await,
         Command::Approvals(arguments) => approvals::approvals(&arguments).await,
         Command::Access(arguments) => access::access(&arguments),
         Command::Config(arguments) => config::config(&arguments),

@@ -10,7 +10,7 @@ use crate::{
     approval::{Asked, Decision},
     config::{data_dir, load},
     control::LiveSession,
-    evidence::{DecisionRecord, Event, Reader, RequestOutcome, SessionId, SessionSummary, StoredRecord},
+    evidence::{DecisionRecord, Event, EvidenceError, Reader, RequestOutcome, SessionId, SessionSummary, StoredRecord},
 };
 
 #[derive(Debug, Args)]
@@ -29,6 +29,9 @@ enum SessionsCommand {
         /// Those that never opened: who was not let in, and why, newest first.
         #[arg(long, conflicts_with = "live")]
         refused: bool,
+        /// What administrators did, newest first.
+        #[arg(long, conflicts_with_all = ["live", "refused"])]
+        administered: bool,
         #[command(flatten)]
         from: From,
     },
@@ -78,7 +81,8 @@ impl From {
 pub(super) async fn sessions(arguments: &SessionsArgs) -> Outcome {
     let done = match &arguments.command {
         SessionsCommand::List { live: true, from, .. } => live(from).await,
-        SessionsCommand::List { refused: true, from, .. } => refused(from),
+        SessionsCommand::List { refused: true, from, .. } => records(from, Reader::refusals),
+        SessionsCommand::List { administered: true, from, .. } => records(from, Reader::administered),
         SessionsCommand::List { from, .. } => list(from),
         SessionsCommand::Show { id, from } => show(id.as_deref(), from),
         SessionsCommand::Kill { id, from } => kill(id, from).await,
@@ -140,12 +144,12 @@ fn list(from: &From) -> Result<(), String> {
     Ok(())
 }
 
-fn refused(from: &From) -> Result<(), String> {
-    let refusals = from.open()?.refusals().map_err(|error| error.to_string())?;
+fn records(from: &From, which: fn(&Reader) -> Result<Vec<StoredRecord>, EvidenceError>) -> Result<(), String> {
+    let records = which(&from.open()?).map_err(|error| error.to_string())?;
     if from.json {
-        return refusals.iter().try_for_each(line);
+        return records.iter().try_for_each(line);
     }
-    refusals.iter().for_each(print_record);
+    records.iter().for_each(print_record);
     Ok(())
 }
 
@@ -244,8 +248,11 @@ pub(crate) fn print_record(stored: &StoredRecord) {
             println!("NOT LET IN {} [{}] to {connection}", shown(user), shown(&groups.join(", ")));
             println!("{:36}purpose: {}; {}", "", shown(purpose.as_deref().unwrap_or("none stated")), shown(reason));
         }
-        Event::Administered { user, roles, action, .. } => {
+        Event::Administered { user, roles, action, about, .. } => {
             println!("administered: {action} by {} ({})", shown(user), roles.join(", "));
+            if let Some(about) = about {
+                println!("{:36}{}", "", shown(&about.to_string()));
+            }
         }
         Event::SessionClosed { reason } => println!("closed   {}", shown(reason)),
     }

@@ -229,8 +229,11 @@ pub enum Event {
         subject: String,
         /// The roles by which they may.
         roles: Vec<String>,
-        /// What: `end_session`.
+        /// What: `end_session`, `issue_service_token`, `revoke_service_token`.
         action: String,
+        /// To what, where it is not the session.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        about: Option<Value>,
         /// Their address.
         ip: Option<String>,
     },

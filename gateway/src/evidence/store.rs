@@ -213,7 +213,7 @@ impl Reader {
                         sum(event = 'request'), sum(event = 'request' AND body ->> 'outcome' = 'refused'),
                         max(CASE WHEN event = 'session_opened' THEN body END),
                         max(CASE WHEN event = 'session_closed' THEN body ->> 'reason' END)
-                 FROM record WHERE event <> 'access_refused' GROUP BY session ORDER BY session DESC",
+                 FROM record GROUP BY session HAVING max(event = 'session_opened') ORDER BY session DESC",
             )
             .map_err(read_error)?;
         let rows = statement
@@ -273,6 +273,15 @@ impl Reader {
     /// [`EvidenceError::Read`].
     pub fn refusals(&self) -> Result<Vec<StoredRecord>, EvidenceError> {
         self.records("SELECT seq, body FROM record WHERE event = 'access_refused' ORDER BY seq DESC", [])
+    }
+
+    /// What administrators did, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Read`].
+    pub fn administered(&self) -> Result<Vec<StoredRecord>, EvidenceError> {
+        self.records("SELECT seq, body FROM record WHERE event = 'administered' ORDER BY seq DESC", [])
     }
 
     /// The records of one session in their order; empty when there are none.

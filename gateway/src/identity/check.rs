@@ -9,7 +9,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use super::{
-    DenyList, Identity,
+    DenyList, Identity, ServiceTokens,
     claims::{MAX_NAME, is_name},
     dev::DevIssuer,
     issuer::{Issuer, KeyError},
@@ -109,13 +109,14 @@ pub fn bearer_of(headers: &HeaderMap) -> Result<&str, AuthError> {
 pub struct Authenticator {
     issuers: Vec<Issuer>,
     denied: Option<Arc<DenyList>>,
+    service: Option<Arc<ServiceTokens>>,
 }
 
 impl Authenticator {
     /// Checks tokens of these issuers, whose keys are fetched when first needed.
     #[must_use]
     pub fn new(issuers: &[IssuerConfig]) -> Self {
-        Self { issuers: issuers.iter().cloned().map(Issuer::remote).collect(), denied: None }
+        Self { issuers: issuers.iter().cloned().map(Issuer::remote).collect(), denied: None, service: None }
     }
 
     /// Accepts the tokens of the development issuer as well; its key is at hand, so that nothing is fetched.
@@ -128,6 +129,19 @@ impl Authenticator {
     pub(crate) fn with_issuer(mut self, issuer: Issuer) -> Self {
         self.issuers.push(issuer);
         self
+    }
+
+    /// Accepts the gateway's own tokens.
+    #[must_use]
+    pub fn with_service_tokens(mut self, tokens: ServiceTokens) -> Self {
+        self.service = Some(Arc::new(tokens));
+        self
+    }
+
+    /// The gateway's own tokens.
+    #[must_use]
+    pub fn service_tokens(&self) -> Option<&Arc<ServiceTokens>> {
+        self.service.as_ref()
     }
 
     /// Refuses whom the list names.
@@ -146,6 +160,7 @@ impl Authenticator {
     /// A number that is another one as soon as the keys of any issuer were fetched anew, or the deny list has changed.
     pub(crate) fn keys(&self) -> u64 {
         let denied = self.denied.as_ref().map_or(0, |list| list.changes());
+        let denied = denied.wrapping_add(self.service.as_ref().map_or(0, |tokens| tokens.changes()));
         self.issuers.iter().map(Issuer::fetched).fold(denied, u64::wrapping_add)
     }
 
@@ -163,6 +178,11 @@ impl Authenticator {
         let token = bearer.ok_or(AuthError::Missing)?;
         if token.len() > MAX_TOKEN {
             return Err(AuthError::TooLong);
+        }
+        if let (Some(tokens), true) = (&self.service, ServiceTokens::is_one(token)) {
+            let identity = tokens.check(token, audience)?;
+            self.denied.as_ref().map_or(Ok(()), |list| list.check(&identity))?;
+            return Ok(identity);
         }
         let Parts { header, claims, signed, signature } = split(token)?;
         let kid = check_header(&header)?;

@@ -11,6 +11,7 @@ mod issuer;
 mod key;
 pub mod resource;
 mod roles;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub use claims::{Actor, ClaimMapping, ClaimPath, KindMapping};
 pub use denied::{DenyList, WATCH};
 pub(crate) use issuer::is_trustworthy;
 pub use roles::{Holders, RoleSet, Roles};
+pub use service::{MAX_TTL, SERVICE_ISSUER, ServiceToken, ServiceTokenError, ServiceTokens, Wanted};
 
 /// Somebody whose token was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -88,6 +88,12 @@ impl RoleSet {
         self.admin
     }
 
+    /// Whether they may issue and revoke the gateway's own tokens.
+    #[must_use]
+    pub fn may_issue_tokens(self) -> bool {
+        self.admin
+    }
+
     /// The roles' names.
     #[must_use]
     pub fn names(self) -> Vec<&'static str> {

@@ -21,6 +21,7 @@ mod notes;
 mod refusal;
 mod roles;
 mod scan;
+mod service_tokens;
 mod tls;
 mod tunnel;
 mod tunnel_identity;

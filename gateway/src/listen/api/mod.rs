@@ -3,10 +3,12 @@
 
 mod approvals;
 mod links;
+mod service_tokens;
 mod sessions;
 
 pub(crate) use approvals::View as ApprovalView;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::{
@@ -15,12 +17,12 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    evidence::EvidenceError,
+    evidence::{Event, EvidenceError},
     gateway::Gateway,
-    identity::{Identity, bearer_of, resource},
+    identity::{Identity, RoleSet, bearer_of, resource},
 };
 
 /// The routes.
@@ -28,6 +30,7 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
     let v1 = Router::new()
         .merge(sessions::router())
         .merge(approvals::router())
+        .merge(service_tokens::router())
         .fallback(async || ApiError::not_found("there is no such resource"))
         .method_not_allowed_fallback(async || {
             ApiError::new(
@@ -61,6 +64,19 @@ pub(crate) async fn authenticate(gateway: &Gateway, headers: &HeaderMap) -> Resu
         let challenge = Some(resource::api_challenge(&gateway.public_url()));
         ApiError { challenge, ..ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message) }
     })
+}
+
+/// What an administrator does, for the record.
+fn act(identity: Identity, roles: RoleSet, action: &str, about: Option<Value>, peer: SocketAddr) -> Event {
+    Event::Administered {
+        user: identity.user_id,
+        issuer: identity.issuer,
+        subject: identity.subject,
+        roles: roles.names().into_iter().map(str::to_owned).collect(),
+        action: action.to_owned(),
+        about,
+        ip: Some(peer.ip().to_string()),
+    }
 }
 
 /// An answer that is an error: `{"error":{"code","message"}}`.

@@ -11,9 +11,9 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{ApiError, authenticate};
+use super::{ApiError, act, authenticate};
 use crate::{
-    evidence::{Event, Record, SessionId},
+    evidence::{Record, SessionId},
     gateway::Gateway,
     session::Session,
 };
@@ -67,15 +67,8 @@ async fn end(
     }
     let unknown = || ApiError::not_found("no session of this identifier is live");
     let id = SessionId::parse(&id).filter(|id| gateway.sessions.is_live(id)).ok_or_else(unknown)?;
-    let act = Event::Administered {
-        user: identity.user_id,
-        issuer: identity.issuer,
-        subject: identity.subject,
-        roles: roles.names().into_iter().map(str::to_owned).collect(),
-        action: "end_session".to_owned(),
-        ip: Some(peer.ip().to_string()),
-    };
-    gateway.evidence.append(Record::now(id.clone(), act)).await?;
+    let event = act(identity, roles, "end_session", None, peer);
+    gateway.evidence.append(Record::now(id.clone(), event)).await?;
     match gateway.sessions.close(&id, REASON).await {
         // It ended by itself in the meantime.
         Ok(false) => return Err(unknown()),
