@@ -310,7 +310,13 @@ impl Desk {
     pub async fn sweep(&self) {
         let all = self.table().all.values().cloned().collect::<Vec<_>>();
         for held in all {
-            self.look(&held).await;
+            let state = self.look(&held).await;
+            let requester = &held.asked.requester;
+            let stands =
+                self.denied.as_ref().is_none_or(|list| !list.names_subject(&requester.issuer, &requester.subject));
+            if !state.is_final() && !stands {
+                self.end(&held, State::Void, "the requester was revoked").await;
+            }
             let seen = held.seen();
             if seen.over.is_some_and(|over| over.elapsed() > KEPT) {
                 self.table().all.remove(&held.asked.approval);
@@ -322,9 +328,13 @@ impl Desk {
     pub async fn drain(&self) {
         let open = self.table().open.values().cloned().collect::<Vec<_>>();
         for held in open {
-            if let Err(error) = self.close(&held, State::Void, "the gateway stopped").await {
-                tracing::error!(approval = held.asked.approval, %error, "the end of a request is not on record");
-            }
+            self.end(&held, State::Void, "the gateway stopped").await;
+        }
+    }
+
+    async fn end(&self, held: &Arc<Held>, state: State, reason: &str) {
+        if let Err(error) = self.close(held, state, reason).await {
+            tracing::error!(approval = held.asked.approval, %error, "the end of a request is not on record");
         }
     }
 

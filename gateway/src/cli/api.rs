@@ -43,6 +43,16 @@ pub(super) struct ApiArgs {
     data: Option<PathBuf>,
 }
 
+/// How a command asks, and how it tells.
+#[derive(Debug, Args)]
+pub(super) struct Asking {
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// A gateway that can be asked.
 pub(super) struct Api {
     base: String,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Outcome,
-    api::{Api, ApiArgs},
+    api::{Api, Asking},
     failed,
     sessions::line,
     shown,
@@ -40,15 +40,6 @@ enum ApprovalsCommand {
     Approve(Deciding),
     /// Refuse a command.
     Deny(Deciding),
-}
-
-#[derive(Debug, Args)]
-struct Asking {
-    #[command(flatten)]
-    api: ApiArgs,
-    /// One JSON object a line.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]

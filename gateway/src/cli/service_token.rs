@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Outcome, api::ApiArgs, failed, sessions::line, shown};
+use super::{Outcome, api::Asking, failed, sessions::line, shown};
 use crate::{config::parse_duration, identity::ServiceToken};
 
 #[derive(Debug, Args)]
@@ -43,15 +43,6 @@ enum ServiceTokenCommand {
         #[command(flatten)]
         asking: Asking,
     },
-}
-
-#[derive(Debug, Args)]
-struct Asking {
-    #[command(flatten)]
-    api: ApiArgs,
-    /// One JSON object a line.
-    #[arg(long)]
-    json: bool,
 }
 
 fn seconds(text: &str) -> Result<u64, String> {

@@ -86,11 +86,7 @@ impl Reader<'_> {
         }
         let password = match self.text_of(table, "password") {
             None => String::new(),
-            Some((written, span)) if !written.starts_with("file:") && !written.starts_with("${") => {
-                self.problem(span, "a password is not written here: say \"file:PATH\" or \"${VARIABLE}\"");
-                String::new()
-            }
-            Some((written, span)) => self.secret(&written, span).unwrap_or_default(),
+            Some((written, span)) => self.hidden(&written, span, "a password").unwrap_or_default(),
         };
         let tls = self.either(table, "tls", ["verify", "off"]) != Some("off");
         let refuses_unmaskable = self.either(table, "on_unmaskable", ["null", "refuse"]) == Some("refuse");

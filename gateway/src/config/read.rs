@@ -18,6 +18,7 @@ use toml::{
 use url::Url;
 
 use super::{Config, ConnectionConfig, DEFAULT_LISTEN, MaskKey, UpstreamConfig};
+use crate::signing::Signer;
 use crate::tls::Authorities;
 
 mod access;
@@ -395,12 +396,8 @@ impl Reader<'_> {
         if let Some(table) = value.get_ref().as_table() {
             for (name, value) in table {
                 let written = value.get_ref().as_str().unwrap_or_default();
-                if !written.starts_with("file:") && !written.starts_with("${") {
-                    self.problem(value.span(), "a key is not written here: say \"file:PATH\" or \"${VARIABLE}\"");
-                    continue;
-                }
                 let named = name.get_ref().to_string();
-                let Some(secret) = self.secret(written, value.span()) else { continue };
+                let Some(secret) = self.hidden(written, value.span(), "a key") else { continue };
                 match key_bytes(&secret) {
                     Some(bytes) => drop(keys.insert(named, MaskKey::new(bytes))),
                     None => {
@@ -460,6 +457,25 @@ impl Reader<'_> {
         }
         out.push_str(rest);
         Some(out)
+    }
+
+    /// A secret that stands elsewhere, in a file or the environment: never in the configuration itself. `what`: what it is called.
+    pub(super) fn hidden(&mut self, written: &str, span: Range<usize>, what: &str) -> Option<String> {
+        if !written.starts_with("file:") && !written.starts_with("${") {
+            self.problem(span, format!("{what} is not written here: say \"file:PATH\" or \"${{VARIABLE}}\""));
+            return None;
+        }
+        self.secret(written, span)
+    }
+
+    /// What messages are signed with; None where there is nothing, or nothing good.
+    pub(super) fn signer(&mut self, table: &DeTable<'_>, name: &str) -> Option<Signer> {
+        let (written, span) = self.text_of(table, name)?;
+        let signer = Signer::new(&self.hidden(&written, span.clone(), "a secret")?);
+        if signer.is_none() {
+            self.problem(span, format!("`{name}` is at least 24 bytes, or `whsec_` and base64 of as many"));
+        }
+        signer
     }
 
     pub(super) fn known(&mut self, table: &DeTable<'_>, names: &[&str], place: &str) {

@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sluice_dsl::RuleInfo;
 
 use crate::approval::{Asked, Decision, Party, State};
 use crate::identity::Actor;
@@ -304,6 +305,21 @@ pub struct HitRecord {
     pub message: Option<String>,
     /// What hit, without matched values.
     pub detail: Option<String>,
+}
+
+impl HitRecord {
+    /// A hit of this rule.
+    #[must_use]
+    pub fn of(rule: &RuleInfo, action: &str, detail: Option<String>) -> Self {
+        Self {
+            rule: rule.name.clone(),
+            id: rule.id.clone(),
+            pack: rule.pack.clone(),
+            action: action.to_owned(),
+            message: rule.message.clone(),
+            detail,
+        }
+    }
 }
 
 /// What a rule did to a response.

@@ -27,6 +27,9 @@ const OWN: &str = "sluice-approval-";
 /// The key of the gateway's own question among those that a client answers.
 const QUESTION: &str = "approval";
 
+/// The requests that a client sends again when more is asked of it (revision 2026-07-28).
+const COMES_BACK: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
+
 /// What a client brought back from an answer of ours.
 pub(super) struct Returned {
     /// The request for approval that it was told of.
@@ -134,7 +137,10 @@ pub(super) async fn ask(
         error => refused(StatusCode::OK, code::BUSY, error.to_string()),
     })?;
     let links = match ready.is_stateless() {
-        true => body.messages()[0].takes_links(),
+        true => {
+            body.messages()[0].takes_links()
+                && body.messages()[0].method().is_some_and(|name| COMES_BACK.contains(&name))
+        }
         false => ready.session.elicits,
     };
     Ok(Waiting { held, want, told: returned.is_some(), links })

@@ -68,14 +68,7 @@ pub(super) fn judge(
         if let (None, Some(by_rule)) = (&refusal, by_rule) {
             refusal = Some(Refused::new(StatusCode::OK, by_rule));
         }
-        hits.push(HitRecord {
-            rule: name.clone(),
-            id: hit.rule.id.clone(),
-            pack: pack.clone(),
-            action: action.to_owned(),
-            message: hit.rule.message.clone(),
-            detail: hit.detail.clone(),
-        });
+        hits.push(HitRecord::of(&hit.rule, action, hit.detail.clone()));
     }
     let rules = policy.request_rules(&facts);
     let (program, budget) = (session.rules().program(), &shared.gateway.budget);
@@ -172,13 +165,6 @@ fn count_hits(session: &Open, decisions: &[Decision], hits: &mut Vec<HitRecord>)
         if hits.iter().any(|hit| hit.rule == rule.name && hit.detail == detail && hit.action == action) {
             continue;
         }
-        hits.push(HitRecord {
-            rule: rule.name.clone(),
-            id: rule.id.clone(),
-            pack: rule.pack.clone(),
-            action: action.to_owned(),
-            message: rule.message.clone(),
-            detail,
-        });
+        hits.push(HitRecord::of(rule, action, detail));
     }
 }

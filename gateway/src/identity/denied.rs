@@ -110,10 +110,16 @@ impl DenyList {
                 || identity.actors.iter().any(|actor| names(Kind::Subject, &actor.subject)))
     }
 
+    /// Whether the list, as it was last read, names this subject.
+    #[must_use]
+    pub fn names_subject(&self, issuer: &str, subject: &str) -> bool {
+        names(&self.entries.load(), Kind::Subject, issuer, subject)
+    }
+
     /// Whether what this subject has said before still counts: the list can be read and doesn't name it.
     #[must_use]
     pub fn stands(&self, issuer: &str, subject: &str) -> bool {
-        self.broken().is_none() && !names(&self.entries.load(), Kind::Subject, issuer, subject)
+        self.broken().is_none() && !self.names_subject(issuer, subject)
     }
 
     pub(super) fn check(&self, identity: &Identity) -> Result<(), AuthError> {

@@ -103,14 +103,7 @@ async fn reach(gateway: &Gateway, session: Arc<Session>, upstream: &UpstreamConf
             HitAction::Alert => (if hit.rule.audit { "audit" } else { "alert" }, None),
         };
         refusal = refusal.or(refused);
-        hits.push(HitRecord {
-            rule: hit.rule.name.clone(),
-            id: hit.rule.id.clone(),
-            pack: hit.rule.pack.clone(),
-            action: action.to_owned(),
-            message: hit.rule.message.clone(),
-            detail: hit.detail.clone(),
-        });
+        hits.push(HitRecord::of(&hit.rule, action, hit.detail.clone()));
     }
     let exchange = session.next_exchange();
     let target = match upstream {

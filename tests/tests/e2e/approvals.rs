@@ -305,6 +305,36 @@ async fn whoever_is_revoked_has_approved_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_asked_for_who_is_revoked_is_void() {
+    let upstream = upstream::Upstream::start().await;
+    let list = tempfile::NamedTempFile::new().unwrap();
+    let tables = format!("\n[revocation]\ndeny_list = {:?}\n", list.path());
+    let sluice = setting(&upstream, "count 1 ttl 5m wait 1m").tables(&tables).start().await;
+    let session = sluice.open_session("db").await;
+    let grace = sluice.token("grace@x.org", &["dba"]).await;
+    let call = begin(&sluice, &session, &drop_table(7, "people"));
+    let view = waiting(&sluice, &grace).await;
+    // Whoever left the group decides no longer.
+    let left = sluice.token("linus@x.org", &["sales"]).await;
+    assert_eq!(decide(&sluice, &left, &view, "approve").await.0, 404);
+    std::fs::write(list.path(), "sub * ada@example.org\n").unwrap();
+    assert!(!call.await.unwrap().text().contains("\"result\""));
+    let path = format!("/api/v1/approvals/{}", view["approval"].as_str().unwrap());
+    let mut state = Value::Null;
+    for _ in 0..100 {
+        state = ask(&sluice, &grace, &path, None).await.1["state"].clone();
+        if state != "pending" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(state, "void");
+    assert_eq!(decide(&sluice, &grace, &view, "approve").await.0, 409);
+    assert!(upstream.calls().is_empty());
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_decides_about_what_an_agent_does_for_them_and_no_agent_decides() {
     let (upstream, sluice) = scene("count 1 ttl 5m wait 20s").await;
     let acting = json!({ "act": { "sub": "robot" } });

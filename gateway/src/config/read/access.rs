@@ -14,7 +14,6 @@ use crate::{
     authorisation::{Access, Allow, Hours, Pattern, Purposes, Times, day_named},
     identity::{Holders, Roles, is_trustworthy},
     session::Confirm,
-    signing::Signer,
     tls::Authorities,
 };
 
@@ -202,21 +201,10 @@ impl Reader<'_> {
                 .map_err(|error| self.problem(span, format!("`check_ca_file`: `{file}` {error}")))
                 .ok()
         });
-        let Some((written, at)) = self.text_of(table, "check_secret") else {
-            if !table.contains_key("check_secret") {
-                self.problem(span("check"), format!("{place} needs `check_secret`, with which questions are signed"));
-            }
-            return None;
-        };
-        if !written.starts_with("file:") && !written.starts_with("${") {
-            self.problem(at, "a secret is not written here: say \"file:PATH\" or \"${VARIABLE}\"");
-            return None;
+        if !table.contains_key("check_secret") {
+            self.problem(span("check"), format!("{place} needs `check_secret`, with which questions are signed"));
         }
-        let secret = self.secret(&written, at.clone())?;
-        let signer = Signer::new(&secret);
-        if signer.is_none() {
-            self.problem(at, "`check_secret` is at least 24 bytes, or `whsec_` and base64 of as many");
-        }
+        let signer = self.signer(table, "check_secret");
         Some(Confirm::new(url, signer?, authorities))
     }
 

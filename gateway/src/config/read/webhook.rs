@@ -8,7 +8,6 @@ use super::{
     Reader,
 };
 use crate::identity::is_trustworthy;
-use crate::signing::Signer;
 
 const WEBHOOK: &[&str] = &["url", "format", "secret", "groups", "approver", "ca_file"];
 
@@ -59,18 +58,7 @@ impl Reader<'_> {
                 }
             },
         };
-        let signer = self.text_of(table, "secret").and_then(|(written, span)| {
-            if !written.starts_with("file:") && !written.starts_with("${") {
-                self.problem(span, "a secret is not written here: say \"file:PATH\" or \"${VARIABLE}\"");
-                return None;
-            }
-            let secret = self.secret(&written, span.clone())?;
-            let signer = Signer::new(&secret);
-            if signer.is_none() {
-                self.problem(span, "`secret` is at least 24 bytes, or `whsec_` and base64 of as many");
-            }
-            signer
-        });
+        let signer = self.signer(table, "secret");
         if format == WebhookFormat::Generic && !table.contains_key("secret") {
             self.problem(span.clone(), "a generic webhook needs `secret`, which signs its messages");
         }

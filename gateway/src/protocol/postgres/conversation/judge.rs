@@ -118,7 +118,7 @@ impl Conversation {
                 HitAction::Alert if hit.rule.audit => "audit",
                 HitAction::Alert => "alert",
             };
-            let hit = hit_record(&hit.rule, action, hit.detail.clone());
+            let hit = HitRecord::of(&hit.rule, action, hit.detail.clone());
             if !judged.hits.contains(&hit) {
                 judged.hits.push(hit);
             }
@@ -243,7 +243,7 @@ impl Conversation {
                 ActionKind::Block => "block",
             };
             let pattern = self.program.pattern_name(decision.pattern).to_owned();
-            let hit = hit_record(rule, action, Some(pattern));
+            let hit = HitRecord::of(rule, action, Some(pattern));
             if !hits.contains(&hit) {
                 hits.push(hit);
             }
@@ -318,16 +318,5 @@ pub(super) fn named(rule: &RuleInfo) -> String {
     match &rule.id {
         Some(id) => format!("Rule {} ({id}) of pack {}.", rule.name, rule.pack),
         None => format!("Rule {} of pack {}.", rule.name, rule.pack),
-    }
-}
-
-fn hit_record(rule: &RuleInfo, action: &str, detail: Option<String>) -> HitRecord {
-    HitRecord {
-        rule: rule.name.clone(),
-        id: rule.id.clone(),
-        pack: rule.pack.clone(),
-        action: action.to_owned(),
-        message: rule.message.clone(),
-        detail,
     }
 }
