@@ -1,6 +1,7 @@
 //! The configurations of `examples/` start and serve; only names that no network has are replaced.
 
 use serde_json::{Value, json};
+use sluice_tests::approvals::{decide, waiting};
 use sluice_tests::http::{post_with, send};
 use sluice_tests::place;
 use sluice_tests::program::{PATIENCE, run};
@@ -22,7 +23,7 @@ fn every_example_has_its_test() {
         .map(|folder| folder.file_name().unwrap().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    assert_eq!(names, ["agent", "postgres", "sqlite", "staff", "tunnel"]);
+    assert_eq!(names, ["agent", "approvals", "postgres", "sqlite", "staff", "tunnel"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,6 +44,32 @@ async fn the_sqlite_example_masks_what_the_database_holds_and_keeps_it() {
     let read = call(&sluice, "crm", &session, "read_query", json!({ "query": "SELECT * FROM people" })).await;
     let text = read["result"]["content"][0]["text"].as_str().unwrap();
     assert!(text.contains("Bob") && text.contains("[email]") && !text.contains("bob@example.com"), "{text}");
+    sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_approvals_example_waits_for_those_who_know_the_database() {
+    let bin = place::python("mcp1", "mcp-server-sqlite").parent().unwrap().to_string_lossy().into_owned();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let sluice = Sluice::example("approvals", &[], &[("PATH", &path)]).await;
+    let session = sluice.open_session_of("crm", "support").await;
+    let (grace, linus) =
+        (sluice.token("grace@x.org", &["dba-leads"]).await, sluice.token("linus@x.org", &["dba-leads"]).await);
+    for (tool, query, approvers) in [
+        ("create_table", "CREATE TABLE people (name TEXT, mail TEXT)", &[&grace][..]),
+        ("write_query", "DELETE FROM people WHERE name = 'Bob'", &[&grace, &linus]),
+    ] {
+        let done = call(&sluice, "crm", &session, tool, json!({ "query": query }));
+        let approval = async {
+            let view = waiting(&sluice, &grace).await;
+            for approver in approvers {
+                let (status, decided) = decide(&sluice, approver, &view, "approve").await;
+                assert_eq!(status, 200, "{decided}");
+            }
+        };
+        let (done, ()) = tokio::join!(done, approval);
+        assert!(done["error"].is_null() && done["result"]["isError"] != true, "{done}");
+    }
     sluice.stop().await;
 }
 
