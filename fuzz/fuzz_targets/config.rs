@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluice_gateway::config::{Config, UpstreamConfig, parse};
+use sluice_gateway::config::{Config, UpstreamConfig, WebhookFormat, parse};
 use std::path::Path;
 
 const SECRET: &str = "pa55-of-the-environment";
@@ -59,6 +59,7 @@ fn guarded(config: &Config) {
     for (name, connection) in &config.connections {
         assert!(!name.is_empty() && !name.contains(['/', '?', '#', '%']), "a name is a segment of a path");
         assert!(connection.idle.as_secs() >= 1);
+        assert!(connection.agents.iter().all(|group| !group.is_empty()));
         match &connection.upstream {
             UpstreamConfig::Stdio { command, .. } => assert!(!command[0].is_empty()),
             UpstreamConfig::Http { url, headers, .. } => {
@@ -68,9 +69,7 @@ fn guarded(config: &Config) {
                 }
             }
             UpstreamConfig::Postgres(upstream) => assert!(!upstream.host.is_empty() && !upstream.database.is_empty()),
-            UpstreamConfig::Agents { groups } => {
-                assert!(!groups.is_empty() && groups.iter().all(|group| !group.is_empty()))
-            }
+            UpstreamConfig::Agents => assert!(!connection.agents.is_empty(), "nobody may serve it"),
             UpstreamConfig::Tcp { address } => {
                 assert!(
                     address
@@ -79,6 +78,11 @@ fn guarded(config: &Config) {
                 );
             }
         }
+    }
+    for webhook in &config.webhooks {
+        let generic = webhook.format == WebhookFormat::Generic;
+        assert!(!generic || webhook.signer.is_some(), "a message that nobody can check");
+        assert!(webhook.approver.is_none() || !webhook.groups.is_empty(), "an approver of nothing");
     }
     if let Some(tunnel) = &config.tunnel {
         assert!(tunnel.limits.streams > 0 && (tunnel.certificate.is_some() || tunnel.listen.ip().is_loopback()));

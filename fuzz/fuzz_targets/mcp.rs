@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use sluice_fuzz::json;
+use sluice_gateway::approval::Command;
 use sluice_gateway::protocol::mcp::error::{Refusal, code};
 use sluice_gateway::protocol::mcp::headers::{self, METHOD, NAME, PROTOCOL_VERSION};
-use sluice_gateway::approval::Command;
 use sluice_gateway::protocol::mcp::message::{Body, Id, Kind, Message, without_params};
 
 const CAP: usize = 64 * 1024;
@@ -61,7 +61,11 @@ fn stripped(message: &Message, value: &Value) {
     // Some fractions are read a hair off, and written another one.
     let is_same = serde_json::from_slice::<Value>(&spelt).is_ok_and(|read| read == *value);
     if let (Ok(body), true) = (Body::parse(spelt, usize::MAX), is_same) {
-        assert_eq!(Command::mcp(&body.messages()[0]).hash, Command::mcp(message).hash, "another spelling is another command");
+        assert_eq!(
+            Command::mcp(&body.messages()[0]).hash,
+            Command::mcp(message).hash,
+            "another spelling is another command"
+        );
     }
 }
 

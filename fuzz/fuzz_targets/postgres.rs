@@ -7,8 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use sluice_dsl::{CompileOptions, SessionFacts, SessionPolicy, compile_source};
 use sluice_engine::Budget;
 use sluice_gateway::protocol::postgres::frame::{Frames, message};
-use sluice_gateway::protocol::postgres::startup::opening;
 use sluice_gateway::protocol::postgres::report::Report;
+use sluice_gateway::protocol::postgres::startup::opening;
 use sluice_gateway::protocol::postgres::{Conversation, Opened, Out, Verdict};
 use std::sync::LazyLock;
 

@@ -295,7 +295,7 @@ pub fn assemble(config: Config, policy: Policy, evidence: Evidence) -> Result<Ga
     let tokens = ServiceTokens::open(&path).map_err(|source| ServeError::ServiceTokens { path, source })?;
     let authenticator = authenticator.with_service_tokens(tokens);
     Ok(Gateway {
-        desk: Desk::new(evidence.clone(), authenticator.deny_list().cloned(), &config.webhooks),
+        desk: Desk::new(evidence.clone(), authenticator.deny_list().cloned(), &config.webhooks, &config.break_glass),
         authenticator,
         sessions: Sessions::new(evidence.clone()),
         agents: Arc::new(Agents::default()),

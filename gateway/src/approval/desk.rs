@@ -12,11 +12,12 @@ use super::machine::{Approver, Decision, Moment, Party, Refused, Request, State,
 use super::ticket::{Link, Tickets};
 use super::webhook::Outbox;
 use crate::config::WebhookConfig;
-use crate::evidence::{Event, Evidence, EvidenceError, Record};
+use crate::evidence::{Event, Evidence, EvidenceError, Record, SessionId};
 use crate::gateway::Gateway;
 use crate::identity::DenyList;
 use crate::session::Session;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Requests that are open at once; more are refused.
 const MAX_OPEN: usize = 10_000;
@@ -61,6 +62,8 @@ pub struct Desk {
     making: tokio::sync::Mutex<()>,
     tickets: Tickets,
     outboxes: Vec<Outbox>,
+    /// Groups whose members may go on without an approval.
+    glass: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -72,10 +75,15 @@ struct Table {
 impl Desk {
     /// No requests yet; who is on the deny list has approved nothing.
     #[must_use]
-    pub fn new(evidence: Evidence, denied: Option<Arc<DenyList>>, webhooks: &[WebhookConfig]) -> Self {
+    pub fn new(
+        evidence: Evidence,
+        denied: Option<Arc<DenyList>>,
+        webhooks: &[WebhookConfig],
+        glass: &[String],
+    ) -> Self {
         let (table, making, tickets) = (Mutex::default(), tokio::sync::Mutex::default(), Tickets::new());
         let outboxes = webhooks.iter().cloned().map(Outbox::new).collect();
-        Self { evidence, denied, began: Instant::now(), table, making, tickets, outboxes }
+        Self { evidence, denied, began: Instant::now(), table, making, tickets, outboxes, glass: glass.to_vec() }
     }
 
     /// Closes what an earlier process left open on record: what it held is gone, and is not run.
@@ -194,7 +202,13 @@ impl Desk {
         let event = Event::ApprovalRequested(Box::new(asked.clone()));
         self.evidence.append(Record { session: session.id.clone(), at: now.wall, event }).await?;
         let parties = parties(&asked.requester, &asked.actors);
-        let request = Request::new(Terms { by: want.by.clone(), count: want.count, parties, deadline });
+        let request = Request::new(Terms {
+            by: want.by.clone(),
+            count: want.count,
+            glass: self.glass.clone(),
+            parties,
+            deadline,
+        });
         let held = Arc::new(Held::new(asked, now.wall, session.id.clone(), key.clone(), request));
         tracing::info!(approval = held.asked.approval, rule = held.asked.rule, "a command waits for an approval");
         {
@@ -233,11 +247,7 @@ impl Desk {
         hash: &str,
     ) -> Result<State, DeskError> {
         let held = self.find(approval).ok_or(DeskError::Unknown)?;
-        let justification = justification.trim();
-        let is_text = (1..=MAX_JUSTIFICATION).contains(&justification.chars().count());
-        if !is_text || justification.chars().any(char::is_control) {
-            return Err(DeskError::Justification);
-        }
+        let justification = justified(justification)?;
         if hash != held.asked.hash {
             return Err(DeskError::Drift);
         }
@@ -260,8 +270,53 @@ impl Desk {
         let state = decided?;
         *request = next;
         self.changed(&held, &request);
-        tracing::info!(approval, state = state.name(), "an approver has decided");
+        if decision == Decision::BreakGlass {
+            let (user, connection) = (&approver.party.user, &held.asked.connection);
+            tracing::error!(approval, user, connection, "THE GLASS WAS BROKEN: a command goes on without an approval");
+        } else {
+            tracing::info!(approval, state = state.name(), "an approver has decided");
+        }
         Ok(state)
+    }
+
+    /// Commands that went on without an approval and that nobody has reviewed.
+    ///
+    /// # Errors
+    /// The record can't be read.
+    pub async fn unreviewed(&self) -> Result<Vec<Broken>, EvidenceError> {
+        let reading = self.evidence.clone();
+        let read = tokio::task::spawn_blocking(move || reading.unreviewed()).await;
+        let read = read.map_err(|error| EvidenceError::Read(error.to_string()))??;
+        let broken = read.into_iter().filter_map(|(asked, decided)| match (asked.event, decided.event) {
+            (Event::ApprovalRequested(shown), Event::ApprovalDecided { approver, justification, .. }) => Some(Broken {
+                asked: *shown,
+                broken_by: approver,
+                at: decided.at,
+                justification,
+                session: asked.session,
+            }),
+            _ => None,
+        });
+        Ok(broken.collect())
+    }
+
+    /// Somebody who could have approved it has looked at a command that went on without.
+    ///
+    /// # Errors
+    /// [`DeskError`]; it is not reviewed then.
+    pub async fn review(&self, approval: &str, reviewer: &Approver, justification: &str) -> Result<(), DeskError> {
+        let justification = justified(justification)?;
+        // One at a time, so that each is reviewed once.
+        let _one_at_a_time = self.making.lock().await;
+        let found = self.unreviewed().await?.into_iter().find(|broken| broken.asked.approval == approval);
+        let Broken { asked, session, .. } = found.ok_or(DeskError::Unknown)?;
+        let parties = parties(&asked.requester, &asked.actors);
+        let terms = Terms { by: asked.by, count: asked.count, glass: Vec::new(), parties, deadline: self.now() };
+        Request::new(terms).admits(reviewer)?;
+        let (approval, justification) = (approval.to_owned(), justification.to_owned());
+        let event = Event::ApprovalReviewed { approval, reviewer: reviewer.party.clone(), justification };
+        self.evidence.append(Record::now(session, event)).await?;
+        Ok(())
     }
 
     /// The command is about to go upstream: true once, and on record, where enough approve. What was approved has to be in force still
@@ -377,6 +432,29 @@ impl Desk {
         let records = events.into_iter().map(|event| Record::now(held.session.clone(), event));
         self.evidence.append_all(records.collect()).await
     }
+}
+
+/// A command that went on without an approval.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Broken {
+    /// What was asked for.
+    #[serde(flatten)]
+    pub asked: Asked,
+    /// Who went on.
+    pub broken_by: Party,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub justification: String,
+    /// The session that has the record of it.
+    pub session: SessionId,
+}
+
+/// A justification that is one.
+fn justified(text: &str) -> Result<&str, DeskError> {
+    let text = text.trim();
+    let is_text = (1..=MAX_JUSTIFICATION).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if is_text { Ok(text) } else { Err(DeskError::Justification) }
 }
 
 fn closed(approval: String, state: State, reason: &str) -> Event {

@@ -36,6 +36,8 @@ pub struct Seen {
     pub approvers: Vec<Party>,
     /// How many more have to.
     pub missing: usize,
+    /// Who went on without an approval.
+    pub broken: Option<Party>,
     /// Since when it is over.
     pub(super) over: Option<Instant>,
 }
@@ -43,7 +45,13 @@ pub struct Seen {
 impl Held {
     /// A request that nobody has decided about.
     pub(super) fn new(asked: Asked, at: Timestamp, session: SessionId, key: String, request: Request) -> Self {
-        let seen = Seen { state: request.state(), approvers: Vec::new(), missing: request.missing(), over: None };
+        let seen = Seen {
+            state: request.state(),
+            approvers: Vec::new(),
+            missing: request.missing(),
+            broken: None,
+            over: None,
+        };
         let (seen, linked) = (watch::Sender::new(seen), Mutex::default());
         Self { asked, at, session, key, request: request.into(), seen, linked }
     }
@@ -100,9 +108,9 @@ impl Held {
     pub(super) fn show(&self, request: &Request) -> bool {
         let over = request.state().is_final().then(Instant::now);
         let (state, missing, approvers) = (request.state(), request.missing(), request.approvers().to_vec());
-        let now = Seen { state, approvers, missing, over };
+        let now = Seen { state, approvers, missing, broken: request.broken().cloned(), over };
         self.seen.send_if_modified(|seen| {
-            let is_new = seen.state != now.state || seen.approvers != now.approvers;
+            let is_new = seen.state != now.state || seen.approvers != now.approvers || seen.broken != now.broken;
             if is_new {
                 *seen = now;
             }

@@ -73,6 +73,20 @@ pub enum Decision {
     Approve,
     /// It must not be done.
     Deny,
+    /// It is done without an approval, since nobody can be waited for: it is reviewed afterwards.
+    BreakGlass,
+}
+
+impl Decision {
+    /// The word that records and people have for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Deny => "deny",
+            Self::BreakGlass => "break_glass",
+        }
+    }
 }
 
 /// Where a request stands.
@@ -135,6 +149,11 @@ pub enum Refused {
     /// They have approved before.
     #[error("you have approved this request already; it takes somebody else")]
     Again,
+    /// They may not break the glass.
+    #[error(
+        "only the requester breaks the glass, in person, and where `[approvals] break_glass` names a group of theirs"
+    )]
+    Glass,
 }
 
 /// What a request asks for.
@@ -144,6 +163,8 @@ pub struct Terms {
     pub by: Vec<String>,
     /// How many have to approve.
     pub count: u32,
+    /// Groups whose members may go on without an approval.
+    pub glass: Vec<String>,
     /// Those who asked: whom it is for, and whoever acts for them.
     pub parties: Vec<Party>,
     /// From when on it counts no longer.
@@ -156,13 +177,15 @@ pub struct Request {
     terms: Terms,
     state: State,
     approvers: Vec<Party>,
+    /// Who went on without an approval.
+    broken: Option<Party>,
 }
 
 impl Request {
     /// A request that nobody has decided about.
     #[must_use]
     pub fn new(terms: Terms) -> Self {
-        Self { terms, state: State::Pending, approvers: Vec::new() }
+        Self { terms, state: State::Pending, approvers: Vec::new(), broken: None }
     }
 
     /// Where it stands.
@@ -175,6 +198,12 @@ impl Request {
     #[must_use]
     pub fn approvers(&self) -> &[Party] {
         &self.approvers
+    }
+
+    /// Who went on without an approval, where somebody did.
+    #[must_use]
+    pub fn broken(&self) -> Option<&Party> {
+        self.broken.as_ref()
     }
 
     /// How many more have to approve.
@@ -206,6 +235,13 @@ impl Request {
         Ok(())
     }
 
+    /// Whether this one could go on without an approval: the requester, who is there in person, and in a group that may.
+    fn may_break(&self, approver: &Approver) -> Result<(), Refused> {
+        let is_requester = self.terms.parties.first().is_some_and(|requester| requester.may_be(&approver.party));
+        let may = self.terms.glass.iter().any(|group| approver.groups.contains(group));
+        if is_requester && may && approver.in_person { Ok(()) } else { Err(Refused::Glass) }
+    }
+
     /// Its time may have run out.
     pub fn look(&mut self, now: Moment) -> State {
         if !self.state.is_final() && self.terms.deadline.has_come(now) {
@@ -220,11 +256,18 @@ impl Request {
     /// The decision doesn't count, and nothing has changed but that time may have run out.
     pub fn decide(&mut self, now: Moment, approver: &Approver, decision: Decision) -> Result<State, Refused> {
         self.look(now);
-        self.admits(approver)?;
+        match decision {
+            Decision::BreakGlass => self.may_break(approver)?,
+            Decision::Approve | Decision::Deny => self.admits(approver)?,
+        }
         if self.state.is_final() {
             return Err(Refused::Closed(self.state));
         }
         match decision {
+            Decision::BreakGlass => {
+                self.broken = Some(approver.party.clone());
+                self.settle();
+            }
             Decision::Deny => self.state = State::Denied,
             Decision::Approve if self.approvers.iter().any(|party| party.may_be(&approver.party)) => {
                 return Err(Refused::Again);
@@ -243,7 +286,8 @@ impl Request {
         if self.state.is_final() {
             return false;
         }
-        self.approvers.retain(stands);
+        self.approvers.retain(&stands);
+        self.broken = self.broken.take().filter(|party| stands(party));
         self.settle();
         if self.state == State::Approved {
             self.state = State::Used;
@@ -262,6 +306,7 @@ impl Request {
     }
 
     fn settle(&mut self) {
-        self.state = if self.missing() == 0 { State::Approved } else { State::Pending };
+        let goes_on = self.missing() == 0 || self.broken.is_some();
+        self.state = if goes_on { State::Approved } else { State::Pending };
     }
 }

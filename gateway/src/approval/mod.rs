@@ -21,7 +21,7 @@ mod words;
 
 pub use asked::{Asked, Want, party_of};
 pub use command::Command;
-pub use desk::{Desk, DeskError};
+pub use desk::{Broken, Desk, DeskError};
 pub use held::{Held, Seen};
 pub use machine::{Approver, Decision, Moment, Party, Refused, Request, State, Terms};
 pub use ticket::{Link, is_ticket};

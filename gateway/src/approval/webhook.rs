@@ -34,6 +34,8 @@ pub(super) struct News {
     state: State,
     /// How many more have to approve.
     missing: usize,
+    /// Who went on without an approval.
+    broken: Option<String>,
 }
 
 /// Where the news goes.
@@ -57,11 +59,12 @@ impl Outbox {
         let seen = held.seen();
         // What happens in between is of interest to programs alone.
         let is_news =
-            self.config.format == WebhookFormat::Generic || seen.state.is_final() || seen.approvers.is_empty();
+            self.config.format == WebhookFormat::Generic || seen.state != State::Pending || seen.approvers.is_empty();
         if !concerns || !is_news {
             return;
         }
-        let news = News { held: Arc::clone(held), state: seen.state, missing: seen.missing };
+        let broken = seen.broken.map(|party| party.user);
+        let news = News { held: Arc::clone(held), state: seen.state, missing: seen.missing, broken };
         if self.sender.try_send(news).is_err() {
             tracing::error!(approval = held.asked.approval, "a webhook is not told: too much waits for it");
         }
@@ -112,6 +115,9 @@ fn message(gateway: &Gateway, config: &WebhookConfig, news: &News) -> Value {
         _ => gateway.approval_url(&asked.approval),
     };
     let title = match news.state {
+        State::Approved if news.broken.is_some() => {
+            format!("THE GLASS WAS BROKEN: {} goes on without an approval", asked.approval)
+        }
         State::Pending => format!("Approval {} is asked for", asked.approval),
         state => format!("Approval {} is {}", asked.approval, state.name()),
     };
@@ -124,12 +130,14 @@ fn message(gateway: &Gateway, config: &WebhookConfig, news: &News) -> Value {
         ("Command", command.trim_end().to_owned()),
         ("Purpose", asked.purpose.clone().unwrap_or_else(|| "none stated".to_owned())),
         ("Rule", asked.rule.clone()),
+        ("Broken by", news.broken.clone().unwrap_or_default()),
         ("Until", asked.expires.strftime("%FT%TZ").to_string()),
     ];
     let facts = facts.into_iter().filter(|(_, value)| !value.is_empty());
     match config.format {
         WebhookFormat::Generic => {
             let kind = match news.state {
+                State::Approved if news.broken.is_some() => "approval.broken",
                 State::Pending if news.missing == asked.count as usize => "approval.requested",
                 State::Pending | State::Approved => "approval.decided",
                 _ => "approval.closed",
@@ -138,7 +146,7 @@ fn message(gateway: &Gateway, config: &WebhookConfig, news: &News) -> Value {
                 "approval": asked.approval, "state": news.state, "missing": news.missing, "count": asked.count, "by": asked.by,
                 "requester": asked.requester.user, "actors": acting, "connection": asked.connection, "purpose": asked.purpose,
                 "rule": asked.rule, "pack": asked.pack, "method": asked.method, "name": asked.name, "hash": asked.hash,
-                "expires": asked.expires, "url": link,
+                "expires": asked.expires, "broken_by": news.broken, "url": link,
             } })
         }
         WebhookFormat::Slack => {

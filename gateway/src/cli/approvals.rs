@@ -11,7 +11,10 @@ use super::{
     sessions::line,
     shown,
 };
-use crate::{approval::Decision, listen::ApprovalView};
+use crate::{
+    approval::{Broken, Decision},
+    listen::ApprovalView,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct ApprovalsArgs {
@@ -40,6 +43,23 @@ enum ApprovalsCommand {
     Approve(Deciding),
     /// Refuse a command.
     Deny(Deciding),
+    /// Let a command of your own go on without an approval, where you may: it is reported at once, and reviewed afterwards.
+    BreakGlass(Deciding),
+    /// What went on without an approval and nobody has reviewed.
+    Broken {
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Say what you found about a command that went on without an approval.
+    Review {
+        /// The request.
+        id: String,
+        /// What you found; it goes on record.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        asking: Asking,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +81,9 @@ pub(super) async fn approvals(arguments: &ApprovalsArgs) -> Outcome {
         ApprovalsCommand::List { all, asking } => list(*all, asking).await,
         ApprovalsCommand::Show { id, asking } => show(id, asking).await,
         ApprovalsCommand::Approve(deciding) => decide(Decision::Approve, deciding).await,
+        ApprovalsCommand::BreakGlass(deciding) => decide(Decision::BreakGlass, deciding).await,
+        ApprovalsCommand::Broken { asking } => broken(asking).await,
+        ApprovalsCommand::Review { id, reason, asking } => review(id, reason, asking).await,
         ApprovalsCommand::Deny(deciding) => decide(Decision::Deny, deciding).await,
     };
     match done {
@@ -134,8 +157,34 @@ async fn decide(decision: Decision, deciding: &Deciding) -> Result<(), String> {
     Ok(())
 }
 
+async fn broken(asking: &Asking) -> Result<(), String> {
+    let answer = asking.api.open()?.ask(Method::GET, "/api/v1/broken-glass", None).await?;
+    let Value::Array(all) = answer else { return Err("the gateway's answer can't be read: no list".to_owned()) };
+    if asking.json {
+        return all.iter().try_for_each(line);
+    }
+    for one in all {
+        let one: Broken =
+            serde_json::from_value(one).map_err(|error| format!("the gateway's answer can't be read: {error}"))?;
+        let (at, by, asked) = (one.at.strftime("%FT%TZ"), shown(&one.broken_by.user), &one.asked);
+        println!(
+            "{}  {at}  {by} on {}: {}",
+            shown(&asked.approval),
+            shown(&asked.connection),
+            shown(&one.justification)
+        );
+        asked.command.lines().for_each(|line| println!("{:17}{}", "", shown(line)));
+    }
+    Ok(())
+}
+
+async fn review(id: &str, reason: &str, asking: &Asking) -> Result<(), String> {
+    let body = json!({ "justification": reason });
+    asking.api.open()?.ask(Method::POST, &format!("{}/review", path(id)?), Some(&body)).await.map(drop)
+}
+
 fn print(view: &ApprovalView) {
-    let ApprovalView { asked, at, state, approvers, missing, may_decide } = view;
+    let ApprovalView { asked, at, state, approvers, missing, broken, may_decide } = view;
     let say = |name: &str, value: &str| println!("{name:12}{}", shown(value));
     say("approval", &asked.approval);
     say("state", &format!("{}, {missing} of {} missing", state.name(), asked.count));
@@ -154,6 +203,9 @@ fn print(view: &ApprovalView) {
     say("approvers", &asked.by.join(", "));
     for party in approvers {
         say("approved", &party.user);
+    }
+    if let Some(party) = broken {
+        say("broken by", &party.user);
     }
     if !asked.facts.is_empty() {
         say("facts", &Value::Object(asked.facts.clone()).to_string());

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Outcome, failed, shown};
 use crate::{
-    approval::{Asked, Decision},
+    approval::Asked,
     config::{data_dir, load},
     control::LiveSession,
     evidence::{DecisionRecord, Event, EvidenceError, Reader, RequestOutcome, SessionId, SessionSummary, StoredRecord},
@@ -232,14 +232,14 @@ pub(crate) fn print_record(stored: &StoredRecord) {
             println!("{:36}by {rule} ({pack}), until {expires:.0}; command {hash}", "");
         }
         Event::ApprovalDecided { approval, approver, decision, justification, refused, .. } => {
-            let said = match decision {
-                Decision::Approve => "approve",
-                Decision::Deny => "deny",
-            };
-            println!("decided  {approval} {said} by {}: {}", shown(&approver.user), shown(justification));
+            let (said, user) = (decision.name(), shown(&approver.user));
+            println!("decided  {approval} {said} by {user}: {}", shown(justification));
             if let Some(refused) = refused {
                 println!("{:36}does not count: {refused}", "");
             }
+        }
+        Event::ApprovalReviewed { approval, reviewer, justification } => {
+            println!("reviewed {approval} by {}: {}", shown(&reviewer.user), shown(justification));
         }
         Event::ApprovalClosed { approval, state, reason } => {
             println!("approval {approval} {}: {}", state.name(), shown(reason));

@@ -50,6 +50,7 @@ impl Config {
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             mask_keys: BTreeMap::new(),
+            break_glass: Vec::new(),
             webhooks: Vec::new(),
             postgres: None,
             dev: Some(DevMode { data: data.to_owned() }),

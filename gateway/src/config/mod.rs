@@ -63,6 +63,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Keys for hash, token and format-preserving masks, by name.
     pub mask_keys: BTreeMap<String, MaskKey>,
+    /// Groups whose members may go on without an approval, which is reviewed afterwards.
+    pub break_glass: Vec<String>,
     /// Who is told what waits for an approval.
     pub webhooks: Vec<WebhookConfig>,
     /// Where clients of PostgreSQL connect.

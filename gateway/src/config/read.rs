@@ -147,6 +147,7 @@ const ROOT: &[&str] = &[
     "allowed_hosts",
     "postgres",
     "webhook",
+    "approvals",
 ];
 const RULES: &[&str] = &["files", "trusted_keys"];
 /// The kinds of connections, by the key that each begins with, and the keys that go with some of them alone.
@@ -218,7 +219,7 @@ impl Reader<'_> {
         let roles = self.roles(root);
         let mask_keys = self.mask_keys(root);
         let postgres = self.postgres_listen(root);
-        let webhooks = self.webhooks(root);
+        let (break_glass, webhooks) = (self.break_glass(root), self.webhooks(root));
         let allowed_origins = self.list_of(root, "allowed_origins").into_iter().map(|(text, _)| text).collect();
         let allowed_hosts = self.list_of(root, "allowed_hosts").into_iter().map(|(text, _)| text).collect();
         Some(Config {
@@ -236,6 +237,7 @@ impl Reader<'_> {
             allowed_origins,
             allowed_hosts,
             mask_keys,
+            break_glass,
             webhooks,
             postgres,
             dev: None,

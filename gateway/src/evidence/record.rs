@@ -139,6 +139,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         refused: Option<String>,
     },
+    /// Somebody looked at a command that went on without an approval.
+    ApprovalReviewed {
+        /// The request.
+        approval: String,
+        /// Who looked.
+        reviewer: Party,
+        /// What they found.
+        justification: String,
+    },
     /// A request for approval is over.
     ApprovalClosed {
         /// The request.
@@ -254,6 +263,7 @@ impl Event {
             Self::Request { .. } => "request",
             Self::ApprovalRequested(_) => "approval_requested",
             Self::ApprovalDecided { .. } => "approval_decided",
+            Self::ApprovalReviewed { .. } => "approval_reviewed",
             Self::ApprovalClosed { .. } => "approval_closed",
             Self::Response { .. } => "response",
             Self::Passed { .. } => "passed",

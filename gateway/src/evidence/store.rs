@@ -30,8 +30,8 @@ CREATE TABLE IF NOT EXISTS record (
     body TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS record_session ON record (session, seq);
-CREATE INDEX IF NOT EXISTS record_approval ON record (body ->> 'approval', event)
-WHERE event IN ('approval_requested', 'approval_closed');
+CREATE INDEX IF NOT EXISTS record_approval ON record (event, body ->> 'approval')
+WHERE event = 'approval_requested' OR event = 'approval_decided' OR event = 'approval_closed' OR event = 'approval_reviewed';
 CREATE TRIGGER IF NOT EXISTS record_no_update BEFORE UPDATE ON record
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS record_no_delete BEFORE DELETE ON record
@@ -151,6 +151,16 @@ impl Evidence {
         Reader::open(&self.path)?.open_approvals()
     }
 
+    /// Commands that went on without an approval and that nobody has reviewed, the oldest first: each the record that it was asked for,
+    /// and the one that the glass was broken.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Read`].
+    pub fn unreviewed(&self) -> Result<Vec<(Record, Record)>, EvidenceError> {
+        Reader::open(&self.path)?.unreviewed()
+    }
+
     /// The records of one session in their order; empty when there are none.
     ///
     /// # Errors
@@ -213,7 +223,8 @@ impl Reader {
                         sum(event = 'request'), sum(event = 'request' AND body ->> 'outcome' = 'refused'),
                         max(CASE WHEN event = 'session_opened' THEN body END),
                         max(CASE WHEN event = 'session_closed' THEN body ->> 'reason' END)
-                 FROM record GROUP BY session HAVING max(event = 'session_opened') ORDER BY session DESC",
+                 FROM record GROUP BY session
+                 HAVING sum(event NOT IN ('access_refused', 'administered')) > 0 ORDER BY session DESC",
             )
             .map_err(read_error)?;
         let rows = statement
@@ -262,6 +273,35 @@ impl Reader {
             let (session, approval) = row.map_err(read_error)?;
             let session = SessionId::parse(&session);
             session.map(|session| (session, approval)).ok_or_else(|| EvidenceError::Read("a session's name".to_owned()))
+        })
+        .collect()
+    }
+
+    /// Commands that went on without an approval and that nobody has reviewed, the oldest first: each the record that it was asked for,
+    /// and the one that the glass was broken.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Read`].
+    pub fn unreviewed(&self) -> Result<Vec<(Record, Record)>, EvidenceError> {
+        let mut statement = self
+            .connection
+            .prepare(
+                "SELECT asked.body, broken.body FROM record AS broken JOIN record AS asked
+                 ON asked.event = 'approval_requested' AND asked.body ->> 'approval' = broken.body ->> 'approval'
+                 WHERE broken.event = 'approval_decided' AND broken.body ->> 'decision' = 'break_glass'
+                 AND broken.body ->> 'refused' IS NULL AND NOT EXISTS (
+                     SELECT 1 FROM record AS done WHERE done.event = 'approval_reviewed'
+                     AND done.body ->> 'approval' = broken.body ->> 'approval') ORDER BY broken.seq",
+            )
+            .map_err(read_error)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+            .map_err(read_error)?;
+        let read = |body: &str| serde_json::from_str(body).map_err(|error| EvidenceError::Read(error.to_string()));
+        rows.map(|row| {
+            let (asked, broken) = row.map_err(read_error)?;
+            Ok((read(&asked)?, read(&broken)?))
         })
         .collect()
     }

@@ -250,7 +250,7 @@ async fn a_purpose_that_has_to_be_confirmed_is_asked_about_once_and_anything_but
         assert_eq!(ask(&format!("TICKET-1{number}")).await, Some(-32003), "{number}");
     }
     let record = sluice.session_record(ADA).await;
-    for reason in ["doesn't confirm it", "it answered 500", "no answer within 2 s", "it can't be reached"] {
+    for reason in ["doesn't confirm it", "it answered 500", "no answer within 2 s", "not reachable"] {
         assert!(record.to_string().contains(reason), "{reason}: {record:#}");
     }
     assert!(!record.to_string().contains(SECRET) && !sluice.log().contains(SECRET));

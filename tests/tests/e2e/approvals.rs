@@ -539,3 +539,66 @@ async fn an_official_client_of_the_newest_revision_comes_back_by_itself() {
     assert_eq!((closed.len(), &closed[0]["state"]), (1, &json!("used")), "{closed:?}");
     sluice.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_break_the_glass_goes_on_loudly_and_somebody_else_reviews_it() {
+    let upstream = upstream::Upstream::start().await;
+    let tables = "\n[approvals]\nbreak_glass = [\"oncall\"]\n";
+    let mut sluice = setting(&upstream, "count 2 ttl 5m wait 1m").tables(tables).start().await;
+    let session = sluice.open_session("db").await;
+    let (grace, ada) =
+        (sluice.token("grace@x.org", &["dba"]).await, sluice.token("ada@example.org", &["oncall"]).await);
+    let call = begin(&sluice, &session, &drop_table(7, "people"));
+    let view = waiting(&sluice, &grace).await;
+    let plain = sluice.token("ada@example.org", &["engineering"]).await;
+    let other = sluice.token("linus@x.org", &["oncall", "dba"]).await;
+    for (who, token) in [("not on call", &plain), ("not the requester", &other)] {
+        let (status, refused) = decide(&sluice, token, &view, "break_glass").await;
+        assert_eq!((status, &refused["error"]["code"]), (403, &json!("glass")), "{who}: {refused}");
+    }
+    let agent = sluice.issuer().token("ada@example.org", &["oncall"], 3600, &json!({ "act": { "sub": "robot" } }));
+    assert_eq!(decide(&sluice, &agent, &view, "break_glass").await.0, 403, "not by an agent");
+    assert!(upstream.calls().is_empty());
+
+    let run_as = |token: &str, args: &[&str]| {
+        let mut command = sluice.command(&["approvals"]);
+        command.args(args).args(["--url", &sluice.address]).env("SLUICE_TOKEN", token);
+        run(command, "", Duration::from_secs(30))
+    };
+    let id = view["approval"].as_str().unwrap().to_owned();
+    let broke = run_as(&ada, &["break-glass", &id, "--reason", "the shop is down"]).await;
+    assert_eq!(broke.code, Some(0), "{}", broke.stderr);
+    assert!(events(&call.await.unwrap()).pop().unwrap()["result"].is_object());
+    assert!(sluice.log().contains("THE GLASS WAS BROKEN"), "{}", sluice.log());
+
+    // It waits for its review also where the gateway starts anew, and nobody reviews their own.
+    sluice.signal("INT").await;
+    sluice.ended().await;
+    sluice.restart().await;
+    let run_as = |token: &str, args: &[&str]| {
+        let mut command = sluice.command(&["approvals"]);
+        command.args(args).args(["--url", &sluice.address]).env("SLUICE_TOKEN", token);
+        run(command, "", Duration::from_secs(30))
+    };
+    let broken = run_as(&grace, &["broken"]).await;
+    assert!(
+        broken.text().contains("the shop is down") && broken.text().contains("people"),
+        "{} {}",
+        broken.text(),
+        broken.stderr
+    );
+    let own = sluice.token("ada@example.org", &["dba"]).await;
+    assert_eq!(run_as(&own, &["review", &id, "--reason", "fine"]).await.code, Some(2));
+    assert_eq!(run_as(&grace, &["review", &id, "--reason", "it was down: INC-7"]).await.code, Some(0));
+    assert_eq!(run_as(&grace, &["review", &id, "--reason", "again"]).await.code, Some(2));
+    assert_eq!(run_as(&grace, &["broken"]).await.text(), "");
+    let records = sluice.session_records("ada@example.org").await;
+    let of = |event: &str| records.iter().filter(|record| record["event"] == event).collect::<Vec<_>>();
+    let counted = of("approval_decided").into_iter().filter(|record| record.get("refused").is_none()).count();
+    assert_eq!(
+        (counted, of("approval_reviewed").len(), of("approval_closed")[0]["state"].as_str()),
+        (1, 1, Some("used"))
+    );
+    assert_eq!(upstream.calls().len(), 1);
+    sluice.stop().await;
+}

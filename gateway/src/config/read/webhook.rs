@@ -1,4 +1,4 @@
-//! `[[webhook]]`: who is told what waits for an approval.
+//! `[[webhook]]`: who is told what waits for an approval; `[approvals]`: who may go on without one.
 
 use toml::{Spanned, de::DeTable};
 use url::Url;
@@ -12,6 +12,18 @@ use crate::identity::is_trustworthy;
 const WEBHOOK: &[&str] = &["url", "format", "secret", "groups", "approver", "ca_file"];
 
 impl Reader<'_> {
+    /// `[approvals]`: the groups whose members may go on without an approval.
+    pub(super) fn break_glass(&mut self, root: &DeTable<'_>) -> Vec<String> {
+        let Some(value) = root.get("approvals") else { return Vec::new() };
+        let Some(table) = self.table(value, "approvals") else { return Vec::new() };
+        self.known(table, &["break_glass"], "`[approvals]`");
+        let groups: Vec<String> = self.list_of(table, "break_glass").into_iter().map(|(group, _)| group).collect();
+        if groups.is_empty() || groups.iter().any(String::is_empty) {
+            self.problem(value.span(), "`break_glass` names the groups whose members may go on without an approval");
+        }
+        groups
+    }
+
     pub(super) fn webhooks(&mut self, root: &DeTable<'_>) -> Vec<WebhookConfig> {
         let Some(value) = root.get("webhook") else { return Vec::new() };
         let Some(listed) = value.get_ref().as_array() else {

@@ -1,7 +1,9 @@
 //! Requests for approval over HTTP: who may see them, and how they are decided.
 
 use super::{ApiError, authenticate};
-use crate::approval::{Approver, Asked, Decision, DeskError, Held, Party, Refused, State as Standing, party_of};
+use crate::approval::{
+    Approver, Asked, Broken, Decision, DeskError, Held, Party, Refused, Seen, State as Standing, party_of,
+};
 use crate::gateway::Gateway;
 use crate::identity::{Identity, RoleSet, UserKind, resource};
 use axum::extract::rejection::JsonRejection;
@@ -28,6 +30,9 @@ pub(crate) struct View {
     pub(crate) approvers: Vec<Party>,
     /// How many more have to.
     pub(crate) missing: usize,
+    /// Who went on without an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) broken: Option<Party>,
     /// Whether whoever asks may decide about it.
     pub(crate) may_decide: bool,
 }
@@ -56,6 +61,8 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
         .route("/approvals", get(list))
         .route("/approvals/{approval}", get(show))
         .route("/approvals/{approval}/decision", post(decide))
+        .route("/approvals/{approval}/review", post(review))
+        .route("/broken-glass", get(broken))
 }
 
 /// Whoever asks, as an approver, and whether they see what is none of theirs.
@@ -77,8 +84,9 @@ async fn view(held: &Held, approver: &Approver, roles: RoleSet) -> Option<View> 
     }
     let seen = held.seen();
     let may_decide = admits.is_ok() && !seen.state.is_final() && !seen.approvers.contains(&approver.party);
-    let (state, approvers, missing) = (seen.state, seen.approvers, seen.missing);
-    Some(View { asked: held.asked.clone(), at: held.at, state, approvers, missing, may_decide })
+    let (asked, at) = (held.asked.clone(), held.at);
+    let Seen { state, approvers, missing, broken, .. } = seen;
+    Some(View { asked, at, state, approvers, missing, broken, may_decide })
 }
 
 pub(super) async fn list(
@@ -127,28 +135,66 @@ pub(super) async fn decide(
         let message = format!("send `decision`, `justification` and `hash` as JSON: {}", error.body_text());
         ApiError::new(error.status(), "malformed", message)
     })?;
-    if !gateway.config.roles.approver.is_empty() && !roles.approver {
+    if decision != Decision::BreakGlass && !gateway.config.roles.approver.is_empty() && !roles.approver {
         return Err(ApiError::forbidden(
             "deciding needs the role `approver` of this gateway, besides the rule's groups",
         ));
     }
     let decided = gateway.desk.decide(&approval, &approver, decision, &justification, &hash).await;
-    decided.map_err(|error| {
-        let message = error.to_string();
-        let of = |status, code| ApiError::new(status, code, message);
-        match error {
-            DeskError::Unknown | DeskError::Refused(Refused::NotApprover) => unknown(),
-            DeskError::Justification => of(StatusCode::BAD_REQUEST, "justification"),
-            DeskError::Drift => of(StatusCode::CONFLICT, "drift"),
-            DeskError::Refused(Refused::Closed(_)) => of(StatusCode::CONFLICT, "closed"),
-            DeskError::Refused(Refused::Again) => of(StatusCode::CONFLICT, "again"),
-            DeskError::Refused(Refused::Own) => of(StatusCode::FORBIDDEN, "own"),
-            DeskError::Refused(Refused::NotInPerson) => of(StatusCode::FORBIDDEN, "in_person"),
-            DeskError::Full => of(StatusCode::SERVICE_UNAVAILABLE, "full"),
-            DeskError::Evidence(_) => of(StatusCode::SERVICE_UNAVAILABLE, "unrecorded"),
-        }
-    })?;
+    decided.map_err(refused)?;
     shown(&gateway, &approval, &approver, roles).await
+}
+
+/// What went on without an approval and nobody has reviewed, as far as whoever asks may see it.
+pub(super) async fn broken(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let (approver, roles) = asking(&gateway, &headers).await?;
+    let mut all = gateway.desk.unreviewed().await?;
+    let may_see = |broken: &Broken| {
+        roles.may_see_approvals()
+            || broken.asked.requester == approver.party
+            || broken.asked.by.iter().any(|group| approver.groups.contains(group))
+    };
+    all.retain(may_see);
+    Ok(private(Json(all)))
+}
+
+/// What somebody found who looked at such a command.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reviewed {
+    justification: String,
+}
+
+pub(super) async fn review(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    Path(approval): Path<String>,
+    body: Result<Json<Reviewed>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let (approver, _) = asking(&gateway, &headers).await?;
+    let Json(Reviewed { justification }) = body.map_err(|error| {
+        let message = format!("send `justification` as JSON: {}", error.body_text());
+        ApiError::new(error.status(), "malformed", message)
+    })?;
+    gateway.desk.review(&approval, &approver, &justification).await.map_err(refused)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn refused(error: DeskError) -> ApiError {
+    let message = error.to_string();
+    let of = |status, code| ApiError::new(status, code, message);
+    match error {
+        DeskError::Unknown | DeskError::Refused(Refused::NotApprover) => unknown(),
+        DeskError::Justification => of(StatusCode::BAD_REQUEST, "justification"),
+        DeskError::Drift => of(StatusCode::CONFLICT, "drift"),
+        DeskError::Refused(Refused::Closed(_)) => of(StatusCode::CONFLICT, "closed"),
+        DeskError::Refused(Refused::Again) => of(StatusCode::CONFLICT, "again"),
+        DeskError::Refused(Refused::Own) => of(StatusCode::FORBIDDEN, "own"),
+        DeskError::Refused(Refused::NotInPerson) => of(StatusCode::FORBIDDEN, "in_person"),
+        DeskError::Refused(Refused::Glass) => of(StatusCode::FORBIDDEN, "glass"),
+        DeskError::Full => of(StatusCode::SERVICE_UNAVAILABLE, "full"),
+        DeskError::Evidence(_) => of(StatusCode::SERVICE_UNAVAILABLE, "unrecorded"),
+    }
 }
 
 fn unknown() -> ApiError {

@@ -40,10 +40,13 @@ pub(super) async fn decide(
     Form(decided): Form<Decided>,
 ) -> Response {
     let Some((link, held)) = gateway.desk.of_link(&link) else { return gone() };
+    let Decided { decision, justification, hash } = decided;
+    if decision == Decision::BreakGlass {
+        return page(StatusCode::FORBIDDEN, &held, "<p>By a link nobody goes on without an approval.</p>");
+    }
     if !held.spend(&link) {
         return page(StatusCode::CONFLICT, &held, "<p>This link has been used.</p>");
     }
-    let Decided { decision, justification, hash } = decided;
     let desk = &gateway.desk;
     match desk.decide(&link.approval, &approver(&link), decision, &justification, &hash).await {
         Ok(_) => page(StatusCode::OK, &held, "<p>Your decision is on record.</p>"),
