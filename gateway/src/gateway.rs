@@ -63,18 +63,6 @@ impl Gateway {
         format!("{}/api", self.public_url())
     }
 
-    /// Where people see how a request for approval stands: `PUBLIC/approvals/ID`.
-    #[must_use]
-    pub fn approval_url(&self, approval: &str) -> String {
-        format!("{}/approvals/{approval}", self.public_url())
-    }
-
-    /// Where whoever has this link decides: `PUBLIC/decide/LINK`.
-    #[must_use]
-    pub fn decide_url(&self, link: &str) -> String {
-        format!("{}/decide/{link}", self.public_url())
-    }
-
     /// The audience a token must name to use `connection` by PostgreSQL's protocol: `PUBLIC/postgres/NAME`.
     #[must_use]
     pub fn postgres_audience(&self, connection: &str) -> String {

@@ -204,12 +204,13 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
         let (served, (), _) = tokio::join!(http, postgres, plain);
         served
     });
+    let public = gateway.public_url();
     let serving = async {
         tokio::select! {
             served = serving => served,
             () = crate::control::serve(control, &gateway) => Ok(()),
             () = watch_denied(&gateway) => Ok(()),
-            () = gateway.desk.deliver(&gateway) => Ok(()),
+            () = gateway.desk.deliver(&public) => Ok(()),
             () = keep_uses(&gateway) => Ok(()),
         }
     };

@@ -13,7 +13,6 @@ use super::ticket::{Link, Tickets};
 use super::webhook::Outbox;
 use crate::config::WebhookConfig;
 use crate::evidence::{Event, Evidence, EvidenceError, Record, SessionId};
-use crate::gateway::Gateway;
 use crate::identity::DenyList;
 use crate::session::Session;
 use jiff::Timestamp;
@@ -104,9 +103,9 @@ impl Desk {
         self.evidence.append_all(records).await
     }
 
-    /// Tells webhooks what happens; never ends.
-    pub async fn deliver(&self, gateway: &Gateway) {
-        futures_util::future::join_all(self.outboxes.iter().map(|outbox| outbox.deliver(gateway))).await;
+    /// Tells webhooks what happens, with links to `public`, the gateway's URL; never ends.
+    pub async fn deliver(&self, public: &str) {
+        futures_util::future::join_all(self.outboxes.iter().map(|outbox| outbox.deliver(self, public))).await;
         std::future::pending().await
     }
 

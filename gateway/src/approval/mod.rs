@@ -25,4 +25,4 @@ pub use desk::{Broken, Desk, DeskError};
 pub use held::{Held, Seen};
 pub use machine::{Approver, Decision, Moment, Party, Refused, Request, State, Terms};
 pub use ticket::{Link, is_ticket};
-pub use words::{ended, undecided, waits_for};
+pub use words::{ended, status_url, undecided, waits_for};

@@ -12,11 +12,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::desk::Desk;
 use super::held::Held;
 use super::machine::State;
+use super::words::{decide_url, status_url};
 use crate::config::{WebhookConfig, WebhookFormat};
 use crate::fetch::fetch;
-use crate::gateway::Gateway;
 
 /// Messages that may wait for a slow server; more are lost, which the log says. Requests wait their time all the same.
 const WAITING: usize = 1024;
@@ -71,7 +72,7 @@ impl Outbox {
     }
 
     /// Delivers news, one after the other; never ends.
-    pub(super) async fn deliver(&self, gateway: &Gateway) {
+    pub(super) async fn deliver(&self, desk: &Desk, public: &str) {
         let receiver = self.receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let Some(mut receiver) = receiver else { return std::future::pending().await };
         let mut number = 0_u64;
@@ -79,7 +80,7 @@ impl Outbox {
             number += 1;
             let id = format!("{}-{number}", news.held.asked.approval);
             let (mut wait, host) = (*BACKOFF.start(), self.config.url.host_str().unwrap_or_default());
-            while let Err(reason) = send(&self.config, &message(gateway, &self.config, &news), &id).await {
+            while let Err(reason) = send(&self.config, &message(desk, public, &self.config, &news), &id).await {
                 tracing::warn!(approval = news.held.asked.approval, host, reason, "a webhook is told again later");
                 if news.held.asked.expires <= Timestamp::now() {
                     tracing::error!(approval = news.held.asked.approval, host, "a webhook was not told in time");
@@ -107,12 +108,12 @@ async fn send(config: &WebhookConfig, message: &Value, id: &str) -> Result<(), S
 }
 
 /// What is told, as the webhook's format has it.
-fn message(gateway: &Gateway, config: &WebhookConfig, news: &News) -> Value {
+fn message(desk: &Desk, public: &str, config: &WebhookConfig, news: &News) -> Value {
     let asked = &news.held.asked;
     let open = !news.state.is_final();
     let link = match &config.approver {
-        Some(approver) if open => gateway.decide_url(&gateway.desk.link(&news.held, approver, &config.groups)),
-        _ => gateway.approval_url(&asked.approval),
+        Some(approver) if open => decide_url(public, &desk.link(&news.held, approver, &config.groups)),
+        _ => status_url(public, &asked.approval),
     };
     let title = match news.state {
         State::Approved if news.broken.is_some() => {

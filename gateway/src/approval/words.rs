@@ -11,6 +11,18 @@ pub fn waits_for(asked: &Asked) -> String {
     format!("rule `{}` asks for an approval of {} ({by}); the request is {}", asked.rule, asked.count, asked.approval)
 }
 
+/// Where people see how a request stands: `PUBLIC/approvals/ID`.
+#[must_use]
+pub fn status_url(public: &str, approval: &str) -> String {
+    format!("{public}/approvals/{approval}")
+}
+
+/// Where whoever has this link decides: `PUBLIC/decide/LINK`.
+#[must_use]
+pub fn decide_url(public: &str, link: &str) -> String {
+    format!("{public}/decide/{link}")
+}
+
 /// Why a command does not go on whose request for approval is over.
 #[must_use]
 pub fn ended(held: &Held) -> String {

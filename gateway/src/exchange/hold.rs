@@ -338,7 +338,7 @@ fn beat(message: &Message, held: &Held, seen: &Seen, left: u128) -> Bytes {
 
 fn link(gateway: &Gateway, asked: &Asked) -> Value {
     json!({
-        "mode": "url", "elicitationId": asked.approval, "url": gateway.approval_url(&asked.approval),
+        "mode": "url", "elicitationId": asked.approval, "url": approval::status_url(&gateway.public_url(), &asked.approval),
         "message": format!("This call waits: {}. See there how it stands.", waits_for(asked)),
     })
 }
