@@ -19,7 +19,7 @@ pub fn status_url(public: &str, approval: &str) -> String {
 
 /// Where whoever has this link decides: `PUBLIC/decide/LINK`.
 #[must_use]
-pub fn decide_url(public: &str, link: &str) -> String {
+pub(super) fn decide_url(public: &str, link: &str) -> String {
     format!("{public}/decide/{link}")
 }
 

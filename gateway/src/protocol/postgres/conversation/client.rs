@@ -92,20 +92,28 @@ impl Conversation {
         Ok(sent)
     }
 
-    /// The names of statements and portals in a message, under every rule: names are told to the server and kept on record.
+    /// The names of statements and portals in a message, and the types of parameters, under every rule: they are told to the server, and names are
+    /// kept on record.
     fn refused_names(&mut self, message: &Message) -> Result<Option<Report>, Report> {
         let mut body = Reader(message.body());
-        let names = match message.tag() {
-            b'B' => vec![body.text()?, body.text()?],
-            b'D' | b'C' => vec![target(message)?.1],
-            _ => vec![body.text()?],
+        let (names, types) = match message.tag() {
+            b'B' => (vec![body.text()?, body.text()?], Bytes::new()),
+            b'D' | b'C' => (vec![target(message)?.1], Bytes::new()),
+            b'P' => {
+                let name = body.text()?;
+                body.text()?;
+                // The types of parameters: numbers, which can be made to spell a text.
+                (vec![name], body.0)
+            }
+            _ => (vec![body.text()?], Bytes::new()),
         };
-        for name in names.into_iter().filter(|name| !name.is_empty()) {
+        let names = names.into_iter().map(|name| (name, "a name")).chain([(types, "the types of parameters")]);
+        for (name, what) in names.filter(|(name, _)| !name.is_empty()) {
             let seen = self.names.text(&name, None);
             let report = match seen {
-                Ok(Seen::Same) if std::str::from_utf8(&name).is_ok() => continue,
+                Ok(Seen::Same) if what != "a name" || std::str::from_utf8(&name).is_ok() => continue,
                 Ok(Seen::Same) => Report::error("22021", "a name that is not UTF-8"),
-                Ok(Seen::Changed(_)) => self.unmaskable(self.names.decisions.last(), "a name"),
+                Ok(Seen::Changed(_)) => self.unmaskable(self.names.decisions.last(), what),
                 Err(stop) => self.stopped(&stop),
             };
             self.names = Texts::new(&self.program, self.opened.policy.every_request_rule(), &self.opened.budget);

@@ -1,5 +1,7 @@
 //! The conversation, played from both sides: what goes where, in which order, for every cut of the bytes.
 
+mod held;
+
 use super::*;
 use crate::evidence::RequestOutcome;
 use crate::limits::Limits;
@@ -17,6 +19,7 @@ rule mask_email { meta { severity low } on response in db match email then mask 
 rule no_secret { meta { severity low } on both match secret then block "Secrets stay." }
 pattern client = /\bCLIENT-[0-9]{4}\b/
 rule bulk { meta { id "T-2" severity high } on response in db match client limit 3 records per 10m by user.id then block "Enough." }
+rule delete { meta { severity high } on request in db when sql.verb == delete then approve by ["dba"] }
 rule mask_pan { meta { severity low } on response in db when sql.tables has "cards" match column ["pan"] then mask redact(with: "[pan]") }
 "#;
 
@@ -800,6 +803,10 @@ fn a_value_in_the_numbers_of_the_protocol_ends_the_session() {
     play.server(&message(b'1', b""));
     let parameters = message(b't', &[&b"\0\x04"[..], &value[..16]].concat());
     assert!(play.try_server(&parameters).is_err() && !has(&play.client, "bob@"));
+    // The types of parameters come from the client, and are refused like a name.
+    let mut play = Play::new();
+    play.client(&all(&[message(b'P', &[&b"\0SELECT 1\0\0\x04"[..], b" SECRET-1234    "].concat()), sync()]));
+    assert!(!has(&play.upstream, "SECRET") && play.outcomes() == [RequestOutcome::Refused]);
     let mut play = Play::new();
     play.client(&query("COPY t FROM STDIN"));
     let formats = message(b'G', &[&b"\0\0\x08"[..], &value[..16]].concat());
