@@ -195,10 +195,14 @@ fn act(action: &ActionKind, searched: bool) -> String {
         ActionKind::Block(None) => "refuses".to_owned(),
         ActionKind::Alert if searched => "reports it".to_owned(),
         ActionKind::Alert => "reports the request".to_owned(),
-        ActionKind::Approve { by, count, wait, .. } => {
+        ActionKind::Approve { by, count, wait, grant, .. } => {
             let count = count.as_ref().map_or(1, |count| count.value);
             let wait = wait.as_ref().map(|wait| format!(", up to {}", duration(wait.value))).unwrap_or_default();
-            format!("waits for the approval of {count} of {}{wait}", values(by))
+            let grant = grant
+                .as_ref()
+                .map(|grant| format!(", which then holds for {}", duration(grant.value)))
+                .unwrap_or_default();
+            format!("waits for the approval of {count} of {}{wait}{grant}", values(by))
         }
         ActionKind::Mask { strategy, arguments } => {
             let argument = |name: &str| arguments.iter().find(|(n, _)| n.value == name).map(|(_, v)| value(v));

@@ -132,6 +132,14 @@ fn an_approval_that_fewer_must_give_is_weaker() {
 }
 
 #[test]
+fn an_approval_that_lets_go_on_for_a_time_is_weaker() {
+    let send = "ALTER TABLE t ADD more int";
+    let (old, new) =
+        ("approve by ddl, 2 of leads for 1800 s", "approve by ddl, 2 of leads for 1800 s, and then for 3600 s");
+    weaker("wait 10m", "wait 10m grant 1h", send, old, new);
+}
+
+#[test]
 fn an_exception_that_holds_longer_is_weaker_on_the_days_that_it_gains() {
     let (rule, code) = change("2099-03-31", "2099-06-30");
     assert_eq!((rule["verdict"].as_str(), code), (Some("weaker"), 1), "{rule:#}");

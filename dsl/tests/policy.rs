@@ -91,6 +91,30 @@ fn destructive_sql_is_blocked_and_a_change_needs_approval() {
 }
 
 #[test]
+fn an_approval_holds_for_a_time_where_that_is_said_and_for_a_day_at_most() {
+    let compile = |approve: &str| {
+        let text = format!(
+            "language 1\npack t \"1.0.0\" {{ owner \"t\" reviewed 2026-01-01 }}\n\
+             rule r {{ on request when sql.verb == alter then approve by [\"leads\"] {approve} }}\n"
+        );
+        sluice_dsl::compile_source("t.rules", &text, &sluice_dsl::CompileOptions::for_tests())
+    };
+    for (approve, expected) in
+        [("count 2 ttl 5m wait 1m grant 1h", Some(3600)), ("grant 1d", Some(86_400)), ("count 2", None)]
+    {
+        let policy = compile(approve).policy.unwrap_or_else(|| panic!("{approve}"));
+        let hits = policy.specialise(&postgres()).decide(&sql("ALTER TABLE users ADD x int"));
+        let HitAction::Approve { grant, .. } = &hits[0].action else { panic!("{hits:?}") };
+        assert_eq!(grant.map(|grant| grant.as_secs()), expected, "{approve}");
+    }
+    for wrong in ["grant 0s", "grant 2d", "grant 1h wait 1m"] {
+        let compiled = compile(wrong);
+        assert!(compiled.has_errors() && compiled.policy.is_none(), "{wrong}: {}", compiled.render(false));
+    }
+    assert!(compile("grant 2d").render(false).contains("a time from a second to a day"));
+}
+
+#[test]
 fn sql_that_can_not_be_parsed_is_a_match_of_all_that_guards() {
     let policy = fixture("payments.rules").policy.expect("no errors");
     let hits = policy.specialise(&postgres()).decide(&sql("DORP TABLE users"));

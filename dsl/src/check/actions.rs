@@ -9,6 +9,9 @@ use crate::words;
 use sluice_engine::Mask;
 use std::time::Duration;
 
+/// The longest that an approval may let the same command go on, in seconds.
+const MAX_GRANT: u64 = 24 * 3600;
+
 /// What a rule does.
 pub(crate) enum Lowered {
     Block(Option<String>),
@@ -34,7 +37,7 @@ impl Checker<'_> {
                         Lowered::Alert
                     }
                 },
-                ActionKind::Approve { by, count, ttl, wait } => {
+                ActionKind::Approve { by, count, ttl, wait, grant } => {
                     let by = self.texts(unit, by);
                     let positive = |value: Option<u64>, or: u64| value.unwrap_or(or);
                     let count = positive(count.as_ref().map(|c| c.value), 1);
@@ -46,11 +49,18 @@ impl Checker<'_> {
                     }
                     let ttl = Duration::from_secs(positive(ttl.as_ref().map(|t| t.value), 30 * 60));
                     let wait = Duration::from_secs(positive(wait.as_ref().map(|t| t.value), 10 * 60));
+                    if let Some(long) = grant.as_ref().filter(|grant| !(1..=MAX_GRANT).contains(&grant.value)) {
+                        let help = "leave `grant` out for approvals that count once";
+                        let message = "`grant` is a time from a second to a day";
+                        self.error(unit, &long.span, Code::Action, message, |d| d.help(help));
+                        return None;
+                    }
                     Lowered::Approve(HitAction::Approve {
                         by,
                         count: u32::try_from(count).unwrap_or(u32::MAX),
                         ttl,
                         wait,
+                        grant: grant.as_ref().map(|grant| Duration::from_secs(grant.value)),
                     })
                 }
             };

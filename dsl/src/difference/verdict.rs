@@ -79,19 +79,25 @@ fn reports(seen: &Seen) -> bool {
     seen.did.iter().any(|(did, ..)| *did == Did::Alert)
 }
 
-/// How hard the approvals are to get: how many must agree, of how many groups, for how long it holds.
+/// How hard the approvals are to get: how many must agree, of how many groups, for how long it holds, and how long it lets go on.
 fn approvals(old: &Seen, new: &Seen) -> Verdict {
     let hardness = |seen: &Seen| {
-        let mut hardest: Option<(u32, usize, Duration)> = None;
+        let mut hardest: Option<(u32, usize, Duration, Duration)> = None;
         for approval in &seen.approvals {
-            let HitAction::Approve { by, count, ttl, .. } = approval else { continue };
-            let (most, groups, holds) = hardest.unwrap_or((0, usize::MAX, Duration::MAX));
-            hardest = Some((most.max(*count), groups.min(by.len()), holds.min(*ttl)));
+            let HitAction::Approve { by, count, ttl, grant, .. } = approval else { continue };
+            let (most, groups, holds, goes_on) = hardest.unwrap_or((0, usize::MAX, Duration::MAX, Duration::MAX));
+            let grant = goes_on.min(grant.unwrap_or_default());
+            hardest = Some((most.max(*count), groups.min(by.len()), holds.min(*ttl), grant));
         }
         hardest
     };
     let (Some(before), Some(after)) = (hardness(old), hardness(new)) else { return Verdict::Same };
-    let parts = [by_order(before.0, after.0), by_order(after.1, before.1), by_order(after.2, before.2)];
+    let parts = [
+        by_order(before.0, after.0),
+        by_order(after.1, before.1),
+        by_order(after.2, before.2),
+        by_order(after.3, before.3),
+    ];
     let worst = parts.into_iter().min().unwrap_or(Verdict::Same);
     if worst == Verdict::Same && old.approvals != new.approvals { Verdict::Changed } else { worst }
 }

@@ -130,6 +130,8 @@ pub enum HitAction {
         ttl: Duration,
         /// How long the request waits for it.
         wait: Duration,
+        /// How long the same command goes on once it is approved; None: an approval counts once.
+        grant: Option<Duration>,
     },
     /// The request goes on, and is reported.
     Alert,

@@ -368,6 +368,7 @@ fn words(rule: Rule) -> &'static str {
         Rule::count | Rule::k_count => "`count`",
         Rule::ttl | Rule::k_ttl => "`ttl`",
         Rule::wait | Rule::k_wait => "`wait`",
+        Rule::grant | Rule::k_grant => "`grant`",
         Rule::k_except => "`except`",
         Rule::k_until => "`until`",
         Rule::k_reason => "`reason`",

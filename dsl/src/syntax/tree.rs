@@ -326,7 +326,7 @@ pub enum ActionKind {
         /// Named arguments.
         arguments: Vec<(Name, Value)>,
     },
-    /// `approve by […] count N ttl D wait D`
+    /// `approve by […] count N ttl D wait D grant D`
     Approve {
         /// Groups, or lists of them.
         by: Vec<Value>,
@@ -336,6 +336,8 @@ pub enum ActionKind {
         ttl: Option<Spanned<u64>>,
         /// How long a request waits for it, in seconds.
         wait: Option<Spanned<u64>>,
+        /// How long the same command goes on once it is approved, in seconds.
+        grant: Option<Spanned<u64>>,
     },
     /// `alert`
     Alert,

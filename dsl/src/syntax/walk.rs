@@ -336,16 +336,17 @@ impl Walk<'_> {
                 ActionKind::Mask { strategy, arguments }
             }
             Rule::approve => {
-                let (mut by, mut count, mut ttl, mut wait) = (Vec::new(), None, None, None);
+                let (mut by, mut count, mut ttl, mut wait, mut grant) = (Vec::new(), None, None, None, None);
                 for node in inner {
                     match node.as_rule() {
                         Rule::list => by = self.list(node).value,
                         Rule::count => count = Some(self.integer(&only(node))),
                         Rule::ttl => ttl = Some(self.duration(&only(node))),
-                        _ => wait = Some(self.duration(&only(node))),
+                        Rule::wait => wait = Some(self.duration(&only(node))),
+                        _ => grant = Some(self.duration(&only(node))),
                     }
                 }
-                ActionKind::Approve { by, count, ttl, wait }
+                ActionKind::Approve { by, count, ttl, wait, grant }
             }
             _ => ActionKind::Alert,
         };

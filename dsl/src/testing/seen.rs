@@ -128,9 +128,12 @@ impl Seen {
     pub(crate) fn describe_all(&self) -> String {
         let mut words = self.in_words(&String::from_utf8_lossy(&self.bytes()));
         for approval in self.approvals.iter().filter(|_| self.strongest() == Some(Did::Approve)) {
-            if let HitAction::Approve { by, count, ttl, .. } = approval {
+            if let HitAction::Approve { by, count, ttl, grant, .. } = approval {
                 // A String takes every write.
                 let _ = write!(words, ", {count} of {} for {} s", by.join(", "), ttl.as_secs());
+                if let Some(grant) = grant {
+                    let _ = write!(words, ", and then for {} s", grant.as_secs());
+                }
             }
         }
         words

@@ -42,6 +42,9 @@ pub struct Asked {
     pub by: Vec<String>,
     /// How many have to approve.
     pub count: u32,
+    /// How long the same command goes on once it is approved, in seconds; absent where it goes on once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<u64>,
     /// The protocol's method.
     pub method: String,
     /// The tool, prompt or URI; the verbs of SQL.
@@ -72,6 +75,8 @@ pub struct Want {
     pub ttl: Duration,
     /// How long whoever asks waits for it.
     pub wait: Duration,
+    /// How long the same command goes on once it is approved; None: once.
+    pub grant: Option<Duration>,
     /// Why the rule holds, in its words.
     pub detail: Option<String>,
 }
@@ -80,9 +85,9 @@ impl Want {
     /// What a hit wants to have approved; None where it wants something else.
     #[must_use]
     pub fn of(hit: &Hit) -> Option<Self> {
-        let HitAction::Approve { by, count, ttl, wait } = &hit.action else { return None };
+        let HitAction::Approve { by, count, ttl, wait, grant } = &hit.action else { return None };
         let (rule, detail) = (hit.rule.clone(), hit.detail.clone());
-        Some(Self { rule, by: by.clone(), count: *count, ttl: *ttl, wait: *wait, detail })
+        Some(Self { rule, by: by.clone(), count: *count, ttl: *ttl, wait: *wait, grant: *grant, detail })
     }
 }
 

@@ -188,6 +188,7 @@ impl Desk {
             detail: want.detail.clone(),
             by: want.by.clone(),
             count: want.count,
+            grant: want.grant.map(|grant| grant.as_secs()),
             method: command.method,
             name: command.name,
             command: command.text,
@@ -204,6 +205,7 @@ impl Desk {
         let request = Request::new(Terms {
             by: want.by.clone(),
             count: want.count,
+            grant: want.grant,
             glass: self.glass.clone(),
             parties,
             deadline,
@@ -310,7 +312,8 @@ impl Desk {
         let found = self.unreviewed().await?.into_iter().find(|broken| broken.asked.approval == approval);
         let Broken { asked, session, .. } = found.ok_or(DeskError::Unknown)?;
         let parties = parties(&asked.requester, &asked.actors);
-        let terms = Terms { by: asked.by, count: asked.count, glass: Vec::new(), parties, deadline: self.now() };
+        let terms =
+            Terms { by: asked.by, count: asked.count, grant: None, glass: Vec::new(), parties, deadline: self.now() };
         Request::new(terms).admits(reviewer)?;
         let (approval, justification) = (approval.to_owned(), justification.to_owned());
         let event = Event::ApprovalReviewed { approval, reviewer: reviewer.party.clone(), justification };
@@ -333,7 +336,8 @@ impl Desk {
         let mut next = request.clone();
         let stands = |party: &Party| self.denied.as_ref().is_none_or(|list| list.stands(&party.issuer, &party.subject));
         let taken = next.take(self.now(), stands);
-        if taken {
+        // Where it goes on for a time, the record of each request names it.
+        if taken && next.state().is_final() {
             self.record(held, vec![closed(held.asked.approval.clone(), State::Used, "the command goes upstream")])
                 .await?;
         }
@@ -407,7 +411,7 @@ impl Desk {
             return Ok(());
         }
         self.changed(held, request);
-        self.record(held, vec![closed(held.asked.approval.clone(), State::Expired, "its time ran out")]).await
+        self.record(held, vec![closed(held.asked.approval.clone(), request.state(), "its time ran out")]).await
     }
 
     /// Shows what has changed to all who look at it.

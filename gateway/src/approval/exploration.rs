@@ -149,6 +149,7 @@ fn it_is_used_once_in_time_by_a_quorum_of_others_whatever_the_order() {
     let terms = Terms {
         by: vec!["dba".to_owned()],
         count: QUORUM,
+        grant: None,
         glass: vec!["oncall".to_owned()],
         parties: vec![people[ADA].party.clone(), people[AGENT].party.clone()],
         deadline: moment(LIMIT),
@@ -167,6 +168,7 @@ fn whoever_acts_for_an_approver_does_not_decide_for_them() {
     let terms = Terms {
         by: vec!["dba".to_owned()],
         count: 1,
+        grant: None,
         glass: Vec::new(),
         parties: vec![people[ADA].party.clone()],
         deadline: moment(LIMIT),
@@ -182,4 +184,85 @@ fn a_clock_that_is_moved_gives_nobody_more_time() {
     let set_back = Moment { wall: moment(0).wall, ..moment(61) };
     let slept = Moment { steady: Duration::from_secs(1), ..moment(61) };
     assert!(deadline.has_come(set_back) && deadline.has_come(slept) && !deadline.has_come(moment(59)));
+}
+
+/// Where an approval holds for a time, the same command goes on again and again until that is over, and nobody has taken it back.
+#[test]
+fn what_is_granted_for_a_time_goes_on_for_that_time_whatever_the_order() {
+    const GRANT: u64 = 2;
+    #[derive(Clone, Copy, Debug)]
+    enum Grants {
+        Approves,
+        Denies,
+        Revoked,
+        Take,
+        Tick,
+    }
+    #[derive(Clone, Debug, Default)]
+    struct Told {
+        seconds: u64,
+        since: Option<u64>,
+        denied: bool,
+        revoked: bool,
+    }
+    const STEPS: [Grants; 5] = [Grants::Approves, Grants::Denies, Grants::Revoked, Grants::Take, Grants::Tick];
+    fn explore(machine: &Request, told: &Told, people: &[Approver], depth: usize, taken: &mut [u64]) {
+        if depth == 0 {
+            return;
+        }
+        for step in STEPS {
+            let (mut machine, mut told) = (machine.clone(), told.clone());
+            // Pending, it ends with the request's time; granted, with the grant's.
+            let over = |told: &Told| match told.since {
+                Some(since) => told.seconds >= since + GRANT,
+                None => told.seconds >= LIMIT,
+            };
+            match step {
+                Grants::Tick => told.seconds += 1,
+                Grants::Revoked => told.revoked = true,
+                Grants::Denies => {
+                    let closed = over(&told) || told.denied;
+                    let said = machine.decide(moment(told.seconds), &people[LINUS], Decision::Deny);
+                    assert_eq!(said.is_err(), closed, "{told:?}");
+                    told.denied = true;
+                }
+                Grants::Approves => {
+                    let open = !over(&told) && !told.denied && told.since.is_none();
+                    let said = machine.decide(moment(told.seconds), &people[GRACE], Decision::Approve);
+                    assert_eq!(said.is_ok(), open, "{told:?}: {said:?}");
+                    if open {
+                        told.since = Some(told.seconds);
+                    }
+                }
+                Grants::Take => {
+                    let revoked = told.revoked;
+                    let may = !told.denied && !revoked && told.since.is_some() && !over(&told);
+                    let took =
+                        machine.take(moment(told.seconds), |party| !revoked || !party.may_be(&people[GRACE].party));
+                    assert_eq!(took, may, "{told:?}");
+                    taken[depth] += u64::from(took);
+                    if revoked && !over(&told) && !told.denied {
+                        told.since = None;
+                    }
+                }
+            }
+            if matches!(step, Grants::Denies) && over(&told) {
+                // It was over before it was denied.
+                told.denied = true;
+            }
+            explore(&machine, &told, people, depth - 1, taken);
+        }
+    }
+    let people = people();
+    let terms = Terms {
+        by: vec!["dba".to_owned()],
+        count: 1,
+        grant: Some(Duration::from_secs(GRANT)),
+        glass: Vec::new(),
+        parties: vec![people[ADA].party.clone()],
+        deadline: moment(LIMIT),
+    };
+    let mut taken = [0; 9];
+    explore(&Request::new(terms), &Told::default(), &people, 8, &mut taken);
+    assert!(taken.iter().sum::<u64>() > 1_000, "{taken:?}");
 }

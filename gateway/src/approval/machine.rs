@@ -163,6 +163,8 @@ pub struct Terms {
     pub by: Vec<String>,
     /// How many have to approve.
     pub count: u32,
+    /// How long the same command goes on once enough have approved; None: once.
+    pub grant: Option<Duration>,
     /// Groups whose members may go on without an approval.
     pub glass: Vec<String>,
     /// Those who asked: whom it is for, and whoever acts for them.
@@ -179,13 +181,17 @@ pub struct Request {
     approvers: Vec<Party>,
     /// Who went on without an approval.
     broken: Option<Party>,
+    /// Until when it goes on, where it was approved for a time.
+    granted: Option<Moment>,
+    /// How often it went on.
+    uses: u64,
 }
 
 impl Request {
     /// A request that nobody has decided about.
     #[must_use]
     pub fn new(terms: Terms) -> Self {
-        Self { terms, state: State::Pending, approvers: Vec::new(), broken: None }
+        Self { terms, state: State::Pending, approvers: Vec::new(), broken: None, granted: None, uses: 0 }
     }
 
     /// Where it stands.
@@ -244,8 +250,9 @@ impl Request {
 
     /// Its time may have run out.
     pub fn look(&mut self, now: Moment) -> State {
-        if !self.state.is_final() && self.terms.deadline.has_come(now) {
-            self.state = State::Expired;
+        let deadline = self.granted.unwrap_or(self.terms.deadline);
+        if !self.state.is_final() && deadline.has_come(now) {
+            self.state = if self.uses > 0 { State::Used } else { State::Expired };
         }
         self.state
     }
@@ -266,7 +273,7 @@ impl Request {
         match decision {
             Decision::BreakGlass => {
                 self.broken = Some(approver.party.clone());
-                self.settle();
+                self.settle(now);
             }
             Decision::Deny => self.state = State::Denied,
             Decision::Approve if self.approvers.iter().any(|party| party.may_be(&approver.party)) => {
@@ -274,13 +281,13 @@ impl Request {
             }
             Decision::Approve => {
                 self.approvers.push(approver.party.clone());
-                self.settle();
+                self.settle(now);
             }
         }
         Ok(self.state)
     }
 
-    /// The command is about to go upstream: true once, where enough approve who still may (`stands`).
+    /// The command is about to go upstream: true where enough approve who still may (`stands`); once, or for a time where that was granted.
     pub fn take(&mut self, now: Moment, stands: impl Fn(&Party) -> bool) -> bool {
         self.look(now);
         if self.state.is_final() {
@@ -288,12 +295,15 @@ impl Request {
         }
         self.approvers.retain(&stands);
         self.broken = self.broken.take().filter(|party| stands(party));
-        self.settle();
-        if self.state == State::Approved {
-            self.state = State::Used;
-            return true;
+        self.settle(now);
+        if self.state != State::Approved {
+            return false;
         }
-        false
+        self.uses += 1;
+        if self.granted.is_none() {
+            self.state = State::Used;
+        }
+        true
     }
 
     /// Ends it without a decision; nothing happens where it has ended.
@@ -305,8 +315,15 @@ impl Request {
         self.state
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self, now: Moment) {
+        let was = self.state;
         let goes_on = self.missing() == 0 || self.broken.is_some();
         self.state = if goes_on { State::Approved } else { State::Pending };
+        self.granted = match (was, self.state, self.terms.grant) {
+            // Whoever breaks the glass does it once.
+            (State::Pending, State::Approved, Some(grant)) if self.missing() == 0 => Some(now.after(grant)),
+            (State::Approved, State::Approved, _) if self.missing() == 0 => self.granted,
+            _ => None,
+        };
     }
 }

@@ -201,6 +201,9 @@ fn print(view: &ApprovalView) {
         say("because", detail);
     }
     say("approvers", &asked.by.join(", "));
+    if let Some(grant) = asked.grant {
+        say("grants", &format!("the same command for {grant} s once it is approved"));
+    }
     for party in approvers {
         say("approved", &party.user);
     }

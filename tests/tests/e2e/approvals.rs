@@ -602,3 +602,40 @@ async fn whoever_may_break_the_glass_goes_on_loudly_and_somebody_else_reviews_it
     assert_eq!(upstream.calls().len(), 1);
     sluice.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_approved_for_a_time_goes_on_for_that_time_and_no_longer() {
+    let (upstream, sluice) = scene("count 1 ttl 5m wait 1m grant 4s").await;
+    let session = sluice.open_session("db").await;
+    let grace = sluice.token("grace@x.org", &["dba"]).await;
+    let call = begin(&sluice, &session, &drop_table(7, "people"));
+    let view = waiting(&sluice, &grace).await;
+    assert_eq!(view["grant"], 4);
+    assert_eq!(decide(&sluice, &grace, &view, "approve").await.0, 200);
+    assert!(events(&call.await.unwrap()).pop().unwrap()["result"].is_object());
+    // The same again, and another one not.
+    for id in [8, 9] {
+        let again = begin(&sluice, &session, &drop_table(id, "people")).await.unwrap();
+        assert!(again.message()["result"].is_object(), "{}", again.text());
+    }
+    let other = begin(&sluice, &session, &drop_table(10, "animals"));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!other.is_finished());
+    other.abort();
+    // Its time over, the same waits again; the record names the approval of each that went on.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let late = begin(&sluice, &session, &drop_table(11, "people"));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!late.is_finished() && upstream.calls().len() == 3);
+    late.abort();
+    let requests = records(&sluice, "request").await;
+    let by =
+        requests.iter().filter(|request| request["approval"] == view["approval"] && request["outcome"] == "forwarded");
+    assert_eq!(by.count(), 3);
+    let closed = records(&sluice, "approval_closed").await;
+    assert_eq!(
+        closed.iter().filter(|closed| closed["approval"] == view["approval"] && closed["state"] == "used").count(),
+        1
+    );
+    sluice.stop().await;
+}

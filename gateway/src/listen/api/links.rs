@@ -103,6 +103,7 @@ fn page(status: StatusCode, held: &Held, below: &str) -> Response {
         ("Rule", &asked.rule),
         ("Because", asked.detail.as_deref().unwrap_or_default()),
         ("Command", &format!("{} {}", asked.method, asked.name.as_deref().unwrap_or_default())),
+        ("Grants", &asked.grant.map(|grant| format!("the same command for {grant} s")).unwrap_or_default()),
         ("Until", &asked.expires.strftime("%F %T UTC").to_string()),
     ] {
         if !value.is_empty() {
