@@ -238,9 +238,32 @@ impl ServerIdentity {
     ///
     /// Certificate and key don't fit.
     pub(crate) fn server(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        self.server_for(protocols, None)
+    }
+
+    /// The same, for clients that may show certificates of these authorities: what a client shows is verified, and it may show none.
+    ///
+    /// # Errors
+    ///
+    /// Certificate and key don't fit.
+    pub(crate) fn server_for(
+        &self,
+        protocols: &[&[u8]],
+        clients: Option<&Authorities>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let provider = Arc::new(default_provider());
+        let verifier = match clients {
+            None => rustls::server::WebPkiClientVerifier::no_client_auth(),
+            Some(authorities) => {
+                rustls::server::WebPkiClientVerifier::builder_with_provider(authorities.roots(), Arc::clone(&provider))
+                    .allow_unauthenticated()
+                    .build()
+                    .map_err(|error| rustls::Error::General(error.to_string()))?
+            }
+        };
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(self.certificates.clone(), self.key.clone_key())?;
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Arc::new(config))

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::authorisation::{Access, Demands, Stated};
-use crate::identity::{ClaimMapping, Roles};
+use crate::identity::{CertifiedClient, ClaimMapping, Roles};
 use crate::session::Confirm;
 use crate::signing::Signer;
 use crate::tls::{Authorities, ServerCertificate, ServerIdentity};
@@ -82,6 +82,10 @@ pub struct PostgresListen {
     pub identity: Option<ServerIdentity>,
     /// Clients may connect without TLS; only on loopback, since their tokens pass in clear text.
     pub plaintext: bool,
+    /// Who vouches for the certificates that clients may show in the place of a token; None: nobody.
+    pub clients: Option<Authorities>,
+    /// Whom those certificates stand for.
+    pub certified: Vec<CertifiedClient>,
 }
 
 /// Somebody who is told what waits for an approval. `Debug` doesn't show the URL, which may be a secret, nor the key.

@@ -1,6 +1,7 @@
 //! What the configuration says about PostgreSQL: where clients connect, and how a server is reached.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use toml::{Spanned, de::DeTable};
@@ -8,9 +9,11 @@ use url::Url;
 
 use super::read::Reader;
 use super::{PostgresListen, PostgresUpstream, UpstreamConfig};
-use crate::tls::ServerIdentity;
+use crate::identity::{CertifiedClient, UserKind};
+use crate::tls::{Authorities, ServerIdentity};
 
-const LISTEN: &[&str] = &["listen", "certificate", "key", "plaintext"];
+const LISTEN: &[&str] = &["listen", "certificate", "key", "plaintext", "client_ca_file", "client"];
+const CLIENT: &[&str] = &["name", "groups", "kind"];
 const PORT: u16 = 5432;
 
 impl Reader<'_> {
@@ -46,7 +49,57 @@ impl Reader<'_> {
             let span = table.get("plaintext").map_or(value.span(), Spanned::span);
             self.problem(span, "`plaintext` is for loopback addresses alone: tokens would pass in clear text");
         }
-        Some(PostgresListen { address, identity, plaintext })
+        let (clients, certified) = self.certified(table, value.span());
+        if clients.is_some() && identity.is_none() {
+            self.problem(
+                value.span(),
+                "`client_ca_file` needs `certificate` and `key`: clients show certificates over TLS alone",
+            );
+        }
+        Some(PostgresListen { address, identity, plaintext, clients, certified })
+    }
+
+    /// `client_ca_file` and `[[postgres.client]]`: whom certificates of clients stand for.
+    fn certified(&mut self, table: &DeTable<'_>, span: Range<usize>) -> (Option<Authorities>, Vec<CertifiedClient>) {
+        let authorities = self.text_of(table, "client_ca_file").and_then(|(file, span)| {
+            let read = Authorities::read(&self.base.join(&file));
+            read.map_err(|error| self.problem(span, format!("`client_ca_file`: `{file}` {error}"))).ok()
+        });
+        let mut clients = Vec::new();
+        let listed = table.get("client");
+        if let Some(value) = listed.filter(|value| value.get_ref().as_array().is_none()) {
+            self.problem(value.span(), "`client` is a list of tables: write `[[postgres.client]]`");
+        }
+        for value in listed.and_then(|value| value.get_ref().as_array()).into_iter().flat_map(|list| list.iter()) {
+            let Some(table) = self.table(value, "client") else { continue };
+            self.known(table, CLIENT, "`[[postgres.client]]`");
+            let name = self.text_of(table, "name").map(|(name, _)| name).filter(|name| !name.is_empty() && name != "*");
+            let mut groups: Vec<String> = self.list_of(table, "groups").into_iter().map(|(group, _)| group).collect();
+            groups.sort();
+            groups.dedup();
+            let is_person = self.either(table, "kind", ["service", "person"]) == Some("person");
+            let kind = if is_person { UserKind::Person } else { UserKind::Service };
+            match name {
+                Some(name) => clients.push(CertifiedClient { name, groups, kind }),
+                None => self.problem(
+                    value.span(),
+                    "a client has a `name`: the URI, e-mail, DNS name or common name of its certificate; a `*` at its end stands for any characters",
+                ),
+            }
+        }
+        match (table.contains_key("client_ca_file"), listed) {
+            (true, None) => {
+                self.problem(span, "`client_ca_file` needs `[[postgres.client]]`: whom certificates stand for")
+            }
+            (false, Some(value)) => {
+                self.problem(
+                    value.span(),
+                    "`[[postgres.client]]` needs `client_ca_file`: who vouches for the certificates",
+                );
+            }
+            _ => {}
+        }
+        (authorities, clients)
     }
 
     /// A certificate and its key, from the files that `certificate` and `key` name.

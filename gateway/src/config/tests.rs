@@ -339,3 +339,21 @@ fn a_webhook_is_read_strictly_and_shows_no_secret() {
         assert!(errors.contains(told) && !errors.contains("very-secret"), "{lines}: {errors}");
     }
 }
+
+#[test]
+fn certificates_of_clients_need_who_vouches_and_whom_they_stand_for() {
+    let base = "[rules]\nfiles = [\"a\"]\n[[issuer]]\nurl = \"https://i.example\"\n[connection.a]\ntcp = \"h:1\"\n[postgres]\nlisten = \"127.0.0.1:0\"\nplaintext = true\n";
+    for (lines, told) in [
+        ("client_ca_file = \"nowhere.pem\"\n", "nowhere.pem"),
+        ("[[postgres.client]]\nname = \"a\"\n", "needs `client_ca_file`"),
+        ("client_ca_file = \"nowhere.pem\"\n[[postgres.client]]\nname = \"*\"\n", "has a `name`"),
+        ("client_ca_file = \"nowhere.pem\"\n[[postgres.client]]\nnames = \"a\"\n", "`name`"),
+        ("client_ca_file = \"nowhere.pem\"\n[[postgres.client]]\nname = \"a\"\nkind = \"robot\"\n", "\"service\""),
+        ("client = \"a\"\n", "[[postgres.client]]"),
+        ("client_ca_file = \"nowhere.pem\"\n", "[[postgres.client]]"),
+    ] {
+        let parsed = parse("a.toml", &format!("{base}{lines}"), std::path::Path::new("/nowhere"), &|_| None);
+        let errors = parsed.unwrap_err().to_string();
+        assert!(errors.contains(told), "{lines}: {errors}");
+    }
+}

@@ -169,6 +169,19 @@ impl Authenticator {
         self.issuers.iter().map(|issuer| issuer.config.url.as_str())
     }
 
+    /// Lets in somebody whose certificate was verified, unless the deny list names them.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::Denied`], [`AuthError::DenyList`], [`AuthError::Expired`].
+    pub fn admit(&self, identity: Identity) -> Result<Identity, AuthError> {
+        if identity.expires <= Timestamp::now() {
+            return Err(AuthError::Expired);
+        }
+        self.denied.as_ref().map_or(Ok(()), |list| list.check(&identity))?;
+        Ok(identity)
+    }
+
     /// Checks a token for use at `audience` (the connection's URL; an issuer may have further audiences configured).
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 pub use sluice_dsl::UserKind;
 
+mod certified;
 mod check;
 mod claims;
 mod denied;
@@ -15,6 +16,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+pub use certified::{CERTIFICATE_ISSUER, CertifiedClient, certified};
 pub(crate) use check::algorithm_named;
 pub use check::{AuthError, Authenticator, bearer_of};
 pub use claims::{Actor, ClaimMapping, ClaimPath, KindMapping};

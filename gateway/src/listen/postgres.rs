@@ -14,13 +14,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ConnectionConfig, PostgresListen, UpstreamConfig};
 use crate::exchange::farewell;
 use crate::exchange::postgres::{Cancels, Relay, record_settings};
 use crate::gateway::Gateway;
-use crate::identity::Identity;
+use crate::identity::{CertifiedClient, Identity, certified};
 use crate::limits::Counter;
 use crate::protocol::postgres::frame::{Frames, message};
 use crate::protocol::postgres::oauth::{self, Initial};
@@ -28,6 +29,7 @@ use crate::protocol::postgres::report::Report;
 use crate::protocol::postgres::startup::{Auth, Opening, PURPOSE, Startup, opening};
 use crate::protocol::postgres::{Conversation, Malformed, Opened};
 use crate::session::{NewSession, Purpose, Session, SessionError};
+use crate::tls::ServerIdentity;
 use crate::upstream::catalog::Catalog;
 use crate::upstream::postgres::{Server, Socket, connect, keep_alive};
 use crate::upstream::way::Way;
@@ -45,6 +47,7 @@ pub struct Front {
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
     plaintext: bool,
+    certified: Vec<CertifiedClient>,
 }
 
 impl fmt::Debug for Front {
@@ -59,9 +62,15 @@ impl Front {
     /// # Errors
     /// It can't be listened on, or the certificate can't be used.
     pub async fn bind(config: &PostgresListen) -> io::Result<Self> {
-        let tls = config.identity.as_ref().map(|identity| identity.server(&[ALPN])).transpose();
+        let server = |identity: &ServerIdentity| identity.server_for(&[ALPN], config.clients.as_ref());
+        let tls = config.identity.as_ref().map(server).transpose();
         let tls = tls.map_err(io::Error::other)?;
-        Ok(Self { listener: TcpListener::bind(config.address).await?, tls, plaintext: config.plaintext })
+        Ok(Self {
+            listener: TcpListener::bind(config.address).await?,
+            tls,
+            plaintext: config.plaintext,
+            certified: config.certified.clone(),
+        })
     }
 
     /// Where it listens.
@@ -80,6 +89,7 @@ impl Front {
             shutdown: shutdown.clone(),
             tls,
             plaintext: self.plaintext,
+            certified: self.certified,
             cancels: Cancels::default(),
             catalogs: Mutex::default(),
         });
@@ -115,6 +125,8 @@ struct Shared {
     shutdown: CancellationToken,
     tls: Option<TlsAcceptor>,
     plaintext: bool,
+    /// Whom certificates of clients stand for.
+    certified: Vec<CertifiedClient>,
     cancels: Cancels,
     /// What the servers' tables are called, by the names of connections.
     catalogs: Mutex<HashMap<String, Arc<Catalog>>>,
@@ -125,9 +137,24 @@ struct Wanting {
     socket: Box<dyn Socket>,
     frames: Frames,
     startup: Startup,
+    /// Who its certificate says that it is.
+    certified: Option<Identity>,
+}
+
+/// How a client is heard.
+enum Line {
+    Plain,
+    /// Encrypted; by a certificate it is somebody.
+    Tls(Option<Identity>),
 }
 
 impl Shared {
+    /// What TLS says about a client.
+    fn line(&self, stream: &TlsStream<TcpStream>) -> Line {
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        Line::Tls(shown.and_then(|certificate| certified(certificate, &self.certified)))
+    }
+
     fn catalog(&self, connection: &str, upstream: &Arc<Server>) -> Arc<Catalog> {
         let mut catalogs = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(catalogs.entry(connection.to_owned()).or_insert_with(|| Catalog::new(upstream)))
@@ -164,7 +191,8 @@ impl Shared {
             if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
                 return Ok(None);
             }
-            return self.want(Box::new(stream), Frames::new(MAX_PASSWORD), true).await;
+            let line = self.line(&stream);
+            return self.want(Box::new(stream), Frames::new(MAX_PASSWORD), line).await;
         }
         let mut frames = Frames::new(MAX_PASSWORD);
         // One request for each kind of encryption at most, as clients do.
@@ -180,14 +208,15 @@ impl Shared {
                         Some(tls) => {
                             stream.write_all(b"S").await?;
                             let stream = tls.accept(stream).await?;
-                            return self.want(Box::new(stream), frames, true).await;
+                            let line = self.line(&stream);
+                            return self.want(Box::new(stream), frames, line).await;
                         }
                         None => stream.write_all(b"N").await?,
                     }
                 }
                 Ok(Opening::Gssenc) => stream.write_all(b"N").await?,
                 Ok(Opening::Startup(startup)) => {
-                    return self.with(Box::new(stream), frames, startup, false).await;
+                    return self.with(Box::new(stream), frames, startup, Line::Plain).await;
                 }
                 Ok(Opening::Cancel(key)) => {
                     self.cancels.cancel(&self.gateway, &key).await;
@@ -201,9 +230,9 @@ impl Shared {
     }
 
     /// What the client wants, once it is settled how it is heard.
-    async fn want(&self, mut socket: Box<dyn Socket>, mut frames: Frames, tls: bool) -> io::Result<Option<Wanting>> {
+    async fn want(&self, mut socket: Box<dyn Socket>, mut frames: Frames, line: Line) -> io::Result<Option<Wanting>> {
         match next_opening(&mut socket, &mut frames).await? {
-            Ok(Opening::Startup(startup)) => self.with(socket, frames, startup, tls).await,
+            Ok(Opening::Startup(startup)) => self.with(socket, frames, startup, line).await,
             Ok(Opening::Cancel(key)) => {
                 self.cancels.cancel(&self.gateway, &key).await;
                 Ok(None)
@@ -218,14 +247,15 @@ impl Shared {
         socket: Box<dyn Socket>,
         frames: Frames,
         startup: Startup,
-        tls: bool,
+        line: Line,
     ) -> io::Result<Option<Wanting>> {
-        if !tls && !self.plaintext {
+        if matches!(line, Line::Plain) && !self.plaintext {
             let report = Report::fatal("28000", "clients connect over TLS alone here")
                 .hint("Connect with sslmode=require or stricter.");
             return refuse(socket, &report).await;
         }
-        Ok(Some(Wanting { socket, frames, startup }))
+        let certified = if let Line::Tls(certified) = line { certified } else { None };
+        Ok(Some(Wanting { socket, frames, startup, certified }))
     }
 
     /// Who asks, for which connection, under which rules; and the server behind it.
@@ -271,6 +301,12 @@ impl Shared {
     async fn authenticate(&self, wanting: &mut Wanting, connection: &str) -> Result<Identity, Report> {
         if let Some(negotiation) = wanting.startup.negotiation.take() {
             wanting.socket.write_all(&negotiation).await.map_err(gone)?;
+        }
+        if let Some(identity) = wanting.certified.take() {
+            return self.gateway.authenticator.admit(identity).map_err(|reason| {
+                tracing::info!(connection, %reason, "a certificate doesn't count");
+                Report::fatal("28000", "the certificate was not accepted")
+            });
         }
         let token = match wanting.startup.auth {
             Auth::Password => wanting.password().await?,

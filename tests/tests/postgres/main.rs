@@ -5,6 +5,7 @@ mod access;
 mod agents;
 mod approvals;
 mod binding;
+mod certificates;
 mod drivers;
 mod endings;
 mod origins;
