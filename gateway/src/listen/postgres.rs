@@ -138,21 +138,21 @@ struct Wanting {
     frames: Frames,
     startup: Startup,
     /// Who its certificate says that it is.
-    certified: Option<Identity>,
+    certified: Option<Box<Identity>>,
 }
 
 /// How a client is heard.
 enum Line {
     Plain,
     /// Encrypted; by a certificate it is somebody.
-    Tls(Option<Identity>),
+    Tls(Option<Box<Identity>>),
 }
 
 impl Shared {
     /// What TLS says about a client.
     fn line(&self, stream: &TlsStream<TcpStream>) -> Line {
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        Line::Tls(shown.and_then(|certificate| certified(certificate, &self.certified)))
+        Line::Tls(shown.and_then(|certificate| certified(certificate, &self.certified)).map(Box::new))
     }
 
     fn catalog(&self, connection: &str, upstream: &Arc<Server>) -> Arc<Catalog> {
@@ -303,7 +303,7 @@ impl Shared {
             wanting.socket.write_all(&negotiation).await.map_err(gone)?;
         }
         if let Some(identity) = wanting.certified.take() {
-            return self.gateway.authenticator.admit(identity).map_err(|reason| {
+            return self.gateway.authenticator.admit(*identity).map_err(|reason| {
                 tracing::info!(connection, %reason, "a certificate doesn't count");
                 Report::fatal("28000", "the certificate was not accepted")
             });
