@@ -131,10 +131,12 @@ async fn generated_queries_end_as_they_do_directly() {
     let direct = each(&scene.direct(&args, &script).await);
     let again = each(&scene.direct(&args, &script).await);
     let through = each(&scene.psql(&args, &script).await);
+    let after = each(&scene.direct(&args, &script).await);
     assert_eq!(through.len(), queries.len() + 1, "the connection lasted");
     // What depends on the moment or the process differs directly, too; what takes too long ends anywhere.
     let in_time = |at: &usize| [&direct, &again, &through].iter().all(|way| !way[*at].contains("57014"));
-    let stable: Vec<usize> = (0..direct.len()).filter(|at| direct[*at] == again[*at]).filter(in_time).collect();
+    let stable = (0..direct.len()).filter(|at| direct[*at] == again[*at] && direct[*at] == after[*at]);
+    let stable: Vec<usize> = stable.filter(in_time).collect();
     assert!(stable.len() > QUERIES * 8 / 10, "{} of {}", stable.len(), queries.len());
     let failed = stable.iter().filter(|at| direct[**at].contains("ERROR:")).count();
     assert!(failed < stable.len() * 9 / 10, "{failed} of {} fail directly", stable.len());
