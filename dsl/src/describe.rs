@@ -195,14 +195,15 @@ fn act(action: &ActionKind, searched: bool) -> String {
         ActionKind::Block(None) => "refuses".to_owned(),
         ActionKind::Alert if searched => "reports it".to_owned(),
         ActionKind::Alert => "reports the request".to_owned(),
-        ActionKind::Approve { by, count, wait, grant, .. } => {
+        ActionKind::Approve { by, count, wait, grant, estimate, .. } => {
             let count = count.as_ref().map_or(1, |count| count.value);
             let wait = wait.as_ref().map(|wait| format!(", up to {}", duration(wait.value))).unwrap_or_default();
             let grant = grant
                 .as_ref()
                 .map(|grant| format!(", which then holds for {}", duration(grant.value)))
                 .unwrap_or_default();
-            format!("waits for the approval of {count} of {}{wait}{grant}", values(by))
+            let estimate = if *estimate { ", with the server's estimate" } else { "" };
+            format!("waits for the approval of {count} of {}{wait}{grant}{estimate}", values(by))
         }
         ActionKind::Mask { strategy, arguments } => {
             let argument = |name: &str| arguments.iter().find(|(n, _)| n.value == name).map(|(_, v)| value(v));

@@ -69,7 +69,7 @@ pub const WORDS: &[Word] = &[
     word("expect", Clause, r#"expect mask "card **** **** **** 1111 ok" by mask_cards"#, "What must happen in a test, and by which rule."),
 
     word("block", Action, r#"block "Ask for a change.""#, "Refuses; the text is shown to whoever sent the command."),
-    word("approve", Action, "approve by [org.dba_leads] count 1 ttl 30m wait 10m grant 1h", "Holds a request until members of a group approve it."),
+    word("approve", Action, "approve by [org.dba_leads] count 1 ttl 30m wait 10m grant 1h estimate", "Holds a request until members of a group approve it."),
     word("mask", Action, r#"mask partial(keep_last: 4, with: "*")"#, "Puts something else in the place of each match."),
     word("alert", Action, "alert", "Lets it pass, and reports it."),
     word("pass", Action, "expect pass", "In a test: nothing happens."),
@@ -110,6 +110,7 @@ pub const WORDS: &[Word] = &[
     word("ttl", Part, "ttl 30m", "How long an approval holds; 30m unless told."),
     word("wait", Part, "wait 10m", "How long a request waits for its approval; 10m unless told."),
     word("grant", Part, "grant 1h", "How long the same command goes on once it is approved; left out, an approval counts once."),
+    word("estimate", Part, "estimate", "Approvers are shown what PostgreSQL estimates that the command touches (EXPLAIN)."),
 ];
 
 /// A mask: what stands in the place of a matched value.

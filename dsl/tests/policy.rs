@@ -91,7 +91,7 @@ fn destructive_sql_is_blocked_and_a_change_needs_approval() {
 }
 
 #[test]
-fn an_approval_holds_for_a_time_where_that_is_said_and_for_a_day_at_most() {
+fn what_an_approval_says_beside_who_gives_it_is_read_in_its_order_and_within_its_limits() {
     let compile = |approve: &str| {
         let text = format!(
             "language 1\npack t \"1.0.0\" {{ owner \"t\" reviewed 2026-01-01 }}\n\
@@ -107,7 +107,13 @@ fn an_approval_holds_for_a_time_where_that_is_said_and_for_a_day_at_most() {
         let HitAction::Approve { grant, .. } = &hits[0].action else { panic!("{hits:?}") };
         assert_eq!(grant.map(|grant| grant.as_secs()), expected, "{approve}");
     }
-    for wrong in ["grant 0s", "grant 2d", "grant 1h wait 1m"] {
+    for (approve, expected) in [("estimate", true), ("wait 1m grant 1h estimate", true), ("wait 1m", false)] {
+        let policy = compile(approve).policy.unwrap_or_else(|| panic!("{approve}"));
+        let hits = policy.specialise(&postgres()).decide(&sql("ALTER TABLE users ADD x int"));
+        let HitAction::Approve { estimate, .. } = &hits[0].action else { panic!("{hits:?}") };
+        assert_eq!(*estimate, expected, "{approve}");
+    }
+    for wrong in ["grant 0s", "grant 2d", "grant 1h wait 1m", "estimate wait 1m", "estimate estimate"] {
         let compiled = compile(wrong);
         assert!(compiled.has_errors() && compiled.policy.is_none(), "{wrong}: {}", compiled.render(false));
     }

@@ -37,7 +37,7 @@ impl Checker<'_> {
                         Lowered::Alert
                     }
                 },
-                ActionKind::Approve { by, count, ttl, wait, grant } => {
+                ActionKind::Approve { by, count, ttl, wait, grant, estimate } => {
                     let by = self.texts(unit, by);
                     let positive = |value: Option<u64>, or: u64| value.unwrap_or(or);
                     let count = positive(count.as_ref().map(|c| c.value), 1);
@@ -61,6 +61,7 @@ impl Checker<'_> {
                         ttl,
                         wait,
                         grant: grant.as_ref().map(|grant| Duration::from_secs(grant.value)),
+                        estimate: *estimate,
                     })
                 }
             };

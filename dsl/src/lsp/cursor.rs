@@ -244,8 +244,8 @@ impl<'w> Item<'w> {
             "then" | "," => vec![Offer::Words(vec!["block", "mask", "approve", "alert"])],
             "mask" => vec![Offer::Masks],
             "approve" => vec![Offer::Words(vec!["by"])],
-            "by" | "count" | "ttl" | "wait" | "grant" => Vec::new(),
-            "]" => vec![Offer::Words([&["count", "ttl", "wait", "grant"], rest].concat())],
+            "by" | "count" | "ttl" | "wait" | "grant" | "estimate" => Vec::new(),
+            "]" => vec![Offer::Words([&["count", "ttl", "wait", "grant", "estimate"], rest].concat())],
             _ => vec![Offer::Words(rest.to_vec())],
         }
     }

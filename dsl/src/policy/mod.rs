@@ -132,6 +132,8 @@ pub enum HitAction {
         wait: Duration,
         /// How long the same command goes on once it is approved; None: an approval counts once.
         grant: Option<Duration>,
+        /// Approvers are shown what the server estimates that the command touches (PostgreSQL).
+        estimate: bool,
     },
     /// The request goes on, and is reported.
     Alert,

@@ -369,6 +369,7 @@ fn words(rule: Rule) -> &'static str {
         Rule::ttl | Rule::k_ttl => "`ttl`",
         Rule::wait | Rule::k_wait => "`wait`",
         Rule::grant | Rule::k_grant => "`grant`",
+        Rule::estimate | Rule::k_estimate => "`estimate`",
         Rule::k_except => "`except`",
         Rule::k_until => "`until`",
         Rule::k_reason => "`reason`",

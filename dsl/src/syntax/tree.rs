@@ -326,7 +326,7 @@ pub enum ActionKind {
         /// Named arguments.
         arguments: Vec<(Name, Value)>,
     },
-    /// `approve by […] count N ttl D wait D grant D`
+    /// `approve by […] count N ttl D wait D grant D estimate`
     Approve {
         /// Groups, or lists of them.
         by: Vec<Value>,
@@ -338,6 +338,8 @@ pub enum ActionKind {
         wait: Option<Spanned<u64>>,
         /// How long the same command goes on once it is approved, in seconds.
         grant: Option<Spanned<u64>>,
+        /// Approvers are shown the server's estimate.
+        estimate: bool,
     },
     /// `alert`
     Alert,

@@ -337,16 +337,18 @@ impl Walk<'_> {
             }
             Rule::approve => {
                 let (mut by, mut count, mut ttl, mut wait, mut grant) = (Vec::new(), None, None, None, None);
+                let mut estimate = false;
                 for node in inner {
                     match node.as_rule() {
                         Rule::list => by = self.list(node).value,
                         Rule::count => count = Some(self.integer(&only(node))),
                         Rule::ttl => ttl = Some(self.duration(&only(node))),
                         Rule::wait => wait = Some(self.duration(&only(node))),
+                        Rule::estimate => estimate = true,
                         _ => grant = Some(self.duration(&only(node))),
                     }
                 }
-                ActionKind::Approve { by, count, ttl, wait, grant }
+                ActionKind::Approve { by, count, ttl, wait, grant, estimate }
             }
             _ => ActionKind::Alert,
         };

@@ -77,6 +77,8 @@ pub struct Want {
     pub wait: Duration,
     /// How long the same command goes on once it is approved; None: once.
     pub grant: Option<Duration>,
+    /// Approvers are shown what the server estimates.
+    pub estimate: bool,
     /// Why the rule holds, in its words.
     pub detail: Option<String>,
 }
@@ -85,9 +87,18 @@ impl Want {
     /// What a hit wants to have approved; None where it wants something else.
     #[must_use]
     pub fn of(hit: &Hit) -> Option<Self> {
-        let HitAction::Approve { by, count, ttl, wait, grant } = &hit.action else { return None };
+        let HitAction::Approve { by, count, ttl, wait, grant, estimate } = &hit.action else { return None };
         let (rule, detail) = (hit.rule.clone(), hit.detail.clone());
-        Some(Self { rule, by: by.clone(), count: *count, ttl: *ttl, wait: *wait, grant: *grant, detail })
+        Some(Self {
+            rule,
+            by: by.clone(),
+            count: *count,
+            ttl: *ttl,
+            wait: *wait,
+            grant: *grant,
+            estimate: *estimate,
+            detail,
+        })
     }
 }
 

@@ -11,6 +11,9 @@ const PASSING: [&str; 4] = ["progressToken", "traceparent", "tracestate", "bagga
 /// What the protocol itself keeps in `_meta`: the client's program, revision and abilities.
 const PROTOCOL: &str = "io.modelcontextprotocol/";
 
+/// Statements of which a server can tell what they would touch.
+const EXPLAINABLE: [&str; 5] = ["select", "insert", "update", "delete", "merge"];
+
 /// A command that waits for an approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -45,6 +48,16 @@ impl Command {
         let text = canonical(&params);
         let hash = digest(&["mcp", &method, &text]);
         Self { protocol: "mcp", name: message.subject().map(str::to_owned), method, text, facts: Map::new(), hash }
+    }
+
+    /// Whether a server can say what it would do, without doing it: one statement that reads or changes rows, whole.
+    #[must_use]
+    pub fn is_explainable(&self) -> bool {
+        let verbs = self.facts.get("verbs").and_then(Value::as_array);
+        let known = |verb: &Value| verb.as_str().is_some_and(|verb| EXPLAINABLE.contains(&verb));
+        self.method == "query"
+            && self.facts.get("statements").and_then(Value::as_u64) == Some(1)
+            && verbs.is_some_and(|verbs| !verbs.is_empty() && verbs.iter().all(known))
     }
 
     /// A connection of bytes to this target.

@@ -145,6 +145,12 @@ impl Desk {
         Moment { steady: self.began.elapsed(), wall: Timestamp::now() }
     }
 
+    /// Whether nobody has asked for this yet.
+    #[must_use]
+    pub fn is_new(&self, session: &Session, purpose: Option<&str>, want: &Want, command: &Command) -> bool {
+        !self.table().open.contains_key(&key(session, purpose, want, command))
+    }
+
     /// The request for this command of this session: one that is open, or a new one, which is on record when this returns.
     ///
     /// # Errors

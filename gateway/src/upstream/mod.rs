@@ -2,6 +2,7 @@
 
 mod binding;
 pub(crate) mod catalog;
+pub(crate) mod estimate;
 pub(crate) mod http;
 pub(crate) mod postgres;
 pub(crate) mod stdio;

@@ -28,7 +28,7 @@ async fn customers(scene: &Scene) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn psql_is_told_that_its_command_waits_and_goes_on_once_it_is_approved() {
-    let scene = Scene::with(rules("count 1 ttl 5m wait 1m")).await;
+    let scene = Scene::with(rules("count 1 ttl 5m wait 1m estimate")).await;
     let (grace, before) = (approver(&scene).await, customers(&scene).await);
     let statements = "DELETE FROM customer WHERE id = 1;\nSELECT 'on' AS went;\n";
     let psql = scene.psql(&["-At"], statements);
@@ -40,7 +40,9 @@ async fn psql_is_told_that_its_command_waits_and_goes_on_once_it_is_approved() {
             (&json!(["delete"]), &json!(true)),
             "{view}"
         );
-        assert_eq!(customers(&scene).await, before, "nothing went upstream");
+        assert_eq!(customers(&scene).await, before, "nothing has changed");
+        let estimate = &view["facts"]["estimate"];
+        assert!(estimate["rows"].is_number() && estimate["cost"].is_number(), "{estimate}");
         let (status, decided) = decide(&scene.sluice, &grace, &view, "approve").await;
         assert_eq!((status, &decided["error"]), (200, &Value::Null));
         view
@@ -79,7 +81,7 @@ async fn what_is_denied_is_an_error_and_the_session_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_with_parameters_is_approved_with_them_and_each_execution_anew() {
-    let scene = Scene::with(rules("count 1 ttl 5m wait 1m")).await;
+    let scene = Scene::with(rules("count 1 ttl 5m wait 1m estimate")).await;
     let grace = approver(&scene).await;
     let client = client(&scene).await;
     for id in [1_i32, 2] {
@@ -89,6 +91,8 @@ async fn a_statement_with_parameters_is_approved_with_them_and_each_execution_an
             let view = waiting(&scene.sluice, &grace).await;
             let command = view["command"].as_str().unwrap();
             assert!(command.ends_with(&format!("-- parameters: [\"{id}\"]")), "{command}");
+            let estimate = view["facts"]["estimate"].as_str().unwrap();
+            assert!(estimate.contains("without parameters"), "{view}");
             assert_eq!(decide(&scene.sluice, &grace, &view, "approve").await.0, 200);
         };
         let (deleted, ()) = tokio::join!(deleted, approval);

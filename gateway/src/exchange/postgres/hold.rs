@@ -11,12 +11,15 @@ use crate::approval::{self, DeskError, Held, State};
 use crate::protocol::postgres::frame::Frames;
 use crate::protocol::postgres::report::Report;
 use crate::protocol::postgres::{Hold, Verdict};
+use crate::upstream::estimate::estimate;
 use crate::upstream::postgres::Socket;
 
 /// How often a session in which a command waits is marked as used.
 const BEAT: Duration = Duration::from_secs(1);
 /// What a client may send ahead while its command waits, in bytes; then it waits itself.
 const AHEAD: usize = 256 * 1024;
+/// What stands in the place of an estimate where the server can't be asked for one.
+const NO_ESTIMATE: &str = "only of a single SELECT, INSERT, UPDATE, DELETE or MERGE without parameters";
 /// The state of what is not approved: insufficient_privilege.
 const REFUSED: &str = "42501";
 
@@ -43,7 +46,12 @@ async fn decide(
 ) -> Result<Verdict, End> {
     let (gateway, session) = (&middle.gateway, &middle.session);
     let purpose = session.purpose.as_ref().map(ToString::to_string);
-    let Hold { want, command, exchange } = hold;
+    let Hold { want, mut command, exchange } = hold;
+    if want.estimate && gateway.desk.is_new(session, purpose.as_deref(), &want, &command) {
+        let known =
+            if command.is_explainable() { estimate(&middle.upstream, &command.text).await } else { NO_ESTIMATE.into() };
+        command.facts.insert("estimate".to_owned(), known);
+    }
     let held = match gateway.desk.ask(session, exchange, purpose.as_deref(), &want, command).await {
         Ok(held) => held,
         Err(DeskError::Evidence(error)) => return Err(unrecorded(&error).into()),

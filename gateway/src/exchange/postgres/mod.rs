@@ -157,6 +157,8 @@ struct Middle {
     own: Notify,
     /// Part of a message may have left to the client and the rest not.
     cut: AtomicBool,
+    /// The server itself, for questions of the gateway's own.
+    upstream: Arc<Server>,
     /// What waits for an approval.
     waiting: Arc<Waiting>,
 }
@@ -189,6 +191,7 @@ impl Relay {
             answered: Notify::new(),
             own: Notify::new(),
             cut: AtomicBool::new(false),
+            upstream: Arc::clone(&upstream),
             waiting: key.waiting(),
         };
         let mut records = Records::new(&middle);
