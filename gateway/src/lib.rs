@@ -27,6 +27,7 @@ mod raw;
 pub mod serve;
 pub mod session;
 pub mod signing;
+mod stamp;
 mod strict;
 pub mod tls;
 mod upstream;

@@ -8,7 +8,7 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::aws_lc_rs::default_provider,
     pki_types::{
-        CertificateDer, PrivateKeyDer,
+        CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
         pem::{self, PemObject},
     },
     sign::{CertifiedKey, SingleCertAndKey},
@@ -68,6 +68,29 @@ impl Authorities {
     /// The certificates.
     pub(crate) fn roots(&self) -> Arc<RootCertStore> {
         Arc::clone(&self.0)
+    }
+}
+
+/// What authorities have taken back: their lists of revoked certificates (CRLs, RFC 5280).
+#[derive(Debug, Clone)]
+pub struct Revoked(Vec<CertificateRevocationListDer<'static>>);
+
+impl Revoked {
+    /// The lists of a PEM file; whatever else it holds is passed over.
+    ///
+    /// # Errors
+    ///
+    /// A text that says why the file can't be used.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = read(path).map_err(|error| error.to_string())?;
+        let lists: Result<Vec<_>, pem::Error> = CertificateRevocationListDer::pem_slice_iter(&text).collect();
+        match lists {
+            Ok(lists) if lists.is_empty() => {
+                Err("has no list: it needs a `-----BEGIN X509 CRL-----` for each authority".to_owned())
+            }
+            Ok(lists) => Ok(Self(lists)),
+            Err(_) => Err("is not PEM: begin a list with `-----BEGIN X509 CRL-----`".to_owned()),
+        }
     }
 }
 
@@ -238,24 +261,28 @@ impl ServerIdentity {
     ///
     /// Certificate and key don't fit.
     pub(crate) fn server(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, rustls::Error> {
-        self.server_for(protocols, None)
+        self.server_for(protocols, None, None)
     }
 
     /// The same, for clients that may show certificates of these authorities: what a client shows is verified, and it may show none.
+    /// With lists of revoked ones, what no list that is still current speaks for is refused, too.
     ///
     /// # Errors
     ///
-    /// Certificate and key don't fit.
+    /// Certificate and key don't fit, or a list can't be read.
     pub(crate) fn server_for(
         &self,
         protocols: &[&[u8]],
         clients: Option<&Authorities>,
+        revoked: Option<&Revoked>,
     ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let provider = Arc::new(default_provider());
         let verifier = match clients {
             None => rustls::server::WebPkiClientVerifier::no_client_auth(),
             Some(authorities) => {
                 rustls::server::WebPkiClientVerifier::builder_with_provider(authorities.roots(), Arc::clone(&provider))
+                    .with_crls(revoked.map(|lists| lists.0.clone()).unwrap_or_default())
+                    .enforce_revocation_expiration()
                     .allow_unauthenticated()
                     .build()
                     .map_err(|error| rustls::Error::General(error.to_string()))?

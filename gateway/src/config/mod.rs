@@ -84,6 +84,8 @@ pub struct PostgresListen {
     pub plaintext: bool,
     /// Who vouches for the certificates that clients may show in the place of a token; None: nobody.
     pub clients: Option<Authorities>,
+    /// The file with the authorities' lists of revoked certificates, which is watched.
+    pub revoked: Option<PathBuf>,
     /// Whom those certificates stand for.
     pub certified: Vec<CertifiedClient>,
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use toml::{Spanned, de::DeTable};
@@ -10,9 +11,9 @@ use url::Url;
 use super::read::Reader;
 use super::{PostgresListen, PostgresUpstream, UpstreamConfig};
 use crate::identity::{CertifiedClient, UserKind};
-use crate::tls::{Authorities, ServerIdentity};
+use crate::tls::{Authorities, Revoked, ServerIdentity};
 
-const LISTEN: &[&str] = &["listen", "certificate", "key", "plaintext", "client_ca_file", "client"];
+const LISTEN: &[&str] = &["listen", "certificate", "key", "plaintext", "client_ca_file", "client_crl_file", "client"];
 const CLIENT: &[&str] = &["name", "groups", "kind"];
 const PORT: u16 = 5432;
 
@@ -56,7 +57,37 @@ impl Reader<'_> {
                 "`client_ca_file` needs `certificate` and `key`: clients show certificates over TLS alone",
             );
         }
-        Some(PostgresListen { address, identity, plaintext, clients, certified })
+        let revoked = self.revoked(table, clients.as_ref(), identity.as_ref());
+        Some(PostgresListen { address, identity, plaintext, clients, revoked, certified })
+    }
+
+    /// `client_crl_file`: which certificates of clients their authorities have taken back.
+    fn revoked(
+        &mut self,
+        table: &DeTable<'_>,
+        clients: Option<&Authorities>,
+        identity: Option<&ServerIdentity>,
+    ) -> Option<PathBuf> {
+        let (file, span) = self.text_of(table, "client_crl_file")?;
+        if !table.contains_key("client_ca_file") {
+            self.problem(span, "`client_crl_file` needs `client_ca_file`: whose certificates are taken back");
+            return None;
+        }
+        let path = self.base.join(&file);
+        let usable = Revoked::read(&path).and_then(|lists| match identity {
+            Some(identity) => identity
+                .server_for(&[], clients, Some(&lists))
+                .map_err(|error| format!("can't be used: {error}"))
+                .map(drop),
+            None => Ok(()),
+        });
+        match usable {
+            Ok(()) => Some(path),
+            Err(reason) => {
+                self.problem(span, format!("`client_crl_file`: `{file}` {reason}"));
+                None
+            }
+        }
     }
 
     /// `client_ca_file` and `[[postgres.client]]`: whom certificates of clients stand for.

@@ -349,6 +349,8 @@ fn certificates_of_clients_need_who_vouches_and_whom_they_stand_for() {
         ("client_ca_file = \"nowhere.pem\"\n[[postgres.client]]\nname = \"*\"\n", "has a `name`"),
         ("client_ca_file = \"nowhere.pem\"\n[[postgres.client]]\nnames = \"a\"\n", "`name`"),
         ("client_ca_file = \"nowhere.pem\"\n[[postgres.client]]\nname = \"a\"\nkind = \"robot\"\n", "\"service\""),
+        ("client_crl_file = \"nowhere.crl\"\n", "`client_crl_file` needs `client_ca_file`"),
+        ("client_ca_file = \"nowhere.pem\"\nclient_crl_file = \"nowhere.crl\"\n", "nowhere.crl"),
         ("client = \"a\"\n", "[[postgres.client]]"),
         ("client_ca_file = \"nowhere.pem\"\n", "[[postgres.client]]"),
     ] {

@@ -2,9 +2,8 @@
 
 use std::{
     collections::HashSet,
-    fs::{File, Metadata},
+    fs::File,
     io::Read as _,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -16,6 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{AuthError, Identity};
+use crate::stamp::Stamp;
 
 /// How often the file is looked at, and live sessions are held against it.
 pub const WATCH: Duration = Duration::from_secs(1);
@@ -29,13 +29,6 @@ type Entry = (Kind, Option<String>, String);
 enum Kind {
     Token,
     Subject,
-}
-
-/// When a file is another one than before.
-type Stamp = (u64, u64, i64, i64);
-
-fn stamp(of: &Metadata) -> Stamp {
-    (of.ino(), of.len(), of.ctime(), of.ctime_nsec())
 }
 
 /// The list, as the file has it.
@@ -67,7 +60,7 @@ impl DenyList {
     pub fn refresh(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let was_broken = self.broken().is_some();
-        let now = std::fs::metadata(&self.path).map(|found| stamp(&found));
+        let now = std::fs::metadata(&self.path).map(|found| Stamp::of(&found));
         if now.as_ref().is_ok_and(|now| *now == *seen) && !was_broken {
             return;
         }
@@ -136,7 +129,7 @@ fn names(entries: &HashSet<Entry>, kind: Kind, issuer: &str, value: &str) -> boo
 
 fn read(path: &Path) -> Result<(HashSet<Entry>, Stamp), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
-    let stamp = stamp(&file.metadata().map_err(|error| error.to_string())?);
+    let stamp = Stamp::of(&file.metadata().map_err(|error| error.to_string())?);
     let mut text = String::new();
     file.take(MAX + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
     if text.len() as u64 > MAX {

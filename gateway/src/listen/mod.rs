@@ -3,6 +3,7 @@
 mod api;
 mod counts;
 mod guard;
+mod handshake;
 pub mod postgres;
 mod proxy;
 pub mod tcp;

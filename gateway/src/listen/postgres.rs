@@ -7,13 +7,11 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use bytes::Bytes;
-use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -23,13 +21,13 @@ use crate::exchange::postgres::{Cancels, Relay, record_settings};
 use crate::gateway::Gateway;
 use crate::identity::{CertifiedClient, Identity, certified};
 use crate::limits::Counter;
+use crate::listen::handshake::Handshake;
 use crate::protocol::postgres::frame::{Frames, message};
 use crate::protocol::postgres::oauth::{self, Initial};
 use crate::protocol::postgres::report::Report;
 use crate::protocol::postgres::startup::{Auth, Opening, PURPOSE, Startup, opening};
 use crate::protocol::postgres::{Conversation, Malformed, Opened};
 use crate::session::{NewSession, Purpose, Session, SessionError};
-use crate::tls::ServerIdentity;
 use crate::upstream::catalog::Catalog;
 use crate::upstream::postgres::{Server, Socket, connect, keep_alive};
 use crate::upstream::way::Way;
@@ -45,7 +43,7 @@ const ALPN: &[u8] = b"postgresql";
 /// The front, bound and not yet serving.
 pub struct Front {
     listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Handshake>,
     plaintext: bool,
     certified: Vec<CertifiedClient>,
 }
@@ -62,9 +60,9 @@ impl Front {
     /// # Errors
     /// It can't be listened on, or the certificate can't be used.
     pub async fn bind(config: &PostgresListen) -> io::Result<Self> {
-        let server = |identity: &ServerIdentity| identity.server_for(&[ALPN], config.clients.as_ref());
-        let tls = config.identity.as_ref().map(server).transpose();
-        let tls = tls.map_err(io::Error::other)?;
+        let (clients, revoked) = (config.clients.as_ref(), config.revoked.as_ref());
+        let tls = config.identity.as_ref().map(|identity| Handshake::new(identity, &[ALPN], clients, revoked));
+        let tls = tls.transpose()?;
         Ok(Self {
             listener: TcpListener::bind(config.address).await?,
             tls,
@@ -83,11 +81,10 @@ impl Front {
 
     /// Serves until `shutdown`, and then until the sessions have ended: each of them does when nothing of it is under way.
     pub async fn serve(self, gateway: Arc<Gateway>, shutdown: CancellationToken) {
-        let tls = self.tls.map(TlsAcceptor::from);
         let front = Arc::new(Shared {
             gateway,
             shutdown: shutdown.clone(),
-            tls,
+            tls: self.tls,
             plaintext: self.plaintext,
             certified: self.certified,
             cancels: Cancels::default(),
@@ -95,6 +92,12 @@ impl Front {
         });
         let opening = Arc::new(Semaphore::new(OPENING));
         let mut clients = JoinSet::new();
+        let watched = Arc::clone(&front);
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(async move {
+            if let Some(tls) = &watched.tls {
+                tls.watch().await;
+            }
+        }));
         loop {
             let permit = Arc::clone(&opening).acquire_owned();
             let accepted = tokio::select! {
@@ -123,7 +126,7 @@ impl Front {
 struct Shared {
     gateway: Arc<Gateway>,
     shutdown: CancellationToken,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Handshake>,
     plaintext: bool,
     /// Whom certificates of clients stand for.
     certified: Vec<CertifiedClient>,
@@ -187,7 +190,7 @@ impl Shared {
         let direct = stream.peek(&mut first).await? == 1 && first[0] == 0x16;
         if direct {
             let Some(tls) = &self.tls else { return Ok(None) };
-            let stream = tls.accept(stream).await?;
+            let stream = tls.acceptor().accept(stream).await?;
             if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
                 return Ok(None);
             }
@@ -207,7 +210,7 @@ impl Shared {
                     match &self.tls {
                         Some(tls) => {
                             stream.write_all(b"S").await?;
-                            let stream = tls.accept(stream).await?;
+                            let stream = tls.acceptor().accept(stream).await?;
                             let line = self.line(&stream);
                             return self.want(Box::new(stream), frames, line).await;
                         }
