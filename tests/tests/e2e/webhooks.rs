@@ -107,6 +107,7 @@ async fn an_approver_decides_by_a_link_once_and_looking_at_it_decides_nothing() 
     let view = waiting(&sluice, &grace).await;
     assert_eq!(view["state"], "pending");
     let hash = view["hash"].as_str().unwrap();
+    assert!(page.text().contains(&format!("<th>Hash<td>{hash}")), "{}", page.text());
     for (fields, status) in [
         (vec![("decision", "approve"), ("justification", " "), ("hash", hash)], 400),
         (vec![("decision", "approve"), ("justification", "yes"), ("hash", "sha256:00")], 409),

@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// The issuer of those who decide by a link: whoever configured the webhook vouches for them.
@@ -107,9 +108,11 @@ fn page(status: StatusCode, held: &Held, below: &str) -> Response {
         ("Until", &asked.expires.strftime("%F %T UTC").to_string()),
     ] {
         if !value.is_empty() {
-            rows.push_str(&format!("<tr><th>{name}<td>{}", escaped(value)));
+            rows.push_str(&row(name, value));
         }
     }
+    rows.extend(asked.facts.iter().map(|(name, value)| row(name, &plain(value))));
+    rows.push_str(&row("Hash", &asked.hash));
     let page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"referrer\" content=\"same-origin\"><title>{id}</title>\
          <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:3rem auto;padding:0 1rem}}th{{text-align:left;padding-right:1rem;\
@@ -119,6 +122,22 @@ fn page(status: StatusCode, held: &Held, below: &str) -> Response {
         command = escaped(&asked.command),
     );
     (status, private(Html(page))).into_response()
+}
+
+fn row(name: &str, value: &str) -> String {
+    format!("<tr><th>{}<td>{}", escaped(name), escaped(value))
+}
+
+/// A fact as people read it.
+fn plain(fact: &Value) -> String {
+    match fact {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Object(parts) => {
+            parts.iter().map(|(name, value)| format!("{name} {}", plain(value))).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Text of others in HTML: nothing of it is markup, and nothing of it is a control character.
@@ -148,6 +167,15 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn facts_are_shown_as_people_read_them() {
+        let facts =
+            json!({ "estimate": { "cost": 9.5, "rows": 40 }, "has_where": true, "verbs": ["select", "delete"] });
+        assert_eq!(plain(&facts), "estimate cost 9.5, rows 40, has_where true, verbs select, delete");
+        assert_eq!(plain(&json!("the server has none")), "the server has none");
+    }
 
     #[test]
     fn text_of_others_is_no_markup_and_turns_nothing_around() {
