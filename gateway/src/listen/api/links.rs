@@ -117,7 +117,7 @@ fn page(status: StatusCode, held: &Held, below: &str) -> Response {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"referrer\" content=\"same-origin\"><title>{id}</title>\
          <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:3rem auto;padding:0 1rem}}th{{text-align:left;padding-right:1rem;\
          vertical-align:top}}td{{overflow-wrap:anywhere}}pre{{background:#f4f4f4;padding:1rem;white-space:pre-wrap;overflow-wrap:anywhere}}button{{font:inherit;padding:.4rem 1rem}}\
-         input{{font:inherit;max-width:100%}}</style><h1>{id}</h1><table>{rows}</table><pre>{command}</pre>{below}</html>",
+         input{{font:inherit;max-width:100%;box-sizing:border-box}}</style><h1>{id}</h1><table>{rows}</table><pre>{command}</pre>{below}</html>",
         id = escaped(&asked.approval),
         command = escaped(&asked.command),
     );
