@@ -19,23 +19,33 @@ pub(crate) fn read_or_create(path: &Path, make: impl FnOnce() -> io::Result<Vec<
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         create_dir(parent)?;
     }
-    // Written beside and linked into place, so that nobody reads half a key.
+    // Linked into place, so that nobody reads half a key.
+    draft(path, make, |draft| match fs::hard_link(draft, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    })?;
+    read(path)
+}
+
+/// Writes what `make` gives to a private file beside `path`, durably, and lets `place` bring it there; the draft doesn't stay.
+fn draft<C: AsRef<[u8]>>(
+    path: &Path,
+    make: impl FnOnce() -> io::Result<C>,
+    place: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let draft = path.with_extension(format!("new-{}", uuid::Uuid::new_v4()));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(&draft).and_then(|mut file| {
-        file.write_all(&make()?)?;
+        file.write_all(make()?.as_ref())?;
         file.sync_all()?;
-        match fs::hard_link(&draft, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        }
+        place(&draft)
     });
+    // Where it was moved it is gone already.
     let _ = fs::remove_file(&draft);
-    written?;
-    read(path)
+    written
 }
 
 /// Creates a directory that only its owner may enter.
@@ -66,20 +76,7 @@ pub(crate) fn read_within(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 
 /// Writes a private file (mode 0600) in the place of what was there: durably, and nobody reads half of it.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension(format!("new-{}", uuid::Uuid::new_v4()));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&draft).and_then(|mut file| {
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&draft, path)
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&draft);
-        return written;
-    }
+    draft(path, || Ok(content), |draft| fs::rename(draft, path))?;
     match path.parent() {
         Some(folder) => fs::File::open(folder)?.sync_all(),
         None => Ok(()),

@@ -11,6 +11,7 @@ use sluice_client::Tokens as _;
 use url::Url;
 
 use super::{
+    gateway::authorities,
     login::API,
     tokens::{Source, TokenArgs},
 };
@@ -70,10 +71,7 @@ impl ApiArgs {
         if !is_trustworthy(&url) {
             return Err(format!("`{base}` has to be https (http only for this machine): a token is sent there"));
         }
-        let authorities = match &self.ca {
-            Some(file) => Some(Authorities::read(file).map_err(|error| format!("{} {error}", file.display()))?),
-            None => None,
-        };
+        let authorities = authorities(self.ca.as_deref())?;
         let data = self.data.clone().unwrap_or_else(data_dir);
         let gateway =
             format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());

@@ -59,8 +59,13 @@ impl GatewayArgs {
             None if is_own && own.exists() => &own,
             None => return Ok(None),
         };
-        Authorities::read(file).map(|read| Some(read.roots())).map_err(|error| format!("{} {error}", file.display()))
+        Ok(authorities(Some(file))?.map(|authorities| authorities.roots()))
     }
+}
+
+/// The authorities that `--ca` names, if it does.
+pub(super) fn authorities(file: Option<&Path>) -> Result<Option<Authorities>, String> {
+    file.map(|file| Authorities::read(file).map_err(|error| format!("{} {error}", file.display()))).transpose()
 }
 
 pub(super) fn name(text: &str) -> Result<ConnectionName, String> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluice_dsl::{Origin, Origins, sql};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -293,8 +293,7 @@ impl<'a> Reading<'a> {
         let Some(definition) = definition else { return Ok(None) };
         let parse = [&b"\0"[..], &definition, b"\0\0\0"].concat();
         let asked = [message(b'P', &parse), message(b'D', b"S\0"), message(b'S', b"")].concat();
-        self.connected.socket.write_all(&asked).await?;
-        self.connected.socket.flush().await?;
+        self.connected.ask(&asked).await?;
         let mut described = None;
         while let Some(message) = self.next().await? {
             if message.tag() == b'T' {
@@ -313,8 +312,7 @@ impl<'a> Reading<'a> {
 
     /// The rows of a query.
     async fn query(&mut self, sql: &str) -> Result<Vec<Message>, ConnectError> {
-        self.connected.socket.write_all(&message(b'Q', &[sql.as_bytes(), &[0]].concat())).await?;
-        self.connected.socket.flush().await?;
+        self.connected.ask(&message(b'Q', &[sql.as_bytes(), &[0]].concat())).await?;
         let mut rows = Vec::new();
         while let Some(message) = self.next().await? {
             if message.tag() == b'D' {
@@ -326,17 +324,10 @@ impl<'a> Reading<'a> {
 
     /// The next message of an answer; None at its end.
     async fn next(&mut self) -> Result<Option<Message>, ConnectError> {
-        loop {
-            if let Some(message) = self.connected.frames.next_message()? {
-                if message.tag() == b'E' {
-                    tracing::debug!("the server refused a question about its catalog");
-                }
-                return Ok((message.tag() != b'Z').then_some(message));
-            }
-            self.connected.frames.buffer().reserve(4096);
-            if self.connected.socket.read_buf(self.connected.frames.buffer()).await? == 0 {
-                return Err(ConnectError::Closed);
-            }
+        let message = self.connected.answer().await?;
+        if message.as_ref().is_some_and(|message| message.tag() == b'E') {
+            tracing::debug!("the server refused a question about its catalog");
         }
+        Ok(message)
     }
 }

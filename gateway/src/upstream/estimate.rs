@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::postgres::{ConnectError, Server, connect};
@@ -32,30 +32,16 @@ async fn explain(server: &Server, sql: &str) -> Result<Option<String>, ConnectEr
     // Whatever the statement is, this connection changes nothing.
     let settings = [("default_transaction_read_only", "on"), ("application_name", "sluice estimate")];
     let mut connected = connect(server, &settings.map(|(name, value)| (name.to_owned(), value.to_owned()))).await?;
-    connected.socket.write_all(&question(sql)).await?;
-    connected.socket.flush().await?;
+    connected.ask(&question(sql)).await?;
     let mut plan = None;
-    loop {
-        while let Some(said) = connected.frames.next_message()? {
-            match said.tag() {
-                b'D' if plan.is_none() => {
-                    let first = values(&said).ok().and_then(|row| row.into_iter().next().flatten());
-                    plan = first
-                        .and_then(|bytes| String::from_utf8(bytes.to_vec()).ok())
-                        .filter(|plan| plan.len() <= MAX_PLAN);
-                }
-                b'Z' => {
-                    let _ = connected.socket.write_all(&message(b'X', b"")).await;
-                    return Ok(plan);
-                }
-                _ => {}
-            }
-        }
-        connected.frames.buffer().reserve(4096);
-        if connected.socket.read_buf(connected.frames.buffer()).await? == 0 {
-            return Err(ConnectError::Closed);
+    while let Some(said) = connected.answer().await? {
+        if said.tag() == b'D' && plan.is_none() {
+            let first = values(&said).ok().and_then(|row| row.into_iter().next().flatten());
+            plan = first.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()).filter(|plan| plan.len() <= MAX_PLAN);
         }
     }
+    let _ = connected.socket.write_all(&message(b'X', b"")).await;
+    Ok(plan)
 }
 
 /// To be prepared, so that the server refuses it should it read more than one statement in it.

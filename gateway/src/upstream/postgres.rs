@@ -66,6 +66,27 @@ pub(crate) struct Connected {
     pub(crate) key: CancelKey,
 }
 
+impl Connected {
+    /// Asks something of the gateway's own.
+    pub(super) async fn ask(&mut self, messages: &[u8]) -> Result<(), ConnectError> {
+        self.socket.write_all(messages).await?;
+        Ok(self.socket.flush().await?)
+    }
+
+    /// The next message of the answer; None at its end.
+    pub(super) async fn answer(&mut self) -> Result<Option<Message>, ConnectError> {
+        loop {
+            if let Some(message) = self.frames.next_message()? {
+                return Ok((message.tag() != b'Z').then_some(message));
+            }
+            self.frames.buffer().reserve(4096);
+            if self.socket.read_buf(self.frames.buffer()).await? == 0 {
+                return Err(ConnectError::Closed);
+            }
+        }
+    }
+}
+
 /// A server, and the way to it.
 #[derive(Debug)]
 pub(crate) struct Server {

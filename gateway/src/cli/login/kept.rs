@@ -7,7 +7,7 @@ use super::{
     store::{Login, Store},
     web::Web,
 };
-use crate::tls::Authorities;
+use crate::cli::gateway::authorities;
 
 /// Stands for the gateway's own API in the place of a connection, none of which has such a name.
 pub(crate) const API: &str = "/api";
@@ -94,11 +94,7 @@ async fn renew(login: &mut Login) -> Result<(), String> {
 
 /// A client that believes what the login believed.
 pub(super) fn web(login: &Login) -> Result<Web, String> {
-    let authorities = match &login.ca {
-        None => None,
-        Some(file) => Some(Authorities::read(file).map_err(|error| format!("{} {error}", file.display()))?),
-    };
-    Ok(Web::new(authorities.as_ref()))
+    Ok(Web::new(authorities(login.ca.as_deref())?))
 }
 
 /// Whether a login may be used there: its token goes to no other gateway than the one that the login names, and to no other

@@ -23,8 +23,8 @@ use self::{
     store::{Login, Store},
     web::Web,
 };
-use super::{Outcome, failed, gateway::name, shown};
-use crate::tls::Authorities;
+use super::gateway::{authorities, name};
+use super::{Outcome, failed, shown};
 
 /// What this program is called at an issuer unless told otherwise.
 const CLIENT_ID: &str = "sluice";
@@ -133,11 +133,7 @@ async fn log_in(arguments: &LoginArgs) -> Result<Outcome, String> {
     // What is wrong with the file is told before the user goes anywhere.
     store.read()?;
     let ca = arguments.ca.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
-    let authorities = match &ca {
-        Some(file) => Some(Authorities::read(file).map_err(|error| format!("{} {error}", file.display()))?),
-        None => None,
-    };
-    let web = Web::new(authorities.as_ref());
+    let web = Web::new(authorities(ca.as_deref())?);
     let (issuer, resources) = Box::pin(find(arguments, &web)).await?;
     let provider = Box::pin(Provider::discover(&web, &issuer)).await?;
     let wanted = Wanted {

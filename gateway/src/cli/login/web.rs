@@ -26,8 +26,8 @@ pub(super) struct Web(Option<Authorities>);
 
 impl Web {
     /// Who vouches for the other side is `authorities`, else the web's.
-    pub(super) fn new(authorities: Option<&Authorities>) -> Self {
-        Self(authorities.cloned())
+    pub(super) fn new(authorities: Option<Authorities>) -> Self {
+        Self(authorities)
     }
 
     /// The JSON document at this place.
