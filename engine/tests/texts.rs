@@ -159,3 +159,48 @@ fn a_column_is_claimed_by_any_of_its_names() {
     assert_eq!(out.text(), "4711 [pan][pan]");
     assert_eq!(out.decisions.len(), 2, "once for each value, whatever it is called");
 }
+
+/// The texts that a glance leaves to be inspected, each between two separators.
+fn suspects(program: &Program, texts: &[&str], separator: &str) -> Vec<bool> {
+    let (mut bytes, mut places) = (Vec::new(), Vec::new());
+    for text in texts {
+        let start = bytes.len() as u32;
+        bytes.extend_from_slice(text.as_bytes());
+        places.push(start..bytes.len() as u32);
+        bytes.extend_from_slice(separator.as_bytes());
+    }
+    let all = places.clone();
+    Stream::open(program, StreamOptions::raw(), &Budget::unlimited()).glance(&bytes, &mut places);
+    let mut left = places.into_iter().peekable();
+    let found = all.iter().map(|place| left.next_if_eq(place).is_some()).collect();
+    assert_eq!(left.next(), None, "what is left are texts, in their order");
+    found
+}
+
+proptest! {
+    #[test]
+    fn what_a_glance_passes_over_is_clean(
+        texts in prop::collection::vec("[abc@. 0-9%#\t]{0,12}|cab|aa@b\\.aa|aa%40b\\.aa|1230|cab #123|a{300}", 0..40),
+        separator in "[\t\n\\\\\",#@.%\u{0}]{1,2}",
+    ) {
+        for program in [program(), filtered()] {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            for (text, suspected) in texts.iter().zip(suspects(program, &texts, &separator)) {
+                prop_assert!(suspected || alone(program, None, text) == *text, "{:?}", text);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_glance_leaves_the_few_texts_that_matter() {
+    let long = " ".repeat(70_000);
+    let texts = ["a", "aa@b.aa", "b 12", "1230", "50%", "", &long, "30", "aa@b.aa"];
+    let left = [false, true, false, true, true, false, true, false, true];
+    assert_eq!(suspects(filtered(), &texts, "\t"), left);
+    assert_eq!(suspects(program(), &texts, "\t"), [true; 9], "not every pattern has a prefilter");
+    // More candidates than one look keeps.
+    let texts: Vec<&str> = ["aa@b.aa", "", "word"].into_iter().cycle().take(30_000).collect();
+    let left: Vec<bool> = texts.iter().map(|text| *text == "aa@b.aa").collect();
+    assert_eq!(suspects(filtered(), &texts, "\n"), left);
+}

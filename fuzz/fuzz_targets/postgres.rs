@@ -107,10 +107,14 @@ fn said(conversation: &mut Conversation, frames: &mut Frames, played: &mut Playe
 }
 
 fn heard(conversation: &mut Conversation, frames: &mut Frames, out: &mut Out) -> Result<(), &'static str> {
-    while let Some(message) = frames.next_message().map_err(|_| "server frame")? {
+    loop {
+        if let Some(run) = frames.next_run(b'D', usize::MAX) {
+            conversation.rows(&run, out).map_err(|_| "server")?;
+            continue;
+        }
+        let Some(message) = frames.next_message().map_err(|_| "server frame")? else { return Ok(()) };
         conversation.server(&message, out).map_err(|_| "server")?;
     }
-    Ok(())
 }
 
 fn has(bytes: &[u8], text: &[u8]) -> bool {

@@ -375,8 +375,7 @@ impl Inspector {
 
     /// No match begins in the bytes that were taken, if they are a whole text.
     pub(crate) fn nothing_begins(&mut self) -> bool {
-        // What is percent-encoded must be decoded first; what is base64 can't be told at a glance.
-        self.plan.base64.is_none() && self.plan.is_filtered() && self.desk().block.is_clean()
+        self.plan.tells_at_a_glance() && self.desk().block.is_clean()
     }
 
     /// Nothing follows: matches that wait for their context are settled without it.

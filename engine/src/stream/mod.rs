@@ -9,6 +9,7 @@ mod bulk;
 mod costs;
 mod desk;
 mod escape;
+mod glance;
 mod inspect;
 mod join;
 mod json;

@@ -124,6 +124,12 @@ impl Plan {
         self.spawns.len() == 1
     }
 
+    /// The filter tells of a whole text that nothing begins in it, if no percent sign stands there: what is percent-encoded must be
+    /// decoded first, and what is base64 can't be told at a glance.
+    pub(crate) fn tells_at_a_glance(&self) -> bool {
+        self.base64.is_none() && self.is_filtered()
+    }
+
     /// The rules in force that claim a pattern.
     pub(crate) fn claims(&self, pattern: PatternId) -> &[RuleId] {
         &self.claims[pattern.index()]

@@ -1,6 +1,7 @@
 //! Messages in the stream: a type byte, a length, a body. Nothing is allocated because a length says so.
 
 use bytes::{Bytes, BytesMut};
+use std::ops::Range;
 use thiserror::Error;
 
 /// The longest message that is held, in bytes, its type and length included.
@@ -53,6 +54,49 @@ impl Message {
     }
 }
 
+impl From<Message> for Run {
+    fn from(message: Message) -> Self {
+        Self { raw: message.raw }
+    }
+}
+
+/// Messages of one type that came one behind the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    raw: Bytes,
+}
+
+impl Run {
+    /// All of it, as it came.
+    #[must_use]
+    pub fn raw(&self) -> &Bytes {
+        &self.raw
+    }
+
+    /// Where the body of each message stands in it.
+    pub(super) fn bodies(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let end = at + size(&self.raw[at..])?.1;
+            let body = at + HEADER..end;
+            at = end;
+            Some(body)
+        })
+    }
+}
+
+/// Where the message stands whose body stands here.
+pub(super) fn message_of(body: &Range<usize>) -> Range<usize> {
+    body.start - HEADER..body.end
+}
+
+/// The type and the length of the message that begins here, in bytes, its type and length included.
+fn size(bytes: &[u8]) -> Option<(u8, usize)> {
+    let [tag, length @ ..] = *bytes.first_chunk::<HEADER>()?;
+    // The length counts itself and what follows, but not the type.
+    Some((tag, u32::from_be_bytes(length) as usize + 1))
+}
+
 /// Cuts a stream into messages.
 #[derive(Debug)]
 pub struct Frames {
@@ -94,20 +138,32 @@ impl Frames {
     /// # Errors
     /// [`FrameError`], as soon as the length is there; the same at every later call.
     pub fn next_message(&mut self) -> Result<Option<Message>, FrameError> {
-        let Some(header) = self.buffer.first_chunk::<HEADER>() else { return Ok(None) };
-        let [tag, length @ ..] = *header;
-        // The length counts itself and what follows, but not the type.
-        let length = u32::from_be_bytes(length) as usize;
-        if length < HEADER - 1 {
+        let Some((tag, length)) = size(&self.buffer) else { return Ok(None) };
+        if length < HEADER {
             return Err(FrameError::Length(tag));
         }
-        if length >= self.cap {
-            return Err(FrameError::TooLong { tag, length: length + 1, cap: self.cap });
+        if length > self.cap {
+            return Err(FrameError::TooLong { tag, length, cap: self.cap });
         }
-        if self.buffer.len() <= length {
+        if self.buffer.len() < length {
             return Ok(None);
         }
-        Ok(Some(Message { raw: self.buffer.split_to(length + 1).freeze() }))
+        Ok(Some(Message { raw: self.buffer.split_to(length).freeze() }))
+    }
+
+    /// The next whole messages of this type, as many as begin in the next `most` bytes; None where the next one is of another type, is not
+    /// whole, or is an error that [`Frames::next_message`] tells.
+    pub fn next_run(&mut self, tag: u8, most: usize) -> Option<Run> {
+        let mut end = 0;
+        while end < most
+            && let Some((found, length)) = size(&self.buffer[end..])
+            && found == tag
+            && (HEADER..=self.cap).contains(&length)
+            && self.buffer.len() - end >= length
+        {
+            end += length;
+        }
+        (end > 0).then(|| Run { raw: self.buffer.split_to(end).freeze() })
     }
 }
 
@@ -124,8 +180,13 @@ pub(super) fn put(out: &mut BytesMut, tag: u8, fill: impl FnOnce(&mut BytesMut))
     let start = out.len();
     out.extend_from_slice(&[tag, 0, 0, 0, 0]);
     fill(out);
-    let length = u32::try_from(out.len() - start - 1).expect("what is written comes from messages below the cap");
-    out[start + 1..start + HEADER].copy_from_slice(&length.to_be_bytes());
+    put_length(&mut out[start..]);
+}
+
+/// Writes the length of the message that these bytes are to where it says it.
+pub(super) fn put_length(message: &mut [u8]) {
+    let length = u32::try_from(message.len() - 1).expect("what is written comes from messages below the cap");
+    message[1..HEADER].copy_from_slice(&length.to_be_bytes());
 }
 
 #[cfg(test)]
@@ -155,6 +216,28 @@ mod tests {
             found.extend(all(&mut frames).unwrap());
             assert_eq!(found, expected, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_run_is_of_whole_messages_of_one_type_and_no_longer_than_asked() {
+        let rows = [message(b'D', b"one"), message(b'D', b""), message(b'D', b"three")];
+        let stream = [&rows.concat()[..], &message(b'C', b"SELECT 3\0"), b"D\x00\x00\x00\x03"].concat();
+        for (cut, most, whole) in
+            [(stream.len(), 99, 3), (20, 99, 2), (7, 99, 0), (stream.len(), 9, 2), (stream.len(), 1, 1)]
+        {
+            let mut frames = Frames::default();
+            frames.push(&stream[..cut]);
+            let run = frames.next_run(b'D', most);
+            let messages: Vec<_> =
+                run.iter().flat_map(|run| run.bodies().map(|body| run.raw.slice(message_of(&body)))).collect();
+            assert_eq!(messages, rows[..whole], "{cut} {most}");
+        }
+        let mut frames = Frames::default();
+        frames.push(&stream);
+        assert!(frames.next_run(b'D', 99).is_some() && frames.next_run(b'D', 99).is_none());
+        assert_eq!(frames.next_message().unwrap().map(|message| message.tag()), Some(b'C'));
+        assert_eq!(frames.next_run(b'D', 99), None, "an error is told by the other way");
+        assert_eq!(frames.next_message(), Err(FrameError::Length(b'D')));
     }
 
     #[test]

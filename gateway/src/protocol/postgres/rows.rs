@@ -1,12 +1,17 @@
-//! The rows of a result: each is inspected value by value, and leaves as it came where nothing changed.
+//! The rows of a result: one look tells which values have to be inspected, one by one, and what nothing changes leaves as it came.
 
-use super::frame::{MAX_MESSAGE, Message, put};
+mod gathered;
+mod passing;
+
+use super::frame::{MAX_MESSAGE, Message, Run, put};
 use super::origins::{computed, output};
 use super::read::{Malformed, Reader};
 use super::texts::Texts;
-use super::value::{Column, Field, Named, inspect, inspect_guessed, shown};
+use super::value::{Column, Field, Named, inspect, inspect_guessed};
 use crate::limits::Counter;
 use bytes::{Bytes, BytesMut};
+use gathered::{Gathered, NULL, show};
+use passing::Passing;
 use sluice_dsl::{Origins, Reading};
 use sluice_engine::{Budget, Decision, Program, RuleSet, Stop};
 use thiserror::Error;
@@ -149,6 +154,8 @@ pub(super) struct Rows {
     columns: Vec<(Column, usize)>,
     /// One for each set of rules.
     texts: Vec<(RuleSet, Texts)>,
+    /// Memory for rows that come together.
+    gathered: Gathered,
 }
 
 impl Rows {
@@ -169,7 +176,7 @@ impl Rows {
             let selected = texts[at].1.selects(&name);
             columns.push((Column { name: Some(name), oid, binary, selected }, at));
         }
-        Self { refuses, columns, texts }
+        Self { refuses, columns, texts, gathered: Gathered::default() }
     }
 
     /// No rule holds for any column.
@@ -217,16 +224,19 @@ impl Rows {
             seen.push(b'\t');
         }
         match &field {
-            Field::Same => show(&column, value, seen),
-            Field::New(value) => show(&column, value, seen),
-            Field::Null => seen.extend_from_slice(b"\\N"),
+            Field::Same => drop(show(&column, value, seen)),
+            Field::New(value) => drop(show(&column, value, seen)),
+            Field::Null => seen.extend_from_slice(NULL),
         }
         Ok(field)
     }
 
     /// A value of this column that is NULL.
     pub(super) fn null(&mut self, at: usize, seen: &mut Vec<u8>) -> Field {
-        seen.extend_from_slice(if at > 0 { b"\t\\N" } else { b"\\N" });
+        if at > 0 {
+            seen.push(b'\t');
+        }
+        seen.extend_from_slice(NULL);
         Field::Same
     }
 
@@ -240,72 +250,81 @@ impl Rows {
         self.texts.iter_mut().flat_map(|(_, texts)| std::mem::take(&mut texts.decisions)).collect()
     }
 
-    /// A DataRow as it may leave; `seen` gets its line for the record.
+    /// Rows as they may leave, up to the first that may not; `seen` gets a line of each for the record.
     ///
     /// # Errors
-    /// [`RowError`]: nothing of the row leaves.
-    pub(super) fn row(&mut self, message: &Message, seen: &mut Vec<u8>) -> Result<Bytes, RowError> {
-        let mut body = Reader(message.body());
-        if body.count()? != self.columns.len() {
-            return Err(RowError::Malformed);
+    /// [`RowError`]: nothing of the row that it is about leaves, nor of those after it.
+    pub(super) fn run(&mut self, run: &Run, seen: &mut Vec<u8>, client: &mut Vec<Bytes>) -> Result<(), RowError> {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        let read = gathered.read(run, self.columns.iter().map(|(column, _)| column));
+        self.glance(&mut gathered);
+        let passed = self.pass(run, &gathered, seen, client);
+        self.gathered = gathered.emptied();
+        passed.and(read.map_err(RowError::from))
+    }
+
+    /// Finds the values that have to be inspected: by one look at all of them for each set of rules.
+    fn glance(&self, gathered: &mut Gathered) {
+        let Gathered { lines, rows, cells } = gathered;
+        let count = self.columns.len();
+        for (at, (_, texts)) in self.texts.iter().enumerate() {
+            let of = |index: usize| self.columns[index % count].1 == at;
+            let own = || cells.iter().enumerate().filter(|(index, cell)| cell.plain && of(*index));
+            let mut places: Vec<_> = own().map(|(_, cell)| cell.shown.clone()).collect();
+            texts.glance(lines, &mut places);
+            let mut places = places.into_iter().peekable();
+            let own = cells.iter_mut().enumerate().filter(|(index, cell)| cell.plain && of(*index));
+            own.for_each(|(_, cell)| cell.clean = places.next_if_eq(&cell.shown).is_none());
         }
-        self.next_row();
-        let total = body.0.len();
-        // What has been written of a row that changes, and up to where the original is in it.
-        let mut out: Option<BytesMut> = None;
-        let mut kept = 0;
-        let original = body.0.clone();
-        let line = seen.len();
-        for (index, (column, texts)) in self.columns.iter().enumerate() {
-            let start = total - body.0.len();
-            let value = body.value()?;
-            let end = total - body.0.len();
-            let field = match &value {
-                Some(value) => {
-                    let texts = &mut self.texts[*texts].1;
-                    settled(inspect(column, value, texts)?, texts, self.refuses)?
-                }
-                None => Field::Same,
-            };
-            if index > 0 {
-                seen.push(b'\t');
-            }
-            match (&field, &value) {
-                (Field::Same, Some(value)) => show(column, value, seen),
-                (Field::New(value), _) => show(column, value, seen),
-                (Field::Same, None) | (Field::Null, _) => seen.extend_from_slice(b"\\N"),
-            }
-            if field == Field::Same {
-                continue;
-            }
-            let out = out.get_or_insert_with(|| BytesMut::with_capacity(total));
-            out.extend_from_slice(&original[kept..start]);
-            if out.len() > MAX_MASKED {
-                return Err(RowError::TooLong);
-            }
-            kept = end;
-            match field {
-                Field::New(value) => put_field(out, Some(&value)),
-                Field::Null | Field::Same => put_field(out, None),
-            }
+        for (row, cells) in rows.iter_mut().zip(cells.chunks(count.max(1))) {
+            row.clean = cells.iter().all(|cell| cell.clean);
         }
-        if !body.is_empty() {
-            seen.truncate(line);
-            return Err(RowError::Malformed);
-        }
-        seen.push(b'\n');
-        Ok(match out {
-            None => message.raw().clone(),
-            Some(values) => {
-                let mut row = BytesMut::with_capacity(values.len() + (total - kept) + 7);
-                put(&mut row, message.tag(), |row| {
-                    row.extend_from_slice(&message.body()[..2]);
-                    row.extend_from_slice(&values);
-                    row.extend_from_slice(&original[kept..]);
+    }
+
+    /// Inspects the values that have to be, and puts together what leaves.
+    fn pass(
+        &mut self,
+        run: &Run,
+        gathered: &Gathered,
+        seen: &mut Vec<u8>,
+        client: &mut Vec<Bytes>,
+    ) -> Result<(), RowError> {
+        let (mut passing, count) = (Passing::new(run), self.columns.len());
+        // What of the lines is on record.
+        let mut told = 0;
+        for (index, row) in gathered.rows.iter().enumerate().filter(|(_, row)| !row.clean) {
+            seen.extend_from_slice(&gathered.lines[told..row.line]);
+            told = row.line;
+            let before = seen.len();
+            self.next_row();
+            for (at, cell) in
+                gathered.cells[index * count..][..count].iter().enumerate().filter(|(_, cell)| !cell.clean)
+            {
+                let replaced = self.value(at, false, &run.raw().slice(cell.value.clone())).and_then(|field| {
+                    let value = match &field {
+                        Field::Same => return Ok(()),
+                        Field::New(value) => Some(value.as_slice()),
+                        Field::Null => None,
+                    };
+                    seen.extend_from_slice(&gathered.lines[told..cell.shown.start as usize]);
+                    told = cell.shown.end as usize;
+                    match value {
+                        Some(value) => drop(show(&self.columns[at].0, value, seen)),
+                        None => seen.extend_from_slice(NULL),
+                    }
+                    passing.replace(row, cell, value)
                 });
-                row.freeze()
+                if let Err(error) = replaced {
+                    seen.truncate(before);
+                    passing.finish(row.message.start, client);
+                    return Err(error);
+                }
             }
-        })
+            passing.end_row(row);
+        }
+        seen.extend_from_slice(&gathered.lines[told..]);
+        passing.finish(gathered.rows.last().map_or(0, |row| row.message.end), client);
+        Ok(())
     }
 }
 
@@ -313,23 +332,6 @@ impl Rows {
 fn settled(field: Field, texts: &mut Texts, refuses: bool) -> Result<Field, RowError> {
     let lost = std::mem::take(&mut texts.lost) || field == Field::Null;
     if lost && refuses { Err(RowError::Unmaskable(texts.decisions.last().cloned())) } else { Ok(field) }
-}
-
-/// A value for the record, on one line and between tabs.
-fn show(column: &Column, value: &[u8], seen: &mut Vec<u8>) {
-    let shown = shown(column, value);
-    let mut rest = shown.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\t' | b'\r' | b'\\')) {
-        seen.extend_from_slice(&rest[..at]);
-        seen.extend_from_slice(match rest[at] {
-            b'\n' => b"\\n",
-            b'\t' => b"\\t",
-            b'\r' => b"\\r",
-            _ => b"\\\\",
-        });
-        rest = &rest[at + 1..];
-    }
-    seen.extend_from_slice(rest);
 }
 
 pub(super) fn put_field(out: &mut BytesMut, value: Option<&[u8]>) {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sluice_engine::{
     ActionKind, Budget, Column, Decision, Format, Program, RuleSet, Sink, Stop, Stream, StreamOptions,
 };
+use std::ops::Range;
 
 /// What became of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,14 @@ impl Texts {
     /// No rule is in force: every text passes.
     pub(super) fn is_idle(&self) -> bool {
         self.stream.is_none()
+    }
+
+    /// Leaves those texts in which a rule may find something, by [one look](Stream::glance) at all of them.
+    pub(super) fn glance(&self, bytes: &[u8], texts: &mut Vec<Range<u32>>) {
+        match &self.stream {
+            Some(stream) => stream.glance(bytes, texts),
+            None => texts.clear(),
+        }
     }
 
     /// Inspects a text as it stands, the value of this column where it is one.

@@ -69,6 +69,25 @@ pub(super) fn inspect(column: &Column, bytes: &Bytes, texts: &mut Texts) -> Resu
     Value { name, selected: column.selected, texts }.of(column.oid, column.binary, bytes, 0)
 }
 
+/// What the rules see of a value is the text that is [shown], and nothing in it.
+pub(super) fn is_plain(column: &Column, bytes: &[u8]) -> bool {
+    let opens = || {
+        let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        matches!(begins, Some(b'{' | b'[' | b'('))
+    };
+    match (Type::of(column.oid), column.binary) {
+        _ if column.selected => false,
+        (Type::Json | Type::Jsonb | Type::Bytea | Type::Array(_), _) | (Type::Unknown, true) => false,
+        // A document, an array or a row may stand in it.
+        (Type::Text, _) | (Type::Unknown, false) => !opens(),
+        (_, false) => true,
+        (Type::Int(size), true) => bytes.len() == size,
+        (Type::Oid | Type::Float4, true) => bytes.len() == 4,
+        (Type::Float8, true) => bytes.len() == 8,
+        (_, true) => false,
+    }
+}
+
 /// Types whose values in the binary format are read as text; a value is of at most a few of them by its length.
 const RENDERED: [Type; 12] = [
     Type::Int(2),

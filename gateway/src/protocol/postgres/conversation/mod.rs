@@ -83,16 +83,21 @@ pub enum Note {
     Done(u64, ResponseOutcome, Option<String>),
 }
 
+/// Where in the notes to write what the user saw of an answer.
+fn seen(notes: &mut Vec<Note>, exchange: u64) -> &mut Vec<u8> {
+    if !matches!(notes.last(), Some(Note::Seen(known, _)) if *known == exchange) {
+        notes.push(Note::Seen(exchange, Vec::new()));
+    }
+    match notes.last_mut() {
+        Some(Note::Seen(_, text)) => text,
+        _ => unreachable!("it was put there"),
+    }
+}
+
 impl Out {
     /// Where to write what the user saw of an answer.
     fn seen(&mut self, exchange: u64) -> &mut Vec<u8> {
-        if !matches!(self.notes.last(), Some(Note::Seen(known, _)) if *known == exchange) {
-            self.notes.push(Note::Seen(exchange, Vec::new()));
-        }
-        match self.notes.last_mut() {
-            Some(Note::Seen(_, text)) => text,
-            _ => unreachable!("it was put there"),
-        }
+        seen(&mut self.notes, exchange)
     }
 
     fn line(&mut self, exchange: u64, line: &str) {

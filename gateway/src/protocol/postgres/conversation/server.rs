@@ -1,14 +1,14 @@
 //! What the server sends: matched with the command that it answers, masked, passed on.
 
 use super::super::copy::{CopyOut, is_utf8};
-use super::super::frame::{Message, put};
+use super::super::frame::{Message, Run, put};
 use super::super::origins::{Relations, sources};
 use super::super::read::{Malformed, Reader};
 use super::super::report::{self, Report};
 use super::super::rows::{COLUMN, Described, Means, RowError, Rows, Rules, described, renamed};
 use super::super::texts::Seen;
 use super::judge::named;
-use super::{Conversation, Entry, Kind, MAX_NAMES, Note, Out, Portal, ready};
+use super::{Conversation, Entry, Kind, MAX_NAMES, Note, Out, Portal, ready, seen};
 use crate::evidence::ResponseOutcome;
 use bytes::{Bytes, BytesMut};
 use sluice_dsl::Origins;
@@ -17,8 +17,7 @@ use sluice_engine::{Decision, Stop};
 use std::sync::Arc;
 
 /// The server said something that does not fit what it was asked.
-fn unexpected(message: &Message) -> Report {
-    let tag = message.tag();
+fn unexpected(tag: u8) -> Report {
     Report::fatal("08P01", format!("a message of type {tag:#04x} of the server is malformed or answers nothing"))
 }
 
@@ -32,6 +31,17 @@ impl Conversation {
         // An answer of the gateway's own may stand before the one that this belongs to, and nobody has asked for it yet.
         self.settle(out);
         self.answer(message, out)?;
+        self.settle(out);
+        Ok(())
+    }
+
+    /// Takes rows of the server's that came together.
+    ///
+    /// # Errors
+    /// As for [`Conversation::server`]: nothing of the row that it is about leaves, nor of those after it.
+    pub fn rows(&mut self, run: &Run, out: &mut Out) -> Result<(), Report> {
+        self.settle(out);
+        self.data_rows(run, out)?;
         self.settle(out);
         Ok(())
     }
@@ -95,12 +105,12 @@ impl Conversation {
     }
 
     fn answer(&mut self, message: &Message, out: &mut Out) -> Result<(), Report> {
-        let wrong = |_: Malformed| unexpected(message);
+        let wrong = |_: Malformed| unexpected(message.tag());
         if b"123nsIc".contains(&message.tag()) {
             Reader(message.body()).end().map_err(wrong)?;
         }
         match message.tag() {
-            b'D' => self.data_row(message, out),
+            b'D' => self.data_rows(&message.clone().into(), out),
             b'd' => self.copy_row(message, out),
             b'E' => self.error(message, out),
             b'N' => self.notice(message, out).map_err(wrong),
@@ -116,7 +126,7 @@ impl Conversation {
                     self.unread(&message.body(), message)?;
                     self.pass(message, out)
                 }
-                _ => Err(unexpected(message)),
+                _ => Err(unexpected(message.tag())),
             },
             b'1' => match self.front() {
                 Some(Kind::Parse { name, statement }) => {
@@ -124,7 +134,7 @@ impl Conversation {
                     self.statements.insert(name, statement);
                     self.done(message, out)
                 }
-                _ => Err(unexpected(message)),
+                _ => Err(unexpected(message.tag())),
             },
             b'2' => self.bound(message, out),
             b'3' => {
@@ -137,7 +147,7 @@ impl Conversation {
                         let portal = portal.clone();
                         self.portals.remove(&portal);
                     }
-                    _ => return Err(unexpected(message)),
+                    _ => return Err(unexpected(message.tag())),
                 }
                 self.done(message, out)
             }
@@ -149,21 +159,21 @@ impl Conversation {
                 match self.front() {
                     Some(Kind::Query { .. }) => self.pass(message, out),
                     Some(Kind::Execute { .. }) => self.done(message, out),
-                    _ => Err(unexpected(message)),
+                    _ => Err(unexpected(message.tag())),
                 }
             }
             b's' => {
                 self.result_over(out);
                 match self.front() {
                     Some(Kind::Execute { .. }) => self.done(message, out),
-                    _ => Err(unexpected(message)),
+                    _ => Err(unexpected(message.tag())),
                 }
             }
             b'G' => self.copy_in_begins(message, out),
             b'H' => self.copy_out_begins(message, out),
             b'c' if self.copy_out.is_some() || self.muted => self.pass(message, out),
             b'Z' => self.ready(message, out),
-            _ => Err(unexpected(message)),
+            _ => Err(unexpected(message.tag())),
         }
     }
 
@@ -171,8 +181,8 @@ impl Conversation {
     fn complete(&mut self, message: &Message, out: &mut Out) -> Result<(), Report> {
         let exchange = self.exchange();
         let mut body = Reader(message.body());
-        let tag = body.text().map_err(|_| unexpected(message))?;
-        body.end().map_err(|_| unexpected(message))?;
+        let tag = body.text().map_err(|_| unexpected(message.tag()))?;
+        body.end().map_err(|_| unexpected(message.tag()))?;
         self.unread(&tag, message)?;
         if !self.muted {
             out.line(exchange, &String::from_utf8_lossy(&tag));
@@ -181,7 +191,7 @@ impl Conversation {
         match self.front() {
             Some(Kind::Query { .. }) => self.pass(message, out),
             Some(Kind::Execute { .. }) => self.done(message, out),
-            _ => Err(unexpected(message)),
+            _ => Err(unexpected(message.tag())),
         }
     }
 
@@ -201,7 +211,7 @@ impl Conversation {
 
     /// What passes as it stands, words and numbers of the protocol: it is not what it should be where a rule would change it.
     fn unread(&mut self, part: &Bytes, message: &Message) -> Result<(), Report> {
-        if self.quiet(part).as_ref() == Some(part) { Ok(()) } else { Err(unexpected(message)) }
+        if self.quiet(part).as_ref() == Some(part) { Ok(()) } else { Err(unexpected(message.tag())) }
     }
 
     /// A RowDescription whose names are inspected: whoever can choose a name can put a value there.
@@ -209,9 +219,9 @@ impl Conversation {
         let mut names = Vec::with_capacity(columns.len());
         let mut changed = false;
         let mut body = Reader(message.body());
-        body.count().map_err(|_| unexpected(message))?;
+        body.count().map_err(|_| unexpected(message.tag()))?;
         for column in columns {
-            let numbers = body.text().and_then(|_| body.take(COLUMN)).map_err(|_| unexpected(message))?;
+            let numbers = body.text().and_then(|_| body.take(COLUMN)).map_err(|_| unexpected(message.tag()))?;
             self.unread(&numbers, message)?;
             let name = Bytes::copy_from_slice(column.name.as_bytes());
             let quiet = self.quiet(&name).unwrap_or_default();
@@ -222,7 +232,7 @@ impl Conversation {
             return Ok(());
         }
         out.client.push(if changed {
-            renamed(message, &names).map_err(|_| unexpected(message))?
+            renamed(message, &names).map_err(|_| unexpected(message.tag()))?
         } else {
             message.raw().clone()
         });
@@ -270,7 +280,7 @@ impl Conversation {
     }
 
     fn bound(&mut self, message: &Message, out: &mut Out) -> Result<(), Report> {
-        let Some(Kind::Bind { portal, statement }) = self.front() else { return Err(unexpected(message)) };
+        let Some(Kind::Bind { portal, statement }) = self.front() else { return Err(unexpected(message.tag())) };
         let (portal, named) = (portal.clone(), !statement.is_empty());
         let statement = self.statements.get(statement).cloned();
         if self.portals.len() >= MAX_NAMES && !self.portals.contains_key(&portal) {
@@ -282,7 +292,7 @@ impl Conversation {
     }
 
     fn row_description(&mut self, message: &Message, out: &mut Out) -> Result<(), Report> {
-        let mut columns = described(message.body()).map_err(|_| unexpected(message))?;
+        let mut columns = described(message.body()).map_err(|_| unexpected(message.tag()))?;
         match self.front() {
             Some(Kind::Query { rules, .. }) => {
                 let rules = rules.clone();
@@ -309,7 +319,7 @@ impl Conversation {
                 self.pop(out, ResponseOutcome::Complete, None);
                 Ok(())
             }
-            _ => Err(unexpected(message)),
+            _ => Err(unexpected(message.tag())),
         }
     }
 
@@ -348,7 +358,7 @@ impl Conversation {
                 self.pop(out, ResponseOutcome::Complete, None);
                 Ok(())
             }
-            _ => Err(unexpected(message)),
+            _ => Err(unexpected(message.tag())),
         }
     }
 
@@ -363,41 +373,40 @@ impl Conversation {
         }
     }
 
-    fn data_row(&mut self, message: &Message, out: &mut Out) -> Result<(), Report> {
+    fn data_rows(&mut self, run: &Run, out: &mut Out) -> Result<(), Report> {
         if self.muted {
             return match self.front() {
                 Some(Kind::Query { .. } | Kind::Execute { .. }) => Ok(()),
-                _ => Err(unexpected(message)),
+                _ => Err(unexpected(b'D')),
             };
         }
         let exchange = self.exchange();
         if let (None, Some(Kind::Execute { portal, .. })) = (&self.rows, self.front()) {
             let columns = self.portals.get(portal).and_then(|portal| portal.columns.clone());
-            let columns = columns.ok_or_else(|| unexpected(message))?;
+            let columns = columns.ok_or_else(|| unexpected(b'D'))?;
             self.rows = Some(self.rows_of(&columns, &self.portal_rules(portal)));
             self.header(&columns, out);
         }
         if !matches!(self.front(), Some(Kind::Query { .. } | Kind::Execute { .. })) {
-            return Err(unexpected(message));
+            return Err(unexpected(b'D'));
         }
-        let rows = self.rows.as_mut().ok_or_else(|| unexpected(message))?;
-        match rows.row(message, out.seen(exchange)) {
-            Ok(row) => {
-                out.client.push(row);
-                if rows.has_much_to_tell() {
-                    let decisions = rows.decisions();
-                    out.decided(exchange, decisions);
-                }
-                Ok(())
-            }
-            Err(error) => self.row_failed(error, message, out),
+        let rows = self.rows.as_mut().ok_or_else(|| unexpected(b'D'))?;
+        let Out { client, notes } = out;
+        let passed = rows.run(run, seen(notes, exchange), client);
+        if rows.has_much_to_tell() {
+            let decisions = rows.decisions();
+            out.decided(exchange, decisions);
+        }
+        match passed {
+            Ok(()) => Ok(()),
+            Err(error) => self.row_failed(error, b'D', out),
         }
     }
 
     /// A row does not pass: its result ends, or the session.
-    fn row_failed(&mut self, error: RowError, message: &Message, out: &mut Out) -> Result<(), Report> {
+    fn row_failed(&mut self, error: RowError, tag: u8, out: &mut Out) -> Result<(), Report> {
         match error {
-            RowError::Malformed => return Err(unexpected(message)),
+            RowError::Malformed => return Err(unexpected(tag)),
             RowError::TooLong => return Err(Report::fatal("54000", error.to_string())),
             RowError::Unmaskable(decision) => self.unmaskable_result(decision, out),
             RowError::Stop(stop) => self.stop_result(&stop, out),
@@ -466,14 +475,15 @@ impl Conversation {
 
     fn copy_in_begins(&mut self, message: &Message, out: &mut Out) -> Result<(), Report> {
         let (copies, rules) = self.copies();
-        let facts = copies.iter().find(|copy| copy.from).filter(|_| !self.muted).ok_or_else(|| unexpected(message))?;
+        let facts =
+            copies.iter().find(|copy| copy.from).filter(|_| !self.muted).ok_or_else(|| unexpected(message.tag()))?;
         match self.queue.front_mut().map(|entry| &mut entry.kind) {
             Some(Kind::Query { .. }) => {}
             Some(Kind::Execute { gated, .. }) if *gated => {
                 *gated = false;
                 self.gates = self.gates.saturating_sub(1);
             }
-            _ => return Err(unexpected(message)),
+            _ => return Err(unexpected(message.tag())),
         }
         self.take_data(facts, &rules);
         self.unread(&message.body(), message)?;
@@ -485,9 +495,9 @@ impl Conversation {
             return Ok(());
         }
         let (copies, rules) = self.copies();
-        let facts = copies.iter().find(|copy| !copy.from).ok_or_else(|| unexpected(message))?;
+        let facts = copies.iter().find(|copy| !copy.from).ok_or_else(|| unexpected(message.tag()))?;
         let copy = CopyOut::new(facts, message.body(), &rules, self.means());
-        self.copy_out = Some(copy.map_err(|_| unexpected(message))?);
+        self.copy_out = Some(copy.map_err(|_| unexpected(message.tag()))?);
         self.pass(message, out)
     }
 
@@ -496,7 +506,7 @@ impl Conversation {
             return Ok(());
         }
         let exchange = self.exchange();
-        let copy = self.copy_out.as_mut().ok_or_else(|| unexpected(message))?;
+        let copy = self.copy_out.as_mut().ok_or_else(|| unexpected(message.tag()))?;
         match copy.row(message, out.seen(exchange)) {
             Ok(row) => {
                 out.client.push(row);
@@ -506,17 +516,18 @@ impl Conversation {
                 }
                 Ok(())
             }
-            Err(error) => self.row_failed(error, message, out),
+            Err(error) => self.row_failed(error, message.tag(), out),
         }
     }
 
     fn ready(&mut self, message: &Message, out: &mut Out) -> Result<(), Report> {
         let mut body = Reader(message.body());
-        let status = body.byte().ok().filter(|status| b"ITE".contains(status)).ok_or_else(|| unexpected(message))?;
-        body.end().map_err(|_| unexpected(message))?;
+        let status =
+            body.byte().ok().filter(|status| b"ITE".contains(status)).ok_or_else(|| unexpected(message.tag()))?;
+        body.end().map_err(|_| unexpected(message.tag()))?;
         match self.front() {
             Some(Kind::Query { .. } | Kind::Sync) => {}
-            _ => return Err(unexpected(message)),
+            _ => return Err(unexpected(message.tag())),
         }
         self.result_over(out);
         self.copy_in = None;
@@ -529,7 +540,7 @@ impl Conversation {
     }
 
     fn error(&mut self, message: &Message, out: &mut Out) -> Result<(), Report> {
-        let fields = report::fields(message.body()).map_err(|_| unexpected(message))?;
+        let fields = report::fields(message.body()).map_err(|_| unexpected(message.tag()))?;
         self.result_over(out);
         self.copy_in = None;
         // What the client hears of it, and the line for the record.
@@ -695,7 +706,7 @@ impl Conversation {
     }
 
     fn parameter(&mut self, message: &Message, out: &mut Out) -> Result<(), Report> {
-        let wrong = |_: Malformed| unexpected(message);
+        let wrong = |_: Malformed| unexpected(message.tag());
         let mut body = Reader(message.body());
         let (name, value) = (body.text().map_err(wrong)?, body.text().map_err(wrong)?);
         body.end().map_err(wrong)?;

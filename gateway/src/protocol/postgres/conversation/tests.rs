@@ -1,6 +1,7 @@
 //! The conversation, played from both sides: what goes where, in which order, for every cut of the bytes.
 
 mod held;
+mod runs;
 
 use super::*;
 use crate::evidence::RequestOutcome;
@@ -91,9 +92,12 @@ impl Play {
     fn try_server(&mut self, bytes: &[u8]) -> Result<(), Report> {
         let mut frames = Frames::default();
         frames.push(bytes);
-        while let Some(message) = frames.next_message().unwrap() {
+        while frames.held() > 0 {
             let mut out = Out::default();
-            let heard = self.conversation.server(&message, &mut out);
+            let heard = match frames.next_run(b'D', usize::MAX) {
+                Some(run) => self.conversation.rows(&run, &mut out),
+                None => self.conversation.server(&frames.next_message().unwrap().unwrap(), &mut out),
+            };
             self.take(out);
             heard?;
         }
@@ -891,6 +895,12 @@ fn improvised(turns: &[(bool, Vec<u8>)], piece: usize) -> (Vec<u8>, Vec<u8>, boo
             let frames = if *is_client { &mut from_client } else { &mut from_server };
             frames.push(bytes);
             loop {
+                if let Some(run) = if *is_client { None } else { frames.next_run(b'D', usize::MAX) } {
+                    if play.try_server(run.raw()).is_err() {
+                        return (play.upstream, play.client, true);
+                    }
+                    continue;
+                }
                 let went_on = match frames.next_message() {
                     Ok(None) => break,
                     Ok(Some(message)) if *is_client => play.try_client(message.raw()).unwrap_or(false),
