@@ -135,6 +135,22 @@ async fn psycopg_does_the_same_as_directly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn libpq_18_speaks_the_newest_protocol_cancels_by_long_keys_and_brings_a_token_by_oauthbearer() {
+    let scene = Scene::with(Rules::Text(RULES.to_owned())).await;
+    let mut client = command(place::python("postgres", "python"), [place::clients("client_libpq.py")]);
+    client.envs([("PGHOST", "127.0.0.1"), ("PGDATABASE", "crm"), ("PGSSLMODE", "disable"), ("PGUSER", "ada")]);
+    client.env("PGPORT", scene.port.to_string()).env("SLUICE_TOKEN", scene.token().await);
+    // The issuer of the tests speaks HTTP on loopback, which libpq allows only so.
+    client.env("SLUICE_ISSUER", &scene.sluice.issuer().url).env("PGOAUTHDEBUG", "UNSAFE");
+    let done = run(client, "", Duration::from_secs(60)).await;
+    let through = |version: &str| format!("{version} ('[email]',)\ncancelled True\n(1,)\n");
+    let all = ["3.0 30000", "3.2 30002", "latest 30002"].map(through);
+    let asked = all.iter().map(|one| format!("asked by openid-configuration\n{one}")).collect::<String>();
+    assert_eq!(done.text(), format!("libpq 18\n{}{asked}", all.concat()), "{}\n{}", done.stderr, scene.sluice.log());
+    scene.sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn node_postgres_does_the_same_as_directly() {
     same(place::node(), [place::clients("client-pg.mjs")]).await;
 }
