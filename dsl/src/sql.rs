@@ -4,11 +4,14 @@
 //! that holds for every row counts as none, and what can't be parsed is an error, which rules take as a match. No parser
 //! sees inside a `DO` body, a function or a text that is executed: those have verbs and names of their own to refuse.
 
+mod known;
 mod reads;
 mod tree;
 mod worker;
 
+use known::Known;
 pub use reads::Reads;
+use std::sync::{Arc, LazyLock};
 use thiserror::Error;
 use tree::Tree;
 
@@ -87,15 +90,22 @@ pub enum SqlError {
     Unavailable,
 }
 
-/// Reads the facts of one text of SQL, which may hold several statements. Takes time linear in the text.
+/// Reads the facts of one text of SQL, which may hold several statements. Takes time linear in the text; a short one that was read
+/// lately isn't read again.
 ///
 /// # Errors
 /// [`SqlError`]: the text is too long, too deep or not SQL. The caller takes this as a match of every guarding rule.
-pub fn facts(sql: &str) -> Result<SqlFacts, SqlError> {
+pub fn facts(sql: &str) -> Result<Arc<SqlFacts>, SqlError> {
+    static KNOWN: LazyLock<Known> = LazyLock::new(Known::default);
     if sql.len() > MAX_SQL {
         return Err(SqlError::TooLong(sql.len()));
     }
-    worker::run(sql.to_owned())
+    if let Some(facts) = KNOWN.facts(sql) {
+        return Ok(facts);
+    }
+    let facts = Arc::new(worker::run(sql.to_owned())?);
+    KNOWN.keep(sql.to_owned(), &facts);
+    Ok(facts)
 }
 
 fn parse(sql: &str) -> Result<SqlFacts, SqlError> {

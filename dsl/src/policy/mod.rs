@@ -269,14 +269,14 @@ pub struct SessionPolicy {
 /// The SQL of a request: none, or texts, each parsed or not.
 #[derive(Debug)]
 struct Sql {
-    texts: Vec<Result<SqlFacts, ()>>,
+    texts: Vec<Result<Arc<SqlFacts>, ()>>,
 }
 
 impl Sql {
     /// The views of a request: one for each of its SQL texts, or one without.
     fn views<'a>(&'a self, facts: &'a RequestFacts, now: &'a jiff::ZonedDateTime) -> impl Iterator<Item = View<'a>> {
         let without = std::iter::once(None).filter(|_| self.texts.is_empty());
-        let with = self.texts.iter().map(|text| Some(text.as_ref().map_err(|error| *error)));
+        let with = self.texts.iter().map(|text| Some(text.as_deref().map_err(|error| *error)));
         without.chain(with).map(move |sql| View { facts, sql, now })
     }
 }
@@ -402,8 +402,8 @@ impl SessionPolicy {
 /// The texts in a value; what is neither text nor a list of texts is SQL that can't be parsed.
 fn collect(
     value: &serde_json::Value,
-    out: &mut Vec<Result<SqlFacts, ()>>,
-    parse: &dyn Fn(&str) -> Result<SqlFacts, ()>,
+    out: &mut Vec<Result<Arc<SqlFacts>, ()>>,
+    parse: &dyn Fn(&str) -> Result<Arc<SqlFacts>, ()>,
 ) {
     match value {
         serde_json::Value::String(text) => out.push(parse(text)),

@@ -55,7 +55,7 @@ impl SessionPolicy {
 impl Reading {
     /// The facts of each text of SQL; None for one that can't be parsed.
     pub fn sql(&self) -> impl Iterator<Item = Option<&SqlFacts>> {
-        self.sql.texts.iter().map(|text| text.as_ref().ok())
+        self.sql.texts.iter().map(|text| text.as_deref().ok())
     }
 
     /// The rules on requests that hold because of the facts alone, the strictest first.

@@ -187,7 +187,7 @@ fn deep_nesting_is_an_error_and_no_crash_on_a_small_stack() {
     let on_small_stack = |sql: String| {
         std::thread::Builder::new()
             .stack_size(64 * 1024)
-            .spawn(move || facts(&sql).map(|f| f.verbs))
+            .spawn(move || facts(&sql).map(|f| f.verbs.clone()))
             .expect("thread")
             .join()
             .expect("no panic")
@@ -241,7 +241,7 @@ fn constants_are_told_as_the_server_reads_them() {
 
 #[test]
 fn what_copy_moves_and_how_is_told() {
-    let copy = |sql: &str| facts(sql).unwrap().copies.remove(0);
+    let copy = |sql: &str| facts(sql).unwrap().copies[0].clone();
     let plain = CopyFacts { format: "text".into(), ..CopyFacts::default() };
     assert_eq!(copy("COPY t TO STDOUT"), plain);
     assert_eq!(copy("COPY t FROM STDIN"), CopyFacts { from: true, ..plain.clone() });
@@ -269,7 +269,7 @@ fn what_copy_moves_and_how_is_told() {
 #[test]
 fn settings_are_told_by_name_and_value_wherever_they_stand() {
     let settings = |sql: &str| -> Vec<String> {
-        let settings = facts(sql).unwrap().settings.into_iter();
+        let settings = facts(sql).unwrap().settings.clone().into_iter();
         settings.map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or("(reset)"))).collect()
     };
     assert_eq!(settings("SET Client_Encoding TO 'SJIS'"), ["client_encoding=SJIS"]);

@@ -123,8 +123,7 @@ impl Conversation {
                 judged.hits.push(hit);
             }
         }
-        let facts: Option<SqlFacts> = reading.sql().next().flatten().cloned();
-        let Some(facts) = facts else {
+        let Some(facts) = reading.sql().next().flatten() else {
             judged.refusal = Some(
                 Report::error(
                     "42601",
@@ -142,10 +141,10 @@ impl Conversation {
         judged.name = (!facts.verbs.is_empty()).then(|| facts.verbs.join(" "));
         let does = |verbs: &[&str]| facts.verbs.iter().any(|verb| verbs.contains(&verb.as_str()));
         (judged.taints, judged.kept, judged.defines) = (does(TAINTING), does(KEPT), does(DEFINING));
-        if let Some(report) = self.not_followed(&facts) {
+        if let Some(report) = self.not_followed(facts) {
             judged.refuse(report);
         }
-        judged.copies = facts.copies.into();
+        judged.copies = facts.copies.as_slice().into();
         Some(reading)
     }
 
