@@ -14,6 +14,7 @@ pub use reads::Reads;
 use std::sync::{Arc, LazyLock};
 use thiserror::Error;
 use tree::Tree;
+pub use worker::{STACK, parse_on_this_thread};
 
 /// The longest text that is parsed, in bytes. A longer one is an error, and so refused.
 pub const MAX_SQL: usize = 256 * 1024;
@@ -103,7 +104,7 @@ pub fn facts(sql: &str) -> Result<Arc<SqlFacts>, SqlError> {
     if let Some(facts) = KNOWN.facts(sql) {
         return Ok(facts);
     }
-    let facts = Arc::new(worker::run(sql.to_owned())?);
+    let facts = Arc::new(worker::run(sql)?);
     KNOWN.keep(sql.to_owned(), &facts);
     Ok(facts)
 }

@@ -21,7 +21,12 @@ fn main() -> ExitCode {
         Ok(stderr) => log.with_writer(Arc::new(File::from(stderr))).init(),
         Err(_) => log.with_writer(std::io::stderr).init(),
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime
+        .enable_all()
+        .thread_stack_size(sluice_dsl::sql::STACK)
+        .on_thread_start(sluice_dsl::sql::parse_on_this_thread);
+    let runtime = match runtime.build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("sluice: the runtime can't be started: {error}");

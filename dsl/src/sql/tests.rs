@@ -183,14 +183,25 @@ fn what_is_not_sql_is_an_error_without_the_text() {
 }
 
 #[test]
-fn deep_nesting_is_an_error_and_no_crash_on_a_small_stack() {
-    let on_small_stack = |sql: String| {
+fn deep_nesting_is_an_error_and_no_crash_on_a_small_stack_and_on_one_for_the_parser() {
+    let on_stack = |sql: String, size: usize| {
         std::thread::Builder::new()
-            .stack_size(64 * 1024)
-            .spawn(move || facts(&sql).map(|f| f.verbs.clone()))
+            .stack_size(size)
+            .spawn(move || {
+                if size == STACK {
+                    parse_on_this_thread();
+                }
+                // Each is read anew.
+                worker::run(&sql).map(|facts| facts.verbs)
+            })
             .expect("thread")
             .join()
             .expect("no panic")
+    };
+    let answer = |sql: String| {
+        let answers = [64 * 1024, STACK].map(|size| on_stack(sql.clone(), size));
+        assert_eq!(answers[0], answers[1]);
+        answers[0].clone()
     };
     for (open, inner, close) in [
         ("(", "1", ")"),
@@ -209,13 +220,13 @@ fn deep_nesting_is_an_error_and_no_crash_on_a_small_stack() {
             let sql = format!("SELECT {}{inner}{}", open.repeat(depth), close.repeat(depth));
             assert!(sql.len() <= MAX_SQL);
             // Either answer is fine; what matters is that there is one, and no verb is missing from it.
-            if let Ok(verbs) = on_small_stack(sql) {
+            if let Ok(verbs) = answer(sql) {
                 assert_eq!(verbs, ["select"], "{open}");
             }
         }
     }
     let unions = format!("SELECT 1{}", " UNION SELECT 1".repeat(MAX_SQL / 16));
-    assert_eq!(on_small_stack(unions), Err(SqlError::TooDeep));
+    assert_eq!(answer(unions), Err(SqlError::TooDeep));
     assert!(facts(&format!("SELECT {}", "1 + ".repeat(30) + "1")).is_ok());
 }
 
