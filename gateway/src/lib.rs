@@ -4,7 +4,7 @@
 //! says who asks, [`authorisation`] whether they may, [`session`] binds who and connection to the rules that hold, [`protocol`] reads messages, `exchange` takes
 //! each request to its `upstream` and back through the inspector, `raw` does the same for bytes, [`evidence`] records
 //! what happened before it happens. [`approval`] holds commands that somebody has to approve. [`agents`] are those that serve targets
-//! from inside other networks. [`control`] shows live sessions to whoever runs it, and ends them.
+//! from inside other networks. `export` sends records on to others. [`control`] shows live sessions to whoever runs it, and ends them.
 
 pub mod agents;
 pub mod approval;
@@ -15,6 +15,7 @@ pub mod control;
 pub mod demo;
 pub mod evidence;
 mod exchange;
+mod export;
 mod fetch;
 pub mod gateway;
 pub mod identity;

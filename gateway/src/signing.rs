@@ -1,6 +1,7 @@
 //! Messages to others that they can tell to be ours: signed as Standard Webhooks 1.0.0 has it, so that receivers find libraries.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use data_encoding::BASE64;
@@ -11,7 +12,7 @@ const MIN_SECRET: usize = 24;
 
 /// Signs messages with a secret that the receiver has, too. `Debug` doesn't show it.
 #[derive(Clone)]
-pub struct Signer(hmac::Key);
+pub struct Signer(Arc<hmac::Key>);
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,7 +28,7 @@ impl Signer {
             Some(encoded) => BASE64.decode(encoded.as_bytes()).ok()?,
             None => secret.as_bytes().to_vec(),
         };
-        (secret.len() >= MIN_SECRET).then(|| Self(hmac::Key::new(hmac::HMAC_SHA256, &secret)))
+        (secret.len() >= MIN_SECRET).then(|| Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret))))
     }
 
     /// The headers of a message: an identifier that is the same each time it is sent, the time in seconds since 1970, and an HMAC-SHA256

@@ -11,6 +11,7 @@ pub mod client;
 pub mod conformance;
 pub mod http;
 pub mod issuer;
+pub mod ocsf;
 pub mod place;
 pub mod postgres;
 pub mod program;

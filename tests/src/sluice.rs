@@ -379,9 +379,18 @@ impl Sluice {
 
     /// The records of all of this user's sessions, the oldest session first.
     pub async fn session_records(&self, user: &str) -> Vec<Value> {
+        self.records_of(|session| session["user"] == user).await
+    }
+
+    /// The records of all sessions, the oldest session first.
+    pub async fn records(&self) -> Vec<Value> {
+        self.records_of(|_| true).await
+    }
+
+    async fn records_of(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let sessions = self.json(&["sessions", "list", "--json"]).await;
         let mut records = Vec::new();
-        for session in sessions.iter().rev().filter(|session| session["user"] == user) {
+        for session in sessions.iter().rev().filter(|session| wanted(session)) {
             let id = session["session"].as_str().expect("a session has an id").to_owned();
             records.extend(self.json(&["sessions", "show", &id, "--json"]).await);
         }

@@ -36,6 +36,8 @@ impl Told {
 #[derive(Debug, Default)]
 struct State {
     refuse: usize,
+    /// What it says to those that it takes.
+    answer: &'static str,
     refused: Vec<Told>,
     taken: Vec<Told>,
 }
@@ -58,8 +60,13 @@ impl Drop for Webhook {
 impl Webhook {
     /// Starts it; it refuses so many messages before it takes one.
     pub async fn start(refuse: usize) -> Self {
+        Self::saying(refuse, "").await
+    }
+
+    /// The same; it says this to those that it takes.
+    pub async fn saying(refuse: usize, answer: &'static str) -> Self {
         let (listener, tls, url) = listen(None).await;
-        let state = Arc::new(Mutex::new(State { refuse, ..State::default() }));
+        let state = Arc::new(Mutex::new(State { refuse, answer, ..State::default() }));
         let shared = Arc::clone(&state);
         let task = serve(listener, tls, move |request: Request<Incoming>| {
             let shared = Arc::clone(&shared);
@@ -75,7 +82,7 @@ impl Webhook {
                     state.taken.push(told);
                     200
                 };
-                Response::builder().status(status).body(Full::new(Bytes::new())).unwrap()
+                Response::builder().status(status).body(Full::new(Bytes::from_static(state.answer.as_bytes()))).unwrap()
             }
         });
         Self { url, state, task }

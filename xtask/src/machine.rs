@@ -24,6 +24,7 @@ const TESTS: &[Need] = &[
     Need { what: "a PostgreSQL server", met: postgres, packages: &["postgresql"] },
     Need { what: "a JDK", met: || have("javac"), packages: &["default-jdk-headless"] },
     Need { what: "PostgreSQL's JDBC driver", met: jdbc, packages: &["libpostgresql-jdbc-java"] },
+    Need { what: "rsyslog with TLS", met: rsyslog, packages: &["rsyslog", "rsyslog-openssl"] },
     Need { what: "SQLsmith", met: || have("sqlsmith"), packages: &["sqlsmith"] },
 ];
 
@@ -40,6 +41,7 @@ const PYTHONS: &[(&str, &str)] = &[
     ("mcp2", "requirements-mcp2.txt"),
     ("postgres", "requirements-postgres.txt"),
     ("quic", "requirements-quic.txt"),
+    ("otlp", "requirements-otlp.txt"),
 ];
 
 /// Installs what `cargo build` needs.
@@ -62,6 +64,15 @@ pub(crate) fn for_tests() -> Outcome {
 pub(crate) fn for_wire() -> Outcome {
     install(BUILD)?;
     install(PEERS)
+}
+
+/// A collector of syslog, with what it speaks TLS by.
+fn rsyslog() -> bool {
+    let drivers = ["/usr/lib", "/usr/lib64"].into_iter().flat_map(|lib| {
+        let folders = fs::read_dir(lib).into_iter().flatten().flatten().map(|entry| entry.path());
+        folders.chain([PathBuf::from(lib)])
+    });
+    installed("rsyslogd") && drivers.into_iter().any(|lib| lib.join("rsyslog/lmnsd_ossl.so").is_file())
 }
 
 /// Servers stand where not everybody looks for programs.

@@ -52,6 +52,7 @@ impl Config {
             mask_keys: BTreeMap::new(),
             break_glass: Vec::new(),
             webhooks: Vec::new(),
+            exports: Vec::new(),
             postgres: None,
             dev: Some(DevMode { data: data.to_owned() }),
         })

@@ -18,12 +18,14 @@ use crate::signing::Signer;
 use crate::tls::{Authorities, ServerCertificate, ServerIdentity};
 
 mod dev;
+mod export;
 mod postgres;
 mod read;
 #[cfg(test)]
 mod tests;
 
 pub use dev::data_dir;
+pub use export::{ExportConfig, ExportHttp, ExportSyslog, ExportTo, HttpEnvelope};
 pub use read::{ConfigErrors, Problem, load, parse, parse_duration};
 
 /// Where the gateway listens unless told otherwise.
@@ -67,6 +69,8 @@ pub struct Config {
     pub break_glass: Vec<String>,
     /// Who is told what waits for an approval.
     pub webhooks: Vec<WebhookConfig>,
+    /// Where records of the evidence are sent.
+    pub exports: Vec<ExportConfig>,
     /// Where clients of PostgreSQL connect.
     pub postgres: Option<PostgresListen>,
     /// Set when no file was given: loopback only, with its own issuer and the bundled demo server.

@@ -22,6 +22,7 @@ use crate::signing::Signer;
 use crate::tls::Authorities;
 
 mod access;
+mod export;
 mod issuer;
 mod listener;
 mod tunnel;
@@ -148,6 +149,7 @@ const ROOT: &[&str] = &[
     "postgres",
     "webhook",
     "approvals",
+    "export",
 ];
 const RULES: &[&str] = &["files", "trusted_keys"];
 /// The kinds of connections, by the key that each begins with, and the keys that go with some of them alone.
@@ -220,6 +222,7 @@ impl Reader<'_> {
         let mask_keys = self.mask_keys(root);
         let postgres = self.postgres_listen(root);
         let (break_glass, webhooks) = (self.break_glass(root), self.webhooks(root));
+        let exports = self.exports(root);
         let allowed_origins = self.list_of(root, "allowed_origins").into_iter().map(|(text, _)| text).collect();
         let allowed_hosts = self.list_of(root, "allowed_hosts").into_iter().map(|(text, _)| text).collect();
         Some(Config {
@@ -239,6 +242,7 @@ impl Reader<'_> {
             mask_keys,
             break_glass,
             webhooks,
+            exports,
             postgres,
             dev: None,
         })

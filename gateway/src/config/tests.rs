@@ -341,6 +341,53 @@ fn a_webhook_is_read_strictly_and_shows_no_secret() {
 }
 
 #[test]
+fn an_export_is_read_strictly_and_shows_no_secret() {
+    let base = "[rules]\nfiles = [\"a\"]\n[[issuer]]\nurl = \"https://i.example\"\n[connection.a]\ntcp = \"h:1\"\n";
+    let environment = |name: &str| (name == "TOKEN").then(|| "very-secret".to_owned());
+    let parsed =
+        |lines: &str| parse("a.toml", &format!("{base}{lines}"), std::path::Path::new("/etc/sluice"), &environment);
+    let all = "[[export]]\nname = \"lake\"\nto = \"file\"\npath = \"events.jsonl\"\nfrom = \"now\"\n\
+         [[export]]\nname = \"siem\"\nto = \"splunk\"\nurl = \"https://s.example/services/collector/event\"\ntoken = \"${TOKEN}\"\n\
+         [[export]]\nname = \"logs\"\nto = \"syslog\"\nurl = \"tls://[2001:db8::1]\"\nhostname = \"gw1\"\n";
+    let good = parsed(all).unwrap().exports;
+    assert!(
+        matches!(&good[0], ExportConfig { to: ExportTo::File(path), from_now: true, commands: false, .. } if path.ends_with("events.jsonl"))
+    );
+    assert!(matches!(&good[1].to, ExportTo::Http(to) if to.authorization.as_deref() == Some("Splunk very-secret")));
+    assert!(
+        matches!(&good[2].to, ExportTo::Syslog(to) if (to.host.as_str(), to.port, to.tls.is_some()) == ("2001:db8::1", 6514, true))
+    );
+    assert!(!format!("{good:?}").contains("very-secret"));
+    let named = |lines: &str| format!("[[export]]\nname = \"n\"\n{lines}\n");
+    for (lines, told) in [
+        (named(""), "needs `to`, one of \"file\", \"otlp\""),
+        (named("to = \"kafka\""), "`to` is one of"),
+        ("[[export]]\nto = \"file\"\npath = \"-\"\n".to_owned(), "needs `name`"),
+        ("[[export]]\nname = \"../up\"\nto = \"file\"\npath = \"-\"\n".to_owned(), "64 letters"),
+        (named("to = \"file\""), "needs `path`"),
+        (
+            named("to = \"file\"\npath = \"-\"\nurl = \"https://x.example\""),
+            "`url` doesn't go with an export to \"file\"",
+        ),
+        (named("to = \"file\"\npath = \"-\"\nfrom = \"then\""), "\"now\""),
+        (named("to = \"otlp\"\nurl = \"http://far.example/v1/logs\""), "https"),
+        (named("to = \"otlp\"\nurl = \"https://x.example\"\ntoken = \"in plain sight\""), "not written here"),
+        (named("to = \"splunk\"\nurl = \"https://x.example\""), "needs `token`"),
+        (named("to = \"webhook\"\nurl = \"https://x.example\""), "needs `secret`"),
+        (named("to = \"elastic\"\nurls = \"https://x.example\""), "`url`"),
+        (named("to = \"syslog\"\nurl = \"tcp://far.example\""), "loopback"),
+        (named("to = \"syslog\"\nurl = \"udp://far.example\""), "tls://"),
+        (named("to = \"syslog\"\nurl = \"tls://far.example\"\ncertificate = \"a.pem\""), "go together"),
+        (named("to = \"syslog\"\nurl = \"tls://far.example\"\nca_file = \"nowhere.pem\""), "nowhere.pem"),
+        (named("to = \"file\"\npath = \"-\"") + &named("to = \"file\"\npath = \"-\""), "the name of another export"),
+        ("[export]\nname = \"n\"\n".to_owned(), "[[export]]"),
+    ] {
+        let errors = parsed(&lines).unwrap_err().to_string();
+        assert!(errors.contains(told) && !errors.contains("very-secret"), "{lines}: {errors}");
+    }
+}
+
+#[test]
 fn certificates_of_clients_need_who_vouches_and_whom_they_stand_for() {
     let base = "[rules]\nfiles = [\"a\"]\n[[issuer]]\nurl = \"https://i.example\"\n[connection.a]\ntcp = \"h:1\"\n[postgres]\nlisten = \"127.0.0.1:0\"\nplaintext = true\n";
     for (lines, told) in [

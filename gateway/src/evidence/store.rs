@@ -333,6 +333,36 @@ impl Reader {
         self.records("SELECT seq, body FROM record WHERE session = ?1 ORDER BY seq", [id.as_str()])
     }
 
+    /// The records after this number in their order, as many as asked for at most.
+    ///
+    /// # Errors
+    ///
+    /// As for [`session`](Self::session).
+    pub fn after(&self, seq: u64, most: usize) -> Result<Vec<StoredRecord>, EvidenceError> {
+        let (seq, most) = (i64::try_from(seq).unwrap_or(i64::MAX), i64::try_from(most).unwrap_or(i64::MAX));
+        self.records("SELECT seq, body FROM record WHERE seq > ?1 ORDER BY seq LIMIT ?2", [seq, most])
+    }
+
+    /// The number of the newest record; 0 where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Read`].
+    pub fn newest(&self) -> Result<u64, EvidenceError> {
+        let newest = self.connection.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0));
+        newest.map(count).map_err(read_error)
+    }
+
+    /// How a session was opened; None where it never was.
+    ///
+    /// # Errors
+    ///
+    /// As for [`session`](Self::session).
+    pub fn opening(&self, id: &SessionId) -> Result<Option<Record>, EvidenceError> {
+        let query = "SELECT seq, body FROM record WHERE session = ?1 AND event = 'session_opened' ORDER BY seq LIMIT 1";
+        Ok(self.records(query, [id.as_str()])?.pop().map(|stored| stored.record))
+    }
+
     fn records(&self, query: &str, values: impl rusqlite::Params) -> Result<Vec<StoredRecord>, EvidenceError> {
         let mut statement = self.connection.prepare(query).map_err(read_error)?;
         let rows = statement

@@ -104,6 +104,7 @@ impl Place {
                 allowed_hosts: Vec::new(),
                 mask_keys: BTreeMap::new(),
                 break_glass: Vec::new(),
+                exports: Vec::new(),
                 webhooks: Vec::new(),
                 postgres: None,
                 deny_list: None,

@@ -11,6 +11,7 @@ mod cuts;
 mod evidence;
 mod examples;
 mod explain;
+mod export;
 mod http3;
 mod identity;
 mod lifecycle;
