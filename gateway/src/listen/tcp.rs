@@ -30,6 +30,7 @@ use crate::{
     meter::Meter,
     raw,
     session::{NewSession, Purpose},
+    tls::Spoken,
 };
 
 /// Where the system ran out of something, connections are taken again after this time.
@@ -63,8 +64,8 @@ impl Bound {
     /// It can't be listened on, the purpose is none, or the certificate can't be used.
     pub async fn bind(config: &ListenerConfig) -> io::Result<Self> {
         let purpose = config.purpose.as_deref().map(Purpose::parse).transpose().map_err(io::Error::other)?.flatten();
-        let tls =
-            config.identity.as_ref().map(|identity| identity.server(&[])).transpose().map_err(io::Error::other)?;
+        let tls = config.identity.as_ref().map(|identity| identity.server(Spoken::of(&[]), None));
+        let tls = tls.transpose().map_err(io::Error::other)?;
         let (tls, config) = (tls.map(TlsAcceptor::from), config.clone());
         Ok(Self { listener: TcpListener::bind(config.listen).await?, config, purpose, tls })
     }

@@ -5,6 +5,7 @@ mod access;
 mod agent;
 mod approvals;
 mod attacks;
+mod certificates;
 mod clients;
 mod conformance;
 mod cuts;

@@ -41,7 +41,7 @@ use self::{
     opening::Peer,
 };
 use super::guard::Allowed;
-use crate::{config::TunnelConfig, exchange::Shared, gateway::Gateway, raw};
+use crate::{config::TunnelConfig, exchange::Shared, gateway::Gateway, raw, tls::Spoken};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -87,9 +87,9 @@ impl Bound {
     ///
     /// The address can't be had, or TLS can't be set up.
     pub async fn bind(config: &TunnelConfig) -> io::Result<Self> {
-        let certificate = config.certificate.as_ref().ok_or_else(|| io::Error::other("there is no certificate"))?;
-        let tls = certificate.server(&[ALPN]).map_err(io::Error::other)?;
-        let quic = certificate.server(over_quic(config)).map_err(io::Error::other)?;
+        let identity = config.identity.as_ref().ok_or_else(|| io::Error::other("there is no certificate"))?;
+        let tls = identity.server(Spoken::modern(&[ALPN]), None).map_err(io::Error::other)?;
+        let quic = identity.server(Spoken::modern(over_quic(config)), None).map_err(io::Error::other)?;
         let quic = QuicServerConfig::try_from(quic).map_err(io::Error::other)?;
         let mut server = ServerConfig::with_crypto(Arc::new(quic));
         server
@@ -109,7 +109,7 @@ impl Bound {
         };
         let address = listener.local_addr()?;
         let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))?;
-        let tls = TlsSetup(TlsAcceptor::from(Arc::new(tls)));
+        let tls = TlsSetup(TlsAcceptor::from(tls));
         Ok(Self { endpoint, listener, address, tls, config: config.clone() })
     }
 
@@ -122,7 +122,7 @@ impl Bound {
     /// Serves until the gateway stops and what was under way has ended; MCP by `router`.
     pub(super) async fn serve(self, shared: &Arc<Shared>, router: Router, allowed: Allowed) {
         #[cfg(feature = "http3")]
-        let http3 = http3::service(&router, Allowed::new(&shared.gateway, self.address));
+        let http3 = http3::service(&router, Allowed::new(&shared.gateway, "https", self.address));
         let Self { endpoint, listener, tls, config, address: _ } = self;
         let tunnel = Arc::new(Tunnel {
             gateway: Arc::clone(&shared.gateway),
