@@ -37,6 +37,7 @@ impl Config {
             tunnel: Some(TunnelConfig {
                 listen: DEFAULT_TUNNEL,
                 identity: None,
+                certificates: None,
                 limits: TunnelLimits::default(),
                 http3: false,
             }),

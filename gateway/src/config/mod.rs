@@ -162,6 +162,8 @@ pub struct TunnelConfig {
     pub listen: SocketAddr,
     /// What the gateway shows; None on loopback alone, where one is made and kept beside the store.
     pub identity: Option<ServerIdentity>,
+    /// Certificates that agents may show in the place of a token; None: nobody's count.
+    pub certificates: Option<ClientCertificates>,
     /// How much anybody may have at once.
     pub limits: TunnelLimits,
     /// MCP is served over HTTP/3 too.

@@ -32,10 +32,17 @@ pub(super) struct Handshake {
 }
 
 /// The handshake as it is for a time.
-struct Setup {
+pub(super) struct Setup {
     server: Arc<ServerConfig>,
     /// None where no certificate of a client counts.
     verifier: Option<Verifier>,
+}
+
+impl Setup {
+    /// For whoever shakes hands.
+    pub(super) fn server(&self) -> &Arc<ServerConfig> {
+        &self.server
+    }
 }
 
 impl std::fmt::Debug for Handshake {
@@ -67,7 +74,8 @@ impl Handshake {
         }))
     }
 
-    fn current(&self) -> Arc<Setup> {
+    /// As it is now.
+    pub(super) fn current(&self) -> Arc<Setup> {
         self.current.load_full()
     }
 
@@ -97,7 +105,11 @@ impl Handshake {
     }
 
     /// Whom a chain that `setup` has verified stands for; None where that is nobody.
-    fn certified(self: &Arc<Self>, setup: Arc<Setup>, chain: &[CertificateDer<'_>]) -> Option<Arc<Certified>> {
+    pub(super) fn certified(
+        self: &Arc<Self>,
+        setup: Arc<Setup>,
+        chain: &[CertificateDer<'_>],
+    ) -> Option<Arc<Certified>> {
         let identity = certified(chain.first()?, &self.certificates.as_ref()?.clients)?;
         Some(Arc::new(Certified {
             handshake: Arc::clone(self),
@@ -187,11 +199,34 @@ impl Certified {
                 .map_err(|error| AuthError::Certificate(error.to_string()))?;
             self.verified.store(now);
         }
+        self.held(authenticator)
+    }
+
+    /// The identity, for what is under way: that goes on until the certificate's end, unless the deny list names it.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`].
+    pub(super) fn held(&self, authenticator: &Authenticator) -> Result<Identity, AuthError> {
         authenticator.admit(self.identity.clone())
     }
 
+    /// Who it is, whether or not it still counts.
+    pub(super) fn named(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Resolves `after` the time of a certificate is over; never where there is none.
+    pub(super) async fn over(certified: Option<&Self>, after: Duration) {
+        match certified {
+            Some(certified) => certified.expired().await,
+            None => std::future::pending().await,
+        }
+        sleep(after).await;
+    }
+
     /// Resolves when the certificate's time is over.
-    pub(super) async fn expired(&self) {
+    async fn expired(&self) {
         loop {
             let left = self.identity.expires.duration_since(Timestamp::now());
             match Duration::try_from(left) {

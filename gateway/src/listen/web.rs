@@ -33,7 +33,7 @@ const HANDSHAKES: usize = 512;
 /// Where the system ran out of something, connections are taken again after this time.
 const REST: Duration = Duration::from_millis(100);
 /// How long requests under way may take to end once the certificate of their connection has expired.
-const DRAIN: Duration = Duration::from_secs(8);
+pub(super) const DRAIN: Duration = Duration::from_secs(8);
 /// What TLS is spoken for (RFC 7301).
 const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 
@@ -142,12 +142,7 @@ impl Speaking {
         let builder = auto::Builder::new(TokioExecutor::new());
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
-        let expired = async {
-            match &certified {
-                Some(certified) => certified.expired().await,
-                None => std::future::pending().await,
-            }
-        };
+        let expired = Certified::over(certified.as_deref(), Duration::ZERO);
         tokio::pin!(expired);
         let mut stopping = false;
         loop {

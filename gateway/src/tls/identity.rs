@@ -149,6 +149,11 @@ impl ServerIdentity {
         Ok(Arc::new(config))
     }
 
+    /// The chain and its key.
+    pub(crate) fn pair(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0)
+    }
+
     /// Shows it to a server that asks.
     pub(crate) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
         Arc::new(SingleCertAndKey::from(Arc::clone(&self.0)))

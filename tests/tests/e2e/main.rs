@@ -25,6 +25,7 @@ mod scan;
 mod service_tokens;
 mod tls;
 mod tunnel;
+mod tunnel_certificates;
 mod tunnel_identity;
 mod tunnel_limits;
 mod tunnel_mcp;

@@ -17,6 +17,9 @@ const TUNNEL: &[&str] = &[
     "listen",
     "certificate",
     "key",
+    "client_ca_file",
+    "client_crl_file",
+    "client",
     "streams",
     "streams_per_identity",
     "connections_per_identity",
@@ -64,8 +67,9 @@ impl Reader<'_> {
         // Nobody else gets there: one that is made will do.
         let is_made = is_local && !table.contains_key("certificate") && !table.contains_key("key");
         let identity = if is_made { None } else { self.certificate(table, value.span()) };
+        let certificates = self.client_certificates(table, "tunnel.client");
         let http3 = self.http3(table);
-        Some(TunnelConfig { listen: listen?, identity, limits, http3 })
+        Some(TunnelConfig { listen: listen?, identity, certificates, limits, http3 })
     }
 
     fn http3(&mut self, table: &DeTable<'_>) -> bool {
