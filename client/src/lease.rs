@@ -1,4 +1,4 @@
-//! How long an identity counts, and its renewal in time.
+//! How long an identity counts, and the renewal of its token in time. A certificate isn't renewed: its sessions end with it.
 
 use std::{
     sync::{Arc, Weak},
@@ -25,20 +25,21 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The sessions that one token holds open: of one connection's name on one connection of QUIC, or one session over TLS.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    _renewal: DropGuard,
+    _renewal: Option<DropGuard>,
 }
 
 impl Lease {
-    /// A lease that counts for `seconds`, and is renewed as long as it is held.
+    /// A lease that counts for `seconds`, and is renewed as long as it is held, where there are tokens.
     pub(crate) fn new(
         way: Way,
-        tokens: Arc<dyn Tokens>,
+        tokens: Option<Arc<dyn Tokens>>,
         connection: ConnectionName,
         session: Option<String>,
         seconds: u32,
     ) -> Arc<Self> {
+        let Some(tokens) = tokens else { return Arc::new(Self { _renewal: None }) };
         let over = CancellationToken::new();
-        let lease = Arc::new(Self { _renewal: over.clone().drop_guard() });
+        let lease = Arc::new(Self { _renewal: Some(over.clone().drop_guard()) });
         let renewing = renew(way, tokens, connection, session, Duration::from_secs(seconds.into()));
         tokio::spawn(async move {
             tokio::select! {

@@ -2,8 +2,8 @@
 //!
 //! [`wire`] is the frames alone, without sockets. A [`Tunnel`] is one connection to a gateway, over QUIC or, where UDP is blocked,
 //! over TLS; [`Tunnel::open`] opens a session on it and gives a [`Channel`] that reads and writes as a socket does. Tokens are asked
-//! for when they are needed and renewed before they expire. A [`Service`] is the other way round: it serves targets of its own
-//! network through the gateway, and listens nowhere.
+//! for when they are needed and renewed before they expire; a certificate may stand in their place ([`Settings::certified`]). A
+//! [`Service`] is the other way round: it serves targets of its own network through the gateway, and listens nowhere.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -9,7 +9,9 @@ use std::{
 
 use futures_util::future::select_ok;
 use quinn::{Endpoint, IdleTimeout, TransportConfig, VarInt, crypto::rustls::QuicClientConfig};
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs::default_provider, pki_types::ServerName};
+use rustls::{
+    ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs::default_provider, pki_types::ServerName,
+};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpStream, lookup_host},
@@ -143,11 +145,18 @@ impl Dialer {
             .roots
             .clone()
             .unwrap_or_else(|| Arc::new(RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned())));
-        let mut tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut tls = match &settings.certificate {
+            None => tls.with_no_client_auth(),
+            Some(certificate) => tls.with_client_cert_resolver(Arc::clone(certificate)),
+        };
+        if settings.certificate.is_some() {
+            // A session that is resumed has the certificate of the one before, and not the newer one.
+            tls.resumption = Resumption::disabled();
+        }
         tls.alpn_protocols = vec![ALPN.to_vec()];
         // What is sent early can be replayed (RFC 9001, section 9.2); a session acts.
         tls.enable_early_data = false;

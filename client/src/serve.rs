@@ -13,10 +13,10 @@ use crate::{
     lease::Lease,
     link::{Dialer, Way},
     pump::pump,
-    settings::{Settings, TokenError},
+    settings::Settings,
     stream::{FrameError, Reader, Writer, error_code, read_frame},
     tunnel::{OpenError, lost},
-    wire::{Answer, Carries, Code, ConnectionName, Dial, Frame as _, Opening, Token},
+    wire::{Answer, Carries, Code, ConnectionName, Dial, Frame as _, Opening},
 };
 
 /// How long the gateway may take to answer.
@@ -103,8 +103,7 @@ impl Service {
     }
 
     async fn offer(&self, connection: &quinn::Connection, name: &ConnectionName) -> Result<Served, OpenError> {
-        let token = Token::new(self.settings.tokens.token().await?)
-            .ok_or_else(|| TokenError("it is no text of visible ASCII characters of at most 16 KiB".to_owned()))?;
+        let token = self.settings.token().await?;
         let opening = Opening::Serve { token, connection: name.clone(), client: self.settings.client.clone() };
         let frame = opening.encode().map_err(|error| OpenError::Impossible(error.to_string()))?;
         let way = Way::Quic(connection.clone());
@@ -120,7 +119,7 @@ impl Service {
         match answer {
             Answer::Refused { code, message } => Err(OpenError::Refused { code, message }),
             Answer::Accepted { seconds, .. } => {
-                let tokens = Arc::clone(&self.settings.tokens);
+                let tokens = self.settings.tokens.clone();
                 let lease = Lease::new(way, tokens, name.clone(), None, seconds);
                 Ok(Served { reader, writer, lease })
             }

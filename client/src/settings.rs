@@ -2,8 +2,10 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use rustls::RootCertStore;
+use rustls::{RootCertStore, client::ResolvesClientCert};
 use thiserror::Error;
+
+use crate::wire::Token;
 
 /// Why there is no token; the text is for the user and holds nothing of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -61,8 +63,11 @@ pub struct Settings {
     pub server_name: Option<String>,
     /// The authorities that vouch for it; None: the web's.
     pub roots: Option<Arc<RootCertStore>>,
-    /// Where tokens come from.
-    pub tokens: Arc<dyn Tokens>,
+    /// Where tokens come from; None: the certificate says who it is.
+    pub tokens: Option<Arc<dyn Tokens>>,
+    /// The certificate that the gateway is shown where it asks for one; asked for with each connection, so that a newer one is
+    /// shown when there is one.
+    pub certificate: Option<Arc<dyn ResolvesClientCert>>,
     /// What this program calls itself, for the gateway's record.
     pub client: Option<String>,
     /// Which way to take.
@@ -75,15 +80,34 @@ impl Settings {
     /// A gateway that the web's authorities vouch for, reached by QUIC where that works, within 30 seconds.
     #[must_use]
     pub fn new(gateway: impl Into<String>, tokens: impl Tokens) -> Self {
+        Self::of(gateway.into(), Some(Arc::new(tokens)), None)
+    }
+
+    /// The same with a certificate in the place of tokens.
+    #[must_use]
+    pub fn certified(gateway: impl Into<String>, certificate: Arc<dyn ResolvesClientCert>) -> Self {
+        Self::of(gateway.into(), None, Some(certificate))
+    }
+
+    fn of(gateway: String, tokens: Option<Arc<dyn Tokens>>, certificate: Option<Arc<dyn ResolvesClientCert>>) -> Self {
         Self {
-            gateway: gateway.into(),
+            gateway,
             server_name: None,
             roots: None,
-            tokens: Arc::new(tokens),
+            tokens,
+            certificate,
             client: None,
             choice: Choice::Auto,
             patience: Duration::from_secs(30),
         }
+    }
+
+    /// A token that counts now; None where the certificate says who it is.
+    pub(crate) async fn token(&self) -> Result<Option<Token>, TokenError> {
+        let Some(tokens) = &self.tokens else { return Ok(None) };
+        let token = Token::new(tokens.token().await?);
+        let none = || TokenError("it is no text of visible ASCII characters of at most 16 KiB".to_owned());
+        token.map(Some).ok_or_else(none)
     }
 }
 

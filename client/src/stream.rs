@@ -12,6 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use quinn::VarInt;
+use rustls::AlertDescription;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf},
@@ -69,6 +70,22 @@ pub fn code_of(error: &io::Error) -> Option<Code> {
         quinn::WriteError::ConnectionLost(error) => closed(error),
         _ => None,
     }
+}
+
+/// What TLS of the other side ended the connection for (RFC 8446, section 6); None where it ended for something else.
+pub(crate) fn alert_of(error: &io::Error) -> Option<AlertDescription> {
+    let inner = error.get_ref()?;
+    if let Some(rustls::Error::AlertReceived(alert)) = inner.downcast_ref::<rustls::Error>() {
+        return Some(*alert);
+    }
+    let lost = match (inner.downcast_ref(), inner.downcast_ref()) {
+        (Some(quinn::ReadError::ConnectionLost(lost)), _) | (_, Some(quinn::WriteError::ConnectionLost(lost))) => lost,
+        _ => inner.downcast_ref::<quinn::ConnectionError>()?,
+    };
+    let quinn::ConnectionError::ConnectionClosed(close) = lost else { return None };
+    // CRYPTO_ERROR: RFC 9001, section 4.8.
+    let alert = u64::from(close.error_code).checked_sub(0x100)?;
+    u8::try_from(alert).ok().map(AlertDescription::from)
 }
 
 /// The code as QUIC has it.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use quinn::Endpoint;
+use rustls::AlertDescription;
 use thiserror::Error;
 use tokio::{
     sync::watch,
@@ -18,8 +19,8 @@ use crate::{
     lease::{Lease, Leases},
     link::{Dialer, Transport, Way, rebind},
     settings::{Choice, Settings, TokenError},
-    stream::{FrameError, code_of, error_code, read_frame},
-    wire::{Answer, Code, ConnectionName, Frame as _, Opening, Token},
+    stream::{FrameError, alert_of, code_of, error_code, read_frame},
+    wire::{Answer, Code, ConnectionName, Frame as _, Opening},
 };
 
 /// Where UDP was blocked, it is tried again after this time.
@@ -166,8 +167,8 @@ impl Tunnel {
     }
 
     async fn attempt(&self, connection: &ConnectionName, purpose: Option<&str>) -> Result<Channel, OpenError> {
-        let token = Token::new(self.0.settings.tokens.token().await?)
-            .ok_or_else(|| TokenError("it is no text of visible ASCII characters of at most 16 KiB".to_owned()))?;
+        let token = self.0.settings.token().await?;
+        let is_certified = token.is_none();
         let (connection, client) = (connection.clone(), self.0.settings.client.clone());
         let opening =
             Opening::Session { token, connection: connection.clone(), purpose: purpose.map(str::to_owned), client };
@@ -185,13 +186,20 @@ impl Tunnel {
             .map_err(|_| OpenError::Unreachable("it doesn't answer".to_owned()))?
             .map_err(|error| lost(&error))?;
         match answer {
-            Answer::Refused { code, message } => Err(OpenError::Refused { code, message }),
+            Answer::Refused { code, message } => {
+                if is_certified && code == Code::Unauthenticated {
+                    // The next handshake may show a newer certificate. Sessions that there are keep the connection.
+                    self.0.link.lock().await.quic = None;
+                    self.0.forget();
+                }
+                Err(OpenError::Refused { code, message })
+            }
             Answer::Accepted { carries: None, .. } => {
                 Err(OpenError::Impossible("the gateway doesn't say what the connection carries".to_owned()))
             }
             Answer::Accepted { session, seconds, carries: Some(carries) } => {
                 let transport = way.transport();
-                let tokens = Arc::clone(&self.0.settings.tokens);
+                let tokens = self.0.settings.tokens.clone();
                 let lease = match way {
                     Way::Quic(_) => {
                         let make = || Lease::new(way, tokens, connection.clone(), None, seconds);
@@ -206,6 +214,13 @@ impl Tunnel {
 }
 
 impl Inner {
+    /// There is no connection any more.
+    fn forget(&self) {
+        // The leases belonged to it.
+        *self.leases.lock().unwrap_or_else(PoisonError::into_inner) = Leases::default();
+        self.transport.send_replace(None);
+    }
+
     /// The way to the gateway, connected where it is QUIC.
     async fn way(&self) -> Result<Way, OpenError> {
         let mut link = self.link.lock().await;
@@ -215,9 +230,7 @@ impl Inner {
                 Some(reason) => {
                     tracing::info!(%reason, "the connection to the gateway was lost");
                     link.quic = None;
-                    // The leases belonged to it.
-                    *self.leases.lock().unwrap_or_else(PoisonError::into_inner) = Leases::default();
-                    self.transport.send_replace(None);
+                    self.forget();
                 }
             }
         }
@@ -259,8 +272,30 @@ pub(crate) fn lost(error: &FrameError) -> OpenError {
                 OpenError::Refused { code: Code::Draining, message: code.to_string() }
             }
             Some(code) => OpenError::Refused { code, message: code.to_string() },
-            None => OpenError::Unreachable(error.to_string()),
+            None => match alert_of(error).filter(is_about_certificates) {
+                Some(alert) => {
+                    let message = format!("the gateway doesn't take the certificate that it was shown ({alert:?})");
+                    OpenError::Refused { code: Code::Unauthenticated, message }
+                }
+                None => OpenError::Unreachable(error.to_string()),
+            },
         },
         FrameError::Wire(error) => OpenError::Impossible(format!("what answers is no gateway: {error}")),
     }
+}
+
+/// What the other side says of a certificate (RFC 8446, section 6.2): another attempt shows the same one.
+fn is_about_certificates(alert: &AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
+            | AlertDescription::CertificateRequired
+    )
 }

@@ -88,7 +88,7 @@ pub enum Code {
     Evidence = 9,
     /// A rule refuses it.
     Blocked = 10,
-    /// The identity counts no longer: its token expired or was revoked.
+    /// The identity counts no longer: its token or its certificate expired or was revoked.
     Expired = 11,
     /// The session was ended: idle, or from outside.
     Ended = 12,
@@ -141,7 +141,7 @@ impl fmt::Display for Code {
             Self::Upstream => "the upstream can't be reached or broke off",
             Self::Evidence => "can't be recorded",
             Self::Blocked => "refused by a rule",
-            Self::Expired => "the token counts no longer",
+            Self::Expired => "the token or the certificate counts no longer",
             Self::Ended => "the session was ended",
             Self::Internal => "a mistake of the gateway",
         })
@@ -236,8 +236,8 @@ impl fmt::Display for ConnectionName {
 pub enum Opening {
     /// A session on a connection; the target's own bytes follow the answer, and may follow the frame.
     Session {
-        /// Who asks.
-        token: Token,
+        /// Who asks; None: the certificate of the connection says it.
+        token: Option<Token>,
         /// For what.
         connection: ConnectionName,
         /// Why: 1 to 256 bytes without control characters.
@@ -256,8 +256,8 @@ pub enum Opening {
     },
     /// The client serves this connection's target, as long as the stream is open: the gateway opens a stream for each session.
     Serve {
-        /// Who serves.
-        token: Token,
+        /// Who serves; None: the certificate of the connection says it.
+        token: Option<Token>,
         /// What.
         connection: ConnectionName,
         /// The client program by its own word: 1 to 200 bytes without control characters.
@@ -317,7 +317,7 @@ impl Frame for Opening {
         match self {
             Self::Session { token, connection, purpose, client } => {
                 let mut out = Writer::new(Kind::Open);
-                out.field(Tag::Token, token.as_str().as_bytes());
+                out.token(token.as_ref());
                 out.field(Tag::Connection, connection.as_str().as_bytes());
                 out.text(Tag::Purpose, purpose.as_deref(), MAX_PURPOSE)?;
                 out.text(Tag::Client, client.as_deref(), MAX_CLIENT)?;
@@ -325,14 +325,14 @@ impl Frame for Opening {
             }
             Self::Token { token, connection, session } => {
                 let mut out = Writer::new(Kind::Token);
-                out.field(Tag::Token, token.as_str().as_bytes());
+                out.token(Some(token));
                 out.field(Tag::Connection, connection.as_str().as_bytes());
                 out.session(session.as_deref())?;
                 out.end()
             }
             Self::Serve { token, connection, client } => {
                 let mut out = Writer::new(Kind::Serve);
-                out.field(Tag::Token, token.as_str().as_bytes());
+                out.token(token.as_ref());
                 out.field(Tag::Connection, connection.as_str().as_bytes());
                 out.text(Tag::Client, client.as_deref(), MAX_CLIENT)?;
                 out.end()
@@ -348,7 +348,7 @@ impl Frame for Opening {
             _ => &[Tag::Token, Tag::Connection, Tag::Session],
         };
         let Some(fields) = Fields::read(bytes, len, allowed)? else { return Ok(None) };
-        let token = fields.ascii(Tag::Token)?.and_then(Token::new).ok_or(WireError::Value(Tag::Token as u8))?;
+        let token = fields.token()?;
         let connection = fields.ascii(Tag::Connection)?.and_then(ConnectionName::new);
         let connection = connection.ok_or(WireError::Value(Tag::Connection as u8))?;
         let opening = match kind {
@@ -357,7 +357,10 @@ impl Frame for Opening {
                 Self::Session { token, connection, purpose, client: fields.text(Tag::Client, MAX_CLIENT)? }
             }
             Kind::Serve => Self::Serve { token, connection, client: fields.text(Tag::Client, MAX_CLIENT)? },
-            _ => Self::Token { token, connection, session: fields.session()? },
+            _ => {
+                let token = token.ok_or(WireError::Missing(Tag::Token as u8))?;
+                Self::Token { token, connection, session: fields.session()? }
+            }
         };
         Ok(Some((opening, HEAD + len)))
     }
@@ -508,6 +511,12 @@ impl<'a> Fields<'a> {
         value.try_into().map_err(|_| WireError::Value(tag as u8))
     }
 
+    fn token(&self) -> Result<Option<Token>, WireError> {
+        let Some(value) = self.find(Tag::Token) else { return Ok(None) };
+        let token = std::str::from_utf8(value).ok().and_then(Token::new);
+        token.map(Some).ok_or(WireError::Value(Tag::Token as u8))
+    }
+
     /// A field that has to be there. None where it is no ASCII.
     fn ascii(&self, tag: Tag) -> Result<Option<&'a str>, WireError> {
         let value = self.find(tag).ok_or(WireError::Missing(tag as u8))?;
@@ -556,6 +565,12 @@ impl Writer {
         self.0.push(tag as u8);
         self.0.extend_from_slice(&len.to_be_bytes());
         self.0.extend_from_slice(&value[..usize::from(len)]);
+    }
+
+    fn token(&mut self, token: Option<&Token>) {
+        if let Some(token) = token {
+            self.field(Tag::Token, token.as_str().as_bytes());
+        }
     }
 
     fn text(&mut self, tag: Tag, text: Option<&str>, longest: usize) -> Result<(), WireError> {

@@ -20,15 +20,16 @@ fn text() -> impl Strategy<Value = Option<String>> {
 
 fn opening() -> impl Strategy<Value = Opening> {
     prop_oneof![
-        (token(), name(), text(), text()).prop_map(|(token, connection, purpose, client)| Opening::Session {
-            token,
-            connection,
-            purpose,
-            client
+        (prop::option::of(token()), name(), text(), text()).prop_map(|(token, connection, purpose, client)| {
+            Opening::Session { token, connection, purpose, client }
         }),
         (token(), name(), prop::option::of(Just(ID.to_owned())))
             .prop_map(|(token, connection, session)| Opening::Token { token, connection, session }),
-        (token(), name(), text()).prop_map(|(token, connection, client)| Opening::Serve { token, connection, client }),
+        (prop::option::of(token()), name(), text()).prop_map(|(token, connection, client)| Opening::Serve {
+            token,
+            connection,
+            client
+        }),
     ]
 }
 
@@ -99,12 +100,19 @@ proptest! {
 #[test]
 fn an_opening_stands_on_the_wire_as_the_book_says() {
     let opening = Opening::Session {
-        token: Token::new("tok").expect("a token"),
+        token: Token::new("tok"),
         connection: ConnectionName::new("db").expect("a name"),
         purpose: Some("why".to_owned()),
         client: None,
     };
     assert_eq!(opening.encode(), Ok(b"\x01\x01\x00\x11\x01\x00\x03tok\x02\x00\x02db\x03\x00\x03why".to_vec()),);
+    let certified = Opening::Session {
+        token: None,
+        connection: ConnectionName::new("db").expect("a name"),
+        purpose: None,
+        client: None,
+    };
+    assert_eq!(certified.encode(), Ok(b"\x01\x01\x00\x05\x02\x00\x02db".to_vec()));
     let refused = Answer::refused(Code::Busy, "later");
     assert_eq!(refused.encode(), Ok(b"\x01\x82\x00\x0d\x06\x00\x02\x00\x06\x07\x00\x05later".to_vec()));
     let accepted = Answer::Accepted { session: None, seconds: 3600, carries: Some(Carries::Bytes) };
@@ -113,12 +121,14 @@ fn an_opening_stands_on_the_wire_as_the_book_says() {
 
 #[test]
 fn what_is_no_frame_is_refused_as_soon_as_it_is_certain() {
-    let cases: [(&[u8], WireError); 10] = [
+    let cases: [(&[u8], WireError); 12] = [
         (b"\x02", WireError::Version(2)),
         (b"GET /", WireError::Version(b'G')),
         (b"\x01\x81", WireError::Kind(0x81)),
         (b"\x01\x01\xff\xff", WireError::TooLong(0xffff)),
-        (b"\x01\x01\x00\x00", WireError::Missing(1)),
+        (b"\x01\x01\x00\x00", WireError::Missing(2)),
+        (b"\x01\x01\x00\x07\x01\x00\x00\x02\x00\x01d", WireError::Value(1)),
+        (b"\x01\x02\x00\x04\x02\x00\x01d", WireError::Missing(1)),
         (b"\x01\x01\x00\x04\x01\x00\x01t", WireError::Missing(2)),
         (b"\x01\x01\x00\x04\x05\x00\x01x", WireError::Tag(5)),
         (b"\x01\x01\x00\x08\x01\x00\x01t\x01\x00\x01t", WireError::Order(1)),

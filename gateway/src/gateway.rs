@@ -42,12 +42,13 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The URL clients know the gateway by, without a trailing slash: `public_url`, else `http://` and the listen address.
+    /// The URL clients know the gateway by, without a trailing slash: `public_url`, else `http://`, or `https://` where it has a
+    /// certificate, and the listen address.
     #[must_use]
     pub fn public_url(&self) -> String {
         match &self.config.public_url {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-            None => format!("http://{}", self.config.listen),
+            None => format!("{}://{}", self.config.scheme(), self.config.listen),
         }
     }
 

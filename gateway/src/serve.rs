@@ -11,7 +11,6 @@ use std::{
 use arc_swap::ArcSwap;
 use sluice_dsl::{Compilation, CompileOptions, Policy};
 use sluice_engine::{Budget, Keyring};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,11 +25,10 @@ use crate::{
         dev::{DevIssuer, DevIssuerError},
     },
     limits::Limits,
-    listen::postgres::Front,
-    listen::{Workers, tcp, tunnel},
+    listen::{Workers, postgres, tcp, tunnel, web},
     private,
     session::Sessions,
-    tls::{CertificateError, ServerCertificate},
+    tls::{IdentityError, ServerIdentity},
 };
 
 /// All inspected streams together hold at most this, in bytes.
@@ -89,7 +87,7 @@ pub enum ServeError {
         /// Where it is.
         folder: PathBuf,
         /// Why.
-        source: CertificateError,
+        source: IdentityError,
     },
     /// Agents can't be listened for.
     #[error("can't listen for agents on {address}: {source}{}", tunnel_hint(source))]
@@ -132,6 +130,8 @@ fn tunnel_hint(source: &io::Error) -> &'static str {
 pub struct Bound {
     /// For HTTP.
     pub http: SocketAddr,
+    /// How URLs of that address begin: `http` or `https`.
+    pub scheme: &'static str,
     /// For PostgreSQL's clients, where that is configured.
     pub postgres: Option<SocketAddr>,
     /// For agents, where that is configured.
@@ -155,14 +155,14 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
     let policy = compile(&config)?;
     let evidence = Evidence::open(&config.store)?;
     let control = Control::bind(&config.store).await;
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    config.listen = listener.local_addr().map_err(failed)?;
+    let web = web::Front::bind(&config).await.map_err(failed)?;
+    config.listen = web.address().map_err(failed)?;
     let front = match &config.postgres {
         None => None,
-        Some(postgres) => {
-            let address = postgres.address;
+        Some(listen) => {
+            let address = listen.address;
             let failed = |source| ServeError::Listen { address, source };
-            let front = Front::bind(postgres).await.map_err(failed)?;
+            let front = postgres::Front::bind(listen).await.map_err(failed)?;
             Some((front.address().map_err(failed)?, front))
         }
     };
@@ -176,6 +176,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
     }
     let bound = Bound {
         http: config.listen,
+        scheme: config.scheme(),
         postgres: front.as_ref().map(|(address, _)| *address),
         agents: tunnel.as_ref().map(tunnel::Bound::address),
         listeners: plain.iter().map(|(address, connection, _)| (*address, connection.clone())).collect(),
@@ -186,7 +187,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
     let stopping = CancellationToken::new();
     ready(bound);
 
-    let http = crate::listen::serve(listener, tunnel, Arc::clone(&gateway), stopping.clone());
+    let http = crate::listen::serve(web, tunnel, Arc::clone(&gateway), stopping.clone());
     let postgres = async {
         if let Some((_, front)) = front {
             front.serve(Arc::clone(&gateway), stopping.clone()).await;
@@ -265,12 +266,12 @@ async fn keep_uses(gateway: &Gateway) {
 async fn bind_tunnel(config: &mut Config) -> Result<Option<tunnel::Bound>, ServeError> {
     let folder = config.store.parent().map_or_else(PathBuf::new, Path::to_owned);
     let Some(tunnel) = &mut config.tunnel else { return Ok(None) };
-    if tunnel.certificate.is_none() {
+    if tunnel.identity.is_none() {
         if !tunnel.listen.ip().is_loopback() {
             return Err(ServeError::NotLoopback(tunnel.listen));
         }
-        let made = ServerCertificate::local(&folder);
-        tunnel.certificate = Some(made.map_err(|source| ServeError::Certificate { folder, source })?);
+        let made = ServerIdentity::local(&folder);
+        tunnel.identity = Some(made.map_err(|source| ServeError::Certificate { folder, source })?);
     }
     let address = tunnel.listen;
     let bound = tunnel::Bound::bind(tunnel).await.map_err(|source| ServeError::Tunnel { address, source })?;

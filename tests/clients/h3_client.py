@@ -1,6 +1,6 @@
 """HTTP/3 by other hands: aioquic. Each line of input is a request, each line of output its answer, as JSON.
 
-usage: h3_client.py HOST:PORT CA, with lines {"method", "path", "headers": {…}, "body"} and, where the stream is to be reset
+usage: h3_client.py HOST:PORT CA [CERTIFICATE KEY], with lines {"method", "path", "headers": {…}, "body"} and, where the stream is to be reset
 after so many bytes of the answer, "until"; an answer is {"status", "headers": {…}, "body"} or {"error"}
 """
 
@@ -71,10 +71,12 @@ class Client(QuicConnectionProtocol):
         return {**answer, "body": answer["body"].decode()}
 
 
-async def main(gateway, authority):
+async def main(gateway, authority, *certificate):
     host, port = gateway.rsplit(":", 1)
     configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, verify_mode=ssl.CERT_REQUIRED)
     configuration.load_verify_locations(authority)
+    if certificate:
+        configuration.load_cert_chain(*certificate)
     async with connect(host, int(port), configuration=configuration, create_protocol=Client) as client:
         for line in sys.stdin:
             print(json.dumps(await client.ask(gateway, json.loads(line))), flush=True)

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -51,8 +52,18 @@ impl Authority {
 
     /// A certificate that says who its holder is, and its key, in PEM.
     pub fn issue_for(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
+        self.issue_with(name, CertificateParams::default())
+    }
+
+    /// The same, that counts until this moment.
+    pub fn issue_until(&self, name: &str, end: SystemTime) -> (String, String) {
         let mut params = CertificateParams::default();
+        params.not_after = end.into();
+        self.issue_with(name, params)
+    }
+
+    fn issue_with(&self, name: &str, mut params: CertificateParams) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.serial_number = Some(serial(name));
         (params.signed_by(&key, &self.certificate).unwrap().pem(), key.serialize_pem())

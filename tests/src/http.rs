@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -23,6 +24,22 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// A response, read to its end or to where it breaks.
+    pub async fn of(response: Response<Incoming>) -> Self {
+        let (parts, mut body) = response.into_parts();
+        let (mut bytes, mut whole) = (Vec::new(), true);
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+                Err(_) => {
+                    whole = false;
+                    break;
+                }
+            }
+        }
+        Self { status: parts.status, headers: parts.headers, body: bytes.into(), whole }
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -45,21 +62,7 @@ impl Answer {
 /// Sends a request and reads its answer to the end, or to where it breaks.
 pub async fn send(request: Request<Full<Bytes>>) -> Answer {
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let exchange = async {
-        let response = client.request(request).await.expect("the gateway answers");
-        let (parts, mut body) = response.into_parts();
-        let (mut bytes, mut whole) = (Vec::new(), true);
-        while let Some(frame) = body.frame().await {
-            match frame {
-                Ok(frame) => bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
-                Err(_) => {
-                    whole = false;
-                    break;
-                }
-            }
-        }
-        Answer { status: parts.status, headers: parts.headers, body: bytes.into(), whole }
-    };
+    let exchange = async { Answer::of(client.request(request).await.expect("the gateway answers")).await };
     tokio::time::timeout(Duration::from_secs(30), exchange).await.expect("an answer ends in time")
 }
 

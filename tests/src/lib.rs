@@ -10,6 +10,7 @@ pub mod authority;
 pub mod client;
 pub mod conformance;
 pub mod http;
+pub mod https;
 pub mod issuer;
 pub mod ocsf;
 pub mod place;

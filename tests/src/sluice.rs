@@ -65,6 +65,8 @@ pub struct Setting {
     further: BTreeMap<String, String>,
     /// Lines of `[tunnel]`, where agents are listened for.
     tunnel: Option<String>,
+    /// Lines about the address for HTTP.
+    web: String,
 }
 
 /// A gateway that runs.
@@ -144,6 +146,12 @@ impl Setting {
         self
     }
 
+    /// With these lines about the address for HTTP.
+    pub fn web(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.web);
+        self
+    }
+
     /// With a listener for agents, and these further lines about it.
     pub fn tunnel(mut self, lines: &str) -> Self {
         self.tunnel = Some(lines.to_owned());
@@ -162,7 +170,8 @@ impl Setting {
         };
         let issuer = Issuer::start(self.authority.as_ref()).await;
         let mut config = format!(
-            "store = \"store/evidence.sqlite\"\n\n[rules]\nfiles = {}\n\n[[issuer]]\nurl = {:?}\naudience = {AUDIENCE:?}\nclock_skew = \"1s\"\n{}\n",
+            "store = \"store/evidence.sqlite\"\n{}\n\n[rules]\nfiles = {}\n\n[[issuer]]\nurl = {:?}\naudience = {AUDIENCE:?}\nclock_skew = \"1s\"\n{}\n",
+            self.web,
             json!(rules),
             self.provider.as_ref().unwrap_or(&issuer.url),
             self.issuer,
@@ -210,6 +219,7 @@ impl Sluice {
             tables: String::new(),
             further: BTreeMap::new(),
             tunnel: None,
+            web: String::new(),
         }
     }
 

@@ -6,7 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use quinn::crypto::rustls::QuicClientConfig;
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use serde_json::Value;
 use sluice_client::wire::ConnectionName;
 use sluice_client::{Fixed, Settings, TokenError, Tokens, Tunnel};
@@ -53,6 +57,21 @@ pub fn name(text: &str) -> ConnectionName {
 /// The settings of a client in this process, of the gateway itself or of what stands before it.
 pub fn settings(sluice: &Sluice, at: &str, tokens: impl Tokens) -> Settings {
     let mut settings = Settings::new(at, tokens);
+    settings.roots = Some(Arc::new(sluice.authority.roots()));
+    settings.client = Some("tests".to_owned());
+    settings
+}
+
+/// What a client shows: a certificate and its key, in PEM.
+pub fn shown((certificate, key): &(String, String)) -> Arc<dyn ResolvesClientCert> {
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    Arc::new(SingleCertAndKey::from(CertifiedKey::from_der(chain, key, &default_provider()).unwrap()))
+}
+
+/// The settings of a client that shows a certificate in the place of a token.
+pub fn certified(sluice: &Sluice, certificate: &(String, String)) -> Settings {
+    let mut settings = Settings::certified(&sluice.tunnel, shown(certificate));
     settings.roots = Some(Arc::new(sluice.authority.roots()));
     settings.client = Some("tests".to_owned());
     settings

@@ -9,7 +9,10 @@ use clap::Args;
 use rustls::RootCertStore;
 use sluice_client::{Settings, wire::ConnectionName};
 
-use super::tokens::{Source, TokenArgs};
+use super::{
+    certificate::CertificateArgs,
+    tokens::{Source, TokenArgs},
+};
 use crate::{
     config::{DEFAULT_TUNNEL, data_dir},
     tls::{Authorities, LOCAL_CERTIFICATE},
@@ -27,6 +30,8 @@ pub(super) struct GatewayArgs {
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     #[command(flatten)]
+    certificate: CertificateArgs,
+    #[command(flatten)]
     token: TokenArgs,
     /// The data directory of this machine's own gateway (default: $SLUICE_DATA, else .sluice).
     #[arg(long, value_name = "DIRECTORY")]
@@ -38,14 +43,21 @@ impl GatewayArgs {
     ///
     /// # Errors
     ///
-    /// There is no token, or nobody that vouches for the gateway.
+    /// There is neither a token nor a certificate, or nobody that vouches for the gateway.
     pub(super) fn settings(&self, client: &str, connections: &[&str]) -> Result<Settings, String> {
         let data = self.data.clone().unwrap_or_else(data_dir);
         let configured = self.gateway.clone().or_else(|| std::env::var("SLUICE_GATEWAY").ok());
         let is_own = configured.is_none();
         let gateway = configured.unwrap_or_else(|| DEFAULT_TUNNEL.to_string());
-        let tokens = Source::new(&self.token, &data, &gateway, connections)?;
-        let mut settings = Settings::new(gateway, tokens);
+        let certificate = self.certificate.open()?;
+        let mut settings = match certificate {
+            // With a certificate a token is brought where an option names it, and not because there is one.
+            Some(certificate) if !self.token.is_given() => Settings::certified(gateway, certificate),
+            certificate => {
+                let tokens = Source::new(&self.token, &data, &gateway, connections)?;
+                Settings { certificate, ..Settings::new(gateway, tokens) }
+            }
+        };
         settings.roots = self.roots(&data, is_own)?;
         settings.server_name.clone_from(&self.server_name);
         settings.client = Some(client.to_owned());

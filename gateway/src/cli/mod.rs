@@ -8,6 +8,7 @@ mod access;
 mod agent;
 mod api;
 mod approvals;
+mod certificate;
 mod config;
 mod connect;
 mod gateway;

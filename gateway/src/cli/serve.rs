@@ -59,7 +59,7 @@ pub(super) async fn serve(file: Option<&Path>, listen: Option<SocketAddr>, tunne
         for (address, connection) in bound.listeners {
             println!("clients of {connection} connect to {address}");
         }
-        println!("listening on http://{}", bound.http);
+        println!("listening on {}://{}", bound.scheme, bound.http);
         if let Some(postgres) = bound.postgres {
             println!("listening on postgres://{postgres}");
         }

@@ -40,6 +40,13 @@ pub(super) struct TokenArgs {
     login: Option<String>,
 }
 
+impl TokenArgs {
+    /// One of them was said.
+    pub(super) fn is_given(&self) -> bool {
+        self.token_file.is_some() || self.token_command.is_some() || self.user.is_some() || self.login.is_some()
+    }
+}
+
 /// Where tokens come from.
 pub(super) enum Source {
     File(PathBuf),

@@ -32,9 +32,12 @@ impl Config {
             UpstreamConfig::Stdio { command: vec![program, "demo-server".to_owned()], env: BTreeMap::new(), cwd: None };
         Ok(Self {
             listen: DEFAULT_LISTEN,
+            identity: None,
+            certificates: None,
             tunnel: Some(TunnelConfig {
                 listen: DEFAULT_TUNNEL,
-                certificate: None,
+                identity: None,
+                certificates: None,
                 limits: TunnelLimits::default(),
                 http3: false,
             }),

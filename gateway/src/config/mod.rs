@@ -15,7 +15,7 @@ use crate::authorisation::{Access, Demands, Stated};
 use crate::identity::{CertifiedClient, ClaimMapping, Roles};
 use crate::session::Confirm;
 use crate::signing::Signer;
-use crate::tls::{Authorities, ServerCertificate, ServerIdentity};
+use crate::tls::{Authorities, ServerIdentity};
 
 mod dev;
 mod export;
@@ -39,6 +39,10 @@ pub const DEFAULT_TUNNEL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4
 pub struct Config {
     /// The address to listen on; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// The certificate that HTTP's clients see, all of which speak TLS then; None: plain HTTP.
+    pub identity: Option<ServerIdentity>,
+    /// Certificates that HTTP's clients may show in the place of a token; None: nobody's count.
+    pub certificates: Option<ClientCertificates>,
     /// Where agents connect by `sluice/1`; None: nowhere.
     pub tunnel: Option<TunnelConfig>,
     /// Where clients connect that can't say who they are.
@@ -77,6 +81,14 @@ pub struct Config {
     pub dev: Option<DevMode>,
 }
 
+impl Config {
+    /// What URLs of the address for HTTP begin with: `https` where there is a certificate.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.identity.is_some() { "https" } else { "http" }
+    }
+}
+
 /// The listener for PostgreSQL's own clients. The database that a client names is the name of a connection.
 #[derive(Debug, Clone)]
 pub struct PostgresListen {
@@ -86,12 +98,19 @@ pub struct PostgresListen {
     pub identity: Option<ServerIdentity>,
     /// Clients may connect without TLS; only on loopback, since their tokens pass in clear text.
     pub plaintext: bool,
-    /// Who vouches for the certificates that clients may show in the place of a token; None: nobody.
-    pub clients: Option<Authorities>,
+    /// Certificates that clients may show in the place of a token; None: nobody's count.
+    pub certificates: Option<ClientCertificates>,
+}
+
+/// Certificates that clients of a listener may show in the place of a token.
+#[derive(Debug, Clone)]
+pub struct ClientCertificates {
+    /// Who vouches for them.
+    pub authorities: Authorities,
     /// The file with the authorities' lists of revoked certificates, which is watched.
     pub revoked: Option<PathBuf>,
-    /// Whom those certificates stand for.
-    pub certified: Vec<CertifiedClient>,
+    /// Whom they stand for: the first that fits.
+    pub clients: Vec<CertifiedClient>,
 }
 
 /// Somebody who is told what waits for an approval. `Debug` doesn't show the URL, which may be a secret, nor the key.
@@ -146,7 +165,9 @@ pub struct TunnelConfig {
     /// The address to listen on; port 0 lets the system choose.
     pub listen: SocketAddr,
     /// What the gateway shows; None on loopback alone, where one is made and kept beside the store.
-    pub certificate: Option<ServerCertificate>,
+    pub identity: Option<ServerIdentity>,
+    /// Certificates that agents may show in the place of a token; None: nobody's count.
+    pub certificates: Option<ClientCertificates>,
     /// How much anybody may have at once.
     pub limits: TunnelLimits,
     /// MCP is served over HTTP/3 too.

@@ -1,8 +1,6 @@
 //! What the configuration says about PostgreSQL: where clients connect, and how a server is reached.
 
 use std::net::SocketAddr;
-use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use toml::{Spanned, de::DeTable};
@@ -10,11 +8,8 @@ use url::Url;
 
 use super::read::Reader;
 use super::{PostgresListen, PostgresUpstream, UpstreamConfig};
-use crate::identity::{CertifiedClient, UserKind};
-use crate::tls::{Authorities, Revoked, ServerIdentity};
 
 const LISTEN: &[&str] = &["listen", "certificate", "key", "plaintext", "client_ca_file", "client_crl_file", "client"];
-const CLIENT: &[&str] = &["name", "groups", "kind"];
 const PORT: u16 = 5432;
 
 impl Reader<'_> {
@@ -50,106 +45,11 @@ impl Reader<'_> {
             let span = table.get("plaintext").map_or(value.span(), Spanned::span);
             self.problem(span, "`plaintext` is for loopback addresses alone: tokens would pass in clear text");
         }
-        let (clients, certified) = self.certified(table, value.span());
-        if clients.is_some() && identity.is_none() {
-            self.problem(
-                value.span(),
-                "`client_ca_file` needs `certificate` and `key`: clients show certificates over TLS alone",
-            );
+        let certificates = self.client_certificates(table, "postgres.client");
+        if identity.is_none() {
+            self.shown_over_tls(table);
         }
-        let revoked = self.revoked(table, clients.as_ref(), identity.as_ref());
-        Some(PostgresListen { address, identity, plaintext, clients, revoked, certified })
-    }
-
-    /// `client_crl_file`: which certificates of clients their authorities have taken back.
-    fn revoked(
-        &mut self,
-        table: &DeTable<'_>,
-        clients: Option<&Authorities>,
-        identity: Option<&ServerIdentity>,
-    ) -> Option<PathBuf> {
-        let (file, span) = self.text_of(table, "client_crl_file")?;
-        if !table.contains_key("client_ca_file") {
-            self.problem(span, "`client_crl_file` needs `client_ca_file`: whose certificates are taken back");
-            return None;
-        }
-        let path = self.base.join(&file);
-        let usable = Revoked::read(&path).and_then(|lists| match identity {
-            Some(identity) => identity
-                .server_for(&[], clients, Some(&lists))
-                .map_err(|error| format!("can't be used: {error}"))
-                .map(drop),
-            None => Ok(()),
-        });
-        match usable {
-            Ok(()) => Some(path),
-            Err(reason) => {
-                self.problem(span, format!("`client_crl_file`: `{file}` {reason}"));
-                None
-            }
-        }
-    }
-
-    /// `client_ca_file` and `[[postgres.client]]`: whom certificates of clients stand for.
-    fn certified(&mut self, table: &DeTable<'_>, span: Range<usize>) -> (Option<Authorities>, Vec<CertifiedClient>) {
-        let authorities = self.text_of(table, "client_ca_file").and_then(|(file, span)| {
-            let read = Authorities::read(&self.base.join(&file));
-            read.map_err(|error| self.problem(span, format!("`client_ca_file`: `{file}` {error}"))).ok()
-        });
-        let mut clients = Vec::new();
-        let listed = table.get("client");
-        if let Some(value) = listed.filter(|value| value.get_ref().as_array().is_none()) {
-            self.problem(value.span(), "`client` is a list of tables: write `[[postgres.client]]`");
-        }
-        for value in listed.and_then(|value| value.get_ref().as_array()).into_iter().flat_map(|list| list.iter()) {
-            let Some(table) = self.table(value, "client") else { continue };
-            self.known(table, CLIENT, "`[[postgres.client]]`");
-            let name = self.text_of(table, "name").map(|(name, _)| name).filter(|name| !name.is_empty() && name != "*");
-            let mut groups: Vec<String> = self.list_of(table, "groups").into_iter().map(|(group, _)| group).collect();
-            groups.sort();
-            groups.dedup();
-            let is_person = self.either(table, "kind", ["service", "person"]) == Some("person");
-            let kind = if is_person { UserKind::Person } else { UserKind::Service };
-            match name {
-                Some(name) => clients.push(CertifiedClient { name, groups, kind }),
-                None => self.problem(
-                    value.span(),
-                    "a client has a `name`: the URI, e-mail, DNS name or common name of its certificate; a `*` at its end stands for any characters",
-                ),
-            }
-        }
-        match (table.contains_key("client_ca_file"), listed) {
-            (true, None) => {
-                self.problem(span, "`client_ca_file` needs `[[postgres.client]]`: whom certificates stand for")
-            }
-            (false, Some(value)) => {
-                self.problem(
-                    value.span(),
-                    "`[[postgres.client]]` needs `client_ca_file`: who vouches for the certificates",
-                );
-            }
-            _ => {}
-        }
-        (authorities, clients)
-    }
-
-    /// A certificate and its key, from the files that `certificate` and `key` name.
-    pub(super) fn identity(&mut self, table: &DeTable<'_>) -> Option<ServerIdentity> {
-        match (self.text_of(table, "certificate"), self.text_of(table, "key")) {
-            (Some((certificate, span)), Some((key, _))) => {
-                let identity = ServerIdentity::read(&self.base.join(certificate), &self.base.join(key));
-                identity.map_err(|error| self.problem(span, error.to_string())).ok()
-            }
-            (Some((_, span)), None) => {
-                self.problem(span, "`certificate` needs `key`, the file of its private key");
-                None
-            }
-            (None, Some((_, span))) => {
-                self.problem(span, "`key` needs `certificate`, the file of the certificate");
-                None
-            }
-            (None, None) => None,
-        }
+        Some(PostgresListen { address, identity, plaintext, certificates })
     }
 
     /// The keys of a connection to a server: `postgres`, `user`, `password`, `tls`, `ca_file`, `certificate`,

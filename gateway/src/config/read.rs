@@ -22,6 +22,7 @@ use crate::signing::Signer;
 use crate::tls::Authorities;
 
 mod access;
+mod certificates;
 mod export;
 mod issuer;
 mod listener;
@@ -133,6 +134,11 @@ pub(super) struct Reader<'a> {
 
 const ROOT: &[&str] = &[
     "listen",
+    "certificate",
+    "key",
+    "client_ca_file",
+    "client_crl_file",
+    "client",
     "tunnel",
     "listener",
     "public_url",
@@ -194,6 +200,11 @@ impl Reader<'_> {
             }),
             None => Ok(DEFAULT_LISTEN),
         };
+        let identity = self.identity(root);
+        let certificates = self.client_certificates(root, "client");
+        if identity.is_none() {
+            self.shown_over_tls(root);
+        }
         let tunnel = self.tunnel(root);
         let public_url = self.url_of(root, "public_url");
         let store =
@@ -227,6 +238,8 @@ impl Reader<'_> {
         let allowed_hosts = self.list_of(root, "allowed_hosts").into_iter().map(|(text, _)| text).collect();
         Some(Config {
             listen: listen.ok()?,
+            identity,
+            certificates,
             tunnel,
             listeners,
             public_url,

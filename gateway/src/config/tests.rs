@@ -233,8 +233,8 @@ fn a_listener_for_agents_needs_a_certificate_but_on_loopback() {
     let pair = |key: &str| format!("listen = \"0.0.0.0:7701\"\ncertificate = {certificate:?}\nkey = {key:?}\n");
 
     let local = read(&with("listen = \"127.0.0.1:0\"\nstreams = 8")).unwrap().tunnel.unwrap();
-    assert!(local.certificate.is_none() && local.limits.streams == 8 && local.limits.bytes_per_second.is_none());
-    assert!(read(&with(&pair(&key))).unwrap().tunnel.unwrap().certificate.is_some());
+    assert!(local.identity.is_none() && local.limits.streams == 8 && local.limits.bytes_per_second.is_none());
+    assert!(read(&with(&pair(&key))).unwrap().tunnel.unwrap().identity.is_some());
     assert!(read(GOOD).unwrap().tunnel.is_none());
     for (lines, says) in [
         ("listen = \"0.0.0.0:7701\"".to_owned(), "`certificate` is missing"),
@@ -377,7 +377,7 @@ fn an_export_is_read_strictly_and_shows_no_secret() {
         (named("to = \"elastic\"\nurls = \"https://x.example\""), "`url`"),
         (named("to = \"syslog\"\nurl = \"tcp://far.example\""), "loopback"),
         (named("to = \"syslog\"\nurl = \"udp://far.example\""), "tls://"),
-        (named("to = \"syslog\"\nurl = \"tls://far.example\"\ncertificate = \"a.pem\""), "go together"),
+        (named("to = \"syslog\"\nurl = \"tls://far.example\"\ncertificate = \"a.pem\""), "needs `key`"),
         (named("to = \"syslog\"\nurl = \"tls://far.example\"\nca_file = \"nowhere.pem\""), "nowhere.pem"),
         (named("to = \"file\"\npath = \"-\"") + &named("to = \"file\"\npath = \"-\""), "the name of another export"),
         ("[export]\nname = \"n\"\n".to_owned(), "[[export]]"),
@@ -389,20 +389,75 @@ fn an_export_is_read_strictly_and_shows_no_secret() {
 
 #[test]
 fn certificates_of_clients_need_who_vouches_and_whom_they_stand_for() {
-    let base = "[rules]\nfiles = [\"a\"]\n[[issuer]]\nurl = \"https://i.example\"\n[connection.a]\ntcp = \"h:1\"\n[postgres]\nlisten = \"127.0.0.1:0\"\nplaintext = true\n";
-    for (lines, told) in [
-        ("client_ca_file = \"nowhere.pem\"\n", "nowhere.pem"),
-        ("[[postgres.client]]\nname = \"a\"\n", "needs `client_ca_file`"),
-        ("client_ca_file = \"nowhere.pem\"\n[[postgres.client]]\nname = \"*\"\n", "has a `name`"),
-        ("client_ca_file = \"nowhere.pem\"\n[[postgres.client]]\nnames = \"a\"\n", "`name`"),
-        ("client_ca_file = \"nowhere.pem\"\n[[postgres.client]]\nname = \"a\"\nkind = \"robot\"\n", "\"service\""),
-        ("client_crl_file = \"nowhere.crl\"\n", "`client_crl_file` needs `client_ca_file`"),
-        ("client_ca_file = \"nowhere.pem\"\nclient_crl_file = \"nowhere.crl\"\n", "nowhere.crl"),
-        ("client = \"a\"\n", "[[postgres.client]]"),
-        ("client_ca_file = \"nowhere.pem\"\n", "[[postgres.client]]"),
-    ] {
-        let parsed = parse("a.toml", &format!("{base}{lines}"), std::path::Path::new("/nowhere"), &|_| None);
-        let errors = parsed.unwrap_err().to_string();
-        assert!(errors.contains(told), "{lines}: {errors}");
+    let base = "[rules]\nfiles = [\"a\"]\n[[issuer]]\nurl = \"https://i.example\"\n[connection.a]\ntcp = \"h:1\"\n";
+    // Where the keys of a listener stand, and what its list of clients is called.
+    let listeners = [
+        ("", "client"),
+        ("[postgres]\nlisten = \"127.0.0.1:0\"\nplaintext = true\n", "postgres.client"),
+        ("[tunnel]\n", "tunnel.client"),
+    ];
+    for (table, list) in listeners {
+        let needs_clients = format!("needs `[[{list}]]`");
+        for (lines, clients, told) in [
+            ("client_ca_file = \"nowhere.pem\"\n", "name = \"a\"\n", "`client_ca_file`: `nowhere.pem` can't be read"),
+            ("client_ca_file = \"nowhere.pem\"\n", "name = \"a\"\n", "clients show certificates over TLS alone"),
+            ("", "name = \"a\"\n", "needs `client_ca_file`: who vouches"),
+            ("client_ca_file = \"nowhere.pem\"\n", "name = \"*\"\n", "has a `name`"),
+            ("client_ca_file = \"nowhere.pem\"\n", "names = \"a\"\n", "did you mean `name`?"),
+            (
+                "client_ca_file = \"nowhere.pem\"\n",
+                "name = \"a\"\nkind = \"robot\"\n",
+                "`kind` is \"service\" or \"person\"",
+            ),
+            ("client_crl_file = \"nowhere.crl\"\n", "", "`client_crl_file` needs `client_ca_file`"),
+            (
+                "client_ca_file = \"nowhere.pem\"\nclient_crl_file = \"nowhere.crl\"\n",
+                "",
+                "`nowhere.crl` can't be read",
+            ),
+            ("client = \"a\"\n", "", "is a list of tables"),
+            ("client_ca_file = \"nowhere.pem\"\n", "", needs_clients.as_str()),
+        ] {
+            // Agents speak TLS in any case.
+            if list == "tunnel.client" && told.ends_with("over TLS alone") {
+                continue;
+            }
+            let clients = if clients.is_empty() { String::new() } else { format!("[[{list}]]\n{clients}") };
+            let text = if table.is_empty() {
+                format!("{lines}{base}{clients}")
+            } else {
+                format!("{base}{table}{lines}{clients}")
+            };
+            let parsed = parse("a.toml", &text, std::path::Path::new("/nowhere"), &|_| None);
+            let errors = parsed.unwrap_err().to_string();
+            assert!(errors.contains(told), "{text}: {errors}");
+        }
     }
+}
+
+#[test]
+fn a_listener_believes_certificates_of_clients_but_for_those_that_its_list_takes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    file("server.pem", &made.cert.pem());
+    file("server.key", &made.signing_key.serialize_pem());
+    file("empty.crl", "");
+    let lines = "certificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca_file = \"server.pem\"\n";
+    let client = "[[client]]\nname = \"ada@example.org\"\ngroups = [\"b\", \"a\", \"b\"]\nkind = \"person\"\n";
+    let read = |more: &str| {
+        let text = format!("{lines}{more}{GOOD}{client}");
+        parse("a.toml", &text, folder.path(), &environment)
+    };
+    let config = read("").unwrap();
+    assert_eq!(config.scheme(), "https");
+    let certificates = config.certificates.unwrap();
+    let expected = CertifiedClient {
+        name: "ada@example.org".to_owned(),
+        groups: vec!["a".to_owned(), "b".to_owned()],
+        kind: crate::identity::UserKind::Person,
+    };
+    assert_eq!((certificates.clients, certificates.revoked), (vec![expected], None));
+    let errors = read("client_crl_file = \"empty.crl\"\n").unwrap_err().to_string();
+    assert!(errors.contains("`client_crl_file`: `empty.crl` has no list"), "{errors}");
 }

@@ -80,6 +80,9 @@ pub enum AuthError {
     /// The deny list can't be read, so that nobody knows who is on it.
     #[error("the deny list can't be read")]
     DenyList,
+    /// The certificate was revoked since it was shown, or nobody can tell whether it was.
+    #[error("the certificate counts no longer: {0}")]
+    Certificate(String),
     /// `act` names somebody who may not act for others.
     #[error("the actor may not act for others")]
     Actor,

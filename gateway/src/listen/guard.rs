@@ -22,13 +22,14 @@ struct Lists {
 }
 
 impl Allowed {
-    pub(super) fn new(gateway: &Gateway, local: SocketAddr) -> Self {
+    /// Those of an address, whose URLs begin with `scheme`, and what is configured.
+    pub(super) fn new(gateway: &Gateway, scheme: &str, local: SocketAddr) -> Self {
         let config = &gateway.config;
         let mut hosts = vec![local.to_string()];
         if local.ip().is_loopback() || local.ip().is_unspecified() {
             hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|name| format!("{name}:{}", local.port())));
         }
-        let mut origins: Vec<String> = hosts.iter().map(|host| format!("http://{host}")).collect();
+        let mut origins: Vec<String> = hosts.iter().map(|host| format!("{scheme}://{host}")).collect();
         if let Some(url) = &config.public_url {
             origins.push(url.origin().ascii_serialization());
             hosts.extend(host_of(url));

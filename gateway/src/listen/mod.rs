@@ -8,6 +8,7 @@ pub mod postgres;
 mod proxy;
 pub mod tcp;
 pub mod tunnel;
+pub mod web;
 mod workers;
 
 pub(crate) use api::ApprovalView;
@@ -18,7 +19,7 @@ use crate::config::{ConnectionConfig, UpstreamConfig};
 use crate::exchange::{self, Caller, Shared, Table};
 use crate::gateway::Gateway;
 use crate::identity::dev::DevIssuer;
-use crate::identity::{bearer_of, resource};
+use crate::identity::{AuthError, Identity, bearer_of, resource};
 use crate::protocol::mcp::DEFAULT_CAP;
 use crate::protocol::mcp::error::{Refusal, code};
 use crate::session::Attempt;
@@ -28,14 +29,14 @@ use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use http::{HeaderValue, Method, StatusCode, header};
+use handshake::Certified;
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// How often sessions in which something runs are marked as used (a long answer is no idleness) and idle ones are ended.
@@ -44,18 +45,18 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Serves until `shutdown`, then ends all sessions in order; agents by `tunnel`, where there is one.
 ///
 /// # Errors
-/// The listener fails, or TLS to upstreams can't be set up.
+/// TLS to upstreams can't be set up.
 pub async fn serve(
-    listener: TcpListener,
+    front: web::Front,
     tunnel: Option<tunnel::Bound>,
     state: Arc<Gateway>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let local = listener.local_addr()?;
+    let local = front.address()?;
     let clients = Clients::new(&state.config.connections, &state.agents).map_err(io::Error::other)?;
     let shared = Arc::new(Shared { gateway: state, clients, table: Table::default(), shutdown: shutdown.clone() });
     let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
-    let allowed = guard::Allowed::new(&shared.gateway, local);
+    let allowed = guard::Allowed::new(&shared.gateway, shared.gateway.config.scheme(), local);
     let connections = Router::new()
         .route("/mcp/{connection}", post(connection).get(connection).delete(connection))
         .route(&resource::metadata_path("{connection}"), get(metadata))
@@ -71,11 +72,9 @@ pub async fn serve(
         .merge(api::router(&shared.gateway))
         .route("/healthz", get(async || "ok\n"))
         .layer(middleware::from_fn_with_state(allowed.clone(), guard::check));
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let people = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).into_future();
-    let (served, ()) = tokio::join!(people, agents);
+    tokio::join!(front.serve(router, shutdown), agents);
     sweeper.abort();
-    served
+    Ok(())
 }
 
 async fn sweep(shared: Arc<Shared>) {
@@ -104,11 +103,7 @@ async fn connection(
 ) -> Response {
     let gateway = &shared.gateway;
     let audience = gateway.audience(&connection);
-    let identity = match bearer_of(request.headers()) {
-        Ok(bearer) => gateway.authenticator.authenticate(Some(bearer), &audience).await,
-        Err(error) => Err(error),
-    };
-    let identity = match identity {
+    let identity = match authenticate(gateway, request.headers(), request.extensions(), &audience).await {
         Ok(identity) => identity,
         Err(reason) => {
             tracing::info!(connection, %reason, "not authenticated");
@@ -157,6 +152,21 @@ async fn connection(
         },
     };
     upcoming.response().await
+}
+
+/// Who asks: by the token of a request, and by its connection's certificate where there is none. A token that doesn't count is no
+/// reason to go by the certificate: whoever brings one means it.
+async fn authenticate(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    connection: &Extensions,
+    audience: &str,
+) -> Result<Identity, AuthError> {
+    match (bearer_of(headers), connection.get::<Arc<Certified>>()) {
+        (Ok(bearer), _) => gateway.authenticator.authenticate(Some(bearer), audience).await,
+        (Err(AuthError::Missing), Some(certified)) => certified.identity(&gateway.authenticator),
+        (Err(error), _) => Err(error),
+    }
 }
 
 fn refused(status: StatusCode, code: i64, message: &str) -> Response {

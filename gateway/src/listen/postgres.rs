@@ -12,22 +12,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ConnectionConfig, PostgresListen, UpstreamConfig};
 use crate::exchange::farewell;
 use crate::exchange::postgres::{Cancels, Relay, record_settings};
 use crate::gateway::Gateway;
-use crate::identity::{CertifiedClient, Identity, certified};
+use crate::identity::Identity;
 use crate::limits::Counter;
-use crate::listen::handshake::Handshake;
+use crate::listen::handshake::{Certified, Handshake};
 use crate::protocol::postgres::frame::{Frames, message};
 use crate::protocol::postgres::oauth::{self, Initial};
 use crate::protocol::postgres::report::Report;
 use crate::protocol::postgres::startup::{Auth, Opening, PURPOSE, Startup, opening};
 use crate::protocol::postgres::{Conversation, Malformed, Opened};
 use crate::session::{NewSession, Purpose, Session, SessionError};
+use crate::tls::Spoken;
 use crate::upstream::catalog::Catalog;
 use crate::upstream::postgres::{Server, Socket, connect, keep_alive};
 use crate::upstream::way::Way;
@@ -43,9 +43,8 @@ const ALPN: &[u8] = b"postgresql";
 /// The front, bound and not yet serving.
 pub struct Front {
     listener: TcpListener,
-    tls: Option<Handshake>,
+    tls: Option<Arc<Handshake>>,
     plaintext: bool,
-    certified: Vec<CertifiedClient>,
 }
 
 impl fmt::Debug for Front {
@@ -60,15 +59,9 @@ impl Front {
     /// # Errors
     /// It can't be listened on, or the certificate can't be used.
     pub async fn bind(config: &PostgresListen) -> io::Result<Self> {
-        let (clients, revoked) = (config.clients.as_ref(), config.revoked.as_ref());
-        let tls = config.identity.as_ref().map(|identity| Handshake::new(identity, &[ALPN], clients, revoked));
-        let tls = tls.transpose()?;
-        Ok(Self {
-            listener: TcpListener::bind(config.address).await?,
-            tls,
-            plaintext: config.plaintext,
-            certified: config.certified.clone(),
-        })
+        let (tls, certificates) = (config.identity.as_ref(), config.certificates.as_ref());
+        let tls = tls.map(|identity| Handshake::new(identity, Spoken::of(&[ALPN]), certificates)).transpose()?;
+        Ok(Self { listener: TcpListener::bind(config.address).await?, tls, plaintext: config.plaintext })
     }
 
     /// Where it listens.
@@ -86,7 +79,6 @@ impl Front {
             shutdown: shutdown.clone(),
             tls: self.tls,
             plaintext: self.plaintext,
-            certified: self.certified,
             cancels: Cancels::default(),
             catalogs: Mutex::default(),
         });
@@ -126,10 +118,8 @@ impl Front {
 struct Shared {
     gateway: Arc<Gateway>,
     shutdown: CancellationToken,
-    tls: Option<Handshake>,
+    tls: Option<Arc<Handshake>>,
     plaintext: bool,
-    /// Whom certificates of clients stand for.
-    certified: Vec<CertifiedClient>,
     cancels: Cancels,
     /// What the servers' tables are called, by the names of connections.
     catalogs: Mutex<HashMap<String, Arc<Catalog>>>,
@@ -141,23 +131,17 @@ struct Wanting {
     frames: Frames,
     startup: Startup,
     /// Who its certificate says that it is.
-    certified: Option<Box<Identity>>,
+    certified: Option<Arc<Certified>>,
 }
 
 /// How a client is heard.
 enum Line {
     Plain,
     /// Encrypted; by a certificate it is somebody.
-    Tls(Option<Box<Identity>>),
+    Tls(Option<Arc<Certified>>),
 }
 
 impl Shared {
-    /// What TLS says about a client.
-    fn line(&self, stream: &TlsStream<TcpStream>) -> Line {
-        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        Line::Tls(shown.and_then(|certificate| certified(certificate, &self.certified)).map(Box::new))
-    }
-
     fn catalog(&self, connection: &str, upstream: &Arc<Server>) -> Arc<Catalog> {
         let mut catalogs = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(catalogs.entry(connection.to_owned()).or_insert_with(|| Catalog::new(upstream)))
@@ -190,12 +174,11 @@ impl Shared {
         let direct = stream.peek(&mut first).await? == 1 && first[0] == 0x16;
         if direct {
             let Some(tls) = &self.tls else { return Ok(None) };
-            let stream = tls.acceptor().accept(stream).await?;
+            let (stream, certified) = tls.accept(stream).await?;
             if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
                 return Ok(None);
             }
-            let line = self.line(&stream);
-            return self.want(Box::new(stream), Frames::new(MAX_PASSWORD), line).await;
+            return self.want(Box::new(stream), Frames::new(MAX_PASSWORD), Line::Tls(certified)).await;
         }
         let mut frames = Frames::new(MAX_PASSWORD);
         // One request for each kind of encryption at most, as clients do.
@@ -210,9 +193,8 @@ impl Shared {
                     match &self.tls {
                         Some(tls) => {
                             stream.write_all(b"S").await?;
-                            let stream = tls.acceptor().accept(stream).await?;
-                            let line = self.line(&stream);
-                            return self.want(Box::new(stream), frames, line).await;
+                            let (stream, certified) = tls.accept(stream).await?;
+                            return self.want(Box::new(stream), frames, Line::Tls(certified)).await;
                         }
                         None => stream.write_all(b"N").await?,
                     }
@@ -305,8 +287,8 @@ impl Shared {
         if let Some(negotiation) = wanting.startup.negotiation.take() {
             wanting.socket.write_all(&negotiation).await.map_err(gone)?;
         }
-        if let Some(identity) = wanting.certified.take() {
-            return self.gateway.authenticator.admit(*identity).map_err(|reason| {
+        if let Some(certified) = &wanting.certified {
+            return certified.identity(&self.gateway.authenticator).map_err(|reason| {
                 tracing::info!(connection, %reason, "a certificate doesn't count");
                 Report::fatal("28000", "the certificate was not accepted")
             });

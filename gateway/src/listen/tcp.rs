@@ -15,12 +15,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsAcceptor, TlsStream};
+use tokio_rustls::TlsStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Workers,
     counts::{Counts, Slot, network},
+    handshake::Handshake,
     proxy,
 };
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
     meter::Meter,
     raw,
     session::{NewSession, Purpose},
+    tls::Spoken,
 };
 
 /// Where the system ran out of something, connections are taken again after this time.
@@ -46,7 +48,7 @@ pub struct Bound {
     listener: TcpListener,
     config: ListenerConfig,
     purpose: Option<Purpose>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Handshake>>,
 }
 
 impl std::fmt::Debug for Bound {
@@ -63,9 +65,8 @@ impl Bound {
     /// It can't be listened on, the purpose is none, or the certificate can't be used.
     pub async fn bind(config: &ListenerConfig) -> io::Result<Self> {
         let purpose = config.purpose.as_deref().map(Purpose::parse).transpose().map_err(io::Error::other)?.flatten();
-        let tls =
-            config.identity.as_ref().map(|identity| identity.server(&[])).transpose().map_err(io::Error::other)?;
-        let (tls, config) = (tls.map(TlsAcceptor::from), config.clone());
+        let tls = config.identity.as_ref().map(|identity| Handshake::new(identity, Spoken::of(&[]), None));
+        let (tls, config) = (tls.transpose()?, config.clone());
         Ok(Self { listener: TcpListener::bind(config.listen).await?, config, purpose, tls })
     }
 
@@ -142,7 +143,7 @@ struct Front {
     connection: ConnectionConfig,
     identity: Identity,
     purpose: Option<Purpose>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Handshake>>,
     meter: Option<Arc<Meter>>,
     all: Arc<Counts<()>>,
     addresses: Arc<Counts<IpAddr>>,
@@ -168,8 +169,8 @@ async fn serve(front: Arc<Front>, socket: std::net::TcpStream, peer: SocketAddr)
     };
     let client = match &front.tls {
         None => Client::Plain(socket),
-        Some(acceptor) => match timeout(HANDSHAKE, acceptor.accept(socket)).await {
-            Ok(Ok(stream)) => Client::Tls(Box::new(TlsStream::from(stream))),
+        Some(tls) => match timeout(HANDSHAKE, tls.accept(socket)).await {
+            Ok(Ok((stream, _))) => Client::Tls(Box::new(TlsStream::from(stream))),
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "a handshake failed"),
             Err(_) => return tracing::debug!(%peer, "a handshake took too long"),
         },

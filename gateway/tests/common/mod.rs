@@ -17,6 +17,7 @@ use sluice_gateway::gateway::Gateway;
 use sluice_gateway::identity::Authenticator;
 use sluice_gateway::identity::dev::{DEV_AUDIENCE, DEV_ISSUER, DevIssuer, TokenRequest};
 use sluice_gateway::limits::Limits;
+use sluice_gateway::listen::web::Front;
 use sluice_gateway::session::Sessions;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -79,8 +80,6 @@ impl Place {
         let router = dev.router::<()>();
         tokio::spawn(async move { axum::serve(keys, router).await });
 
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let evidence = Evidence::open(dir.path().join("evidence.sqlite")).unwrap();
         let options = CompileOptions {
             today: jiff::civil::date(2026, 11, 23),
@@ -89,28 +88,34 @@ impl Place {
         };
         let compiled = sluice_dsl::compile_source("path.rules", RULES, &options);
         let rendered = compiled.render(false);
+        let mut config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            identity: None,
+            certificates: None,
+            tunnel: None,
+            listeners: Vec::new(),
+            public_url: None,
+            store: dir.path().join("evidence.sqlite"),
+            rules: Vec::new(),
+            trusted_keys: Vec::new(),
+            issuers: vec![issuer.clone()],
+            connections: BTreeMap::from([("up".to_owned(), connection.clone())]),
+            allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            mask_keys: BTreeMap::new(),
+            break_glass: Vec::new(),
+            exports: Vec::new(),
+            webhooks: Vec::new(),
+            postgres: None,
+            deny_list: None,
+            roles: sluice_gateway::identity::Roles::default(),
+            dev: None,
+        };
+        let front = Front::bind(&config).await.unwrap();
+        let address = front.address().unwrap();
+        config.listen = address;
         let gateway = Gateway {
-            config: Config {
-                listen: address,
-                tunnel: None,
-                listeners: Vec::new(),
-                public_url: None,
-                store: dir.path().join("evidence.sqlite"),
-                rules: Vec::new(),
-                trusted_keys: Vec::new(),
-                issuers: vec![issuer.clone()],
-                connections: BTreeMap::from([("up".to_owned(), connection.clone())]),
-                allowed_origins: Vec::new(),
-                allowed_hosts: Vec::new(),
-                mask_keys: BTreeMap::new(),
-                break_glass: Vec::new(),
-                exports: Vec::new(),
-                webhooks: Vec::new(),
-                postgres: None,
-                deny_list: None,
-                roles: sluice_gateway::identity::Roles::default(),
-                dev: None,
-            },
+            config,
             desk: Desk::new(evidence.clone(), None, &[], &[]),
             authenticator: Authenticator::new(&[issuer]),
             evidence: evidence.clone(),
@@ -121,7 +126,7 @@ impl Place {
             budget: sluice_engine::Budget::new(64 << 20),
             dev_issuer: None,
         };
-        tokio::spawn(sluice_gateway::listen::serve(listener, None, Arc::new(gateway), stop.clone()));
+        tokio::spawn(sluice_gateway::listen::serve(front, None, Arc::new(gateway), stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { address, evidence, connection, dev, client, _dir: dir, _stop: stop.drop_guard() }
     }

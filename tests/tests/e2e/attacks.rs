@@ -127,7 +127,8 @@ async fn every_token_that_does_not_count_is_answered_as_none_is_and_nothing_goes
     let connection = tunnel::quic(&sluice, b"sluice/1").await.unwrap();
     for (name, token) in &attacks {
         let Some(token) = Token::new(token.clone()) else { continue };
-        let opening = Opening::Session { token, connection: tunnel::name("db"), purpose: None, client: None };
+        let opening =
+            Opening::Session { token: Some(token), connection: tunnel::name("db"), purpose: None, client: None };
         let (mut sender, mut receiver) = connection.open_bi().await.unwrap();
         sender.write_all(&opening.encode().unwrap()).await.unwrap();
         let answer: Answer = sluice_client::stream::read_frame(&mut receiver).await.unwrap();

@@ -46,7 +46,7 @@ async fn a_session_ends_within_a_second_of_its_token() {
     assert!(after > Duration::from_millis(2800) && after < Duration::from_millis(5100), "{after:?}");
     sleep(Duration::from_millis(500)).await;
     let record = sluice.session_record("ada@example.org").await;
-    assert!(record.to_string().contains("the token counts no longer"), "{record}");
+    assert!(record.to_string().contains("the token or the certificate counts no longer"), "{record}");
     sluice.stop().await;
 }
 
@@ -102,7 +102,8 @@ async fn a_token_of_others_or_of_other_groups_renews_nothing() {
     let (_target, sluice) = scene().await;
     let connection = sluice_tests::tunnel::quic(&sluice, b"sluice/1").await.unwrap();
     let token = |user: &str, groups: &[&str]| Token::new(sluice.issuer().token(user, groups, 600, &json!({}))).unwrap();
-    let session = |token| Opening::Session { token, connection: name("bytes"), purpose: None, client: None };
+    let session =
+        |token| Opening::Session { token: Some(token), connection: name("bytes"), purpose: None, client: None };
     let renewal = |token| Opening::Token { token, connection: name("bytes"), session: None };
     let code = |answer: &Answer| match answer {
         Answer::Refused { code, .. } => Some(*code),

@@ -9,10 +9,7 @@ use super::{
     super::{ExportConfig, ExportHttp, ExportSyslog, ExportTo, HttpEnvelope},
     Reader,
 };
-use crate::{
-    identity::is_trustworthy,
-    tls::{self, ServerIdentity},
-};
+use crate::{identity::is_trustworthy, tls};
 
 /// The kinds of destinations, and the keys that go with each.
 const KINDS: &[(&str, &[&str])] = &[
@@ -173,17 +170,7 @@ impl Reader<'_> {
         // Brackets are of the URL.
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let is_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let own = match (self.text_of(table, "certificate"), self.text_of(table, "key")) {
-            (None, None) => None,
-            (Some((certificate, span)), Some((key, _))) => {
-                let read = ServerIdentity::read(&self.base.join(&certificate), &self.base.join(&key));
-                Some(read.map_err(|error| self.problem(span, error.to_string())).ok()?)
-            }
-            (Some((_, span)), None) | (None, Some((_, span))) => {
-                self.problem(span, "`certificate` and `key` go together");
-                return None;
-            }
-        };
+        let own = self.identity(table);
         let authorities = match self.text_of(table, "ca_file") {
             Some((file, span)) => {
                 let read = tls::Authorities::read(&self.base.join(&file));

@@ -11,12 +11,15 @@ use super::{
     super::{DEFAULT_TUNNEL, TunnelConfig, TunnelLimits},
     Reader,
 };
-use crate::tls::ServerCertificate;
+use crate::tls::ServerIdentity;
 
 const TUNNEL: &[&str] = &[
     "listen",
     "certificate",
     "key",
+    "client_ca_file",
+    "client_crl_file",
+    "client",
     "streams",
     "streams_per_identity",
     "connections_per_identity",
@@ -62,12 +65,11 @@ impl Reader<'_> {
         let listen = listen.ok();
         let is_local = listen.is_none_or(|listen| listen.ip().is_loopback());
         // Nobody else gets there: one that is made will do.
-        let certificate = match is_local && !table.contains_key("certificate") && !table.contains_key("key") {
-            true => None,
-            false => Some(self.certificate(table, value.span())?),
-        };
+        let is_made = is_local && !table.contains_key("certificate") && !table.contains_key("key");
+        let identity = if is_made { None } else { self.certificate(table, value.span()) };
+        let certificates = self.client_certificates(table, "tunnel.client");
         let http3 = self.http3(table);
-        Some(TunnelConfig { listen: listen?, certificate, limits, http3 })
+        Some(TunnelConfig { listen: listen?, identity, certificates, limits, http3 })
     }
 
     fn http3(&mut self, table: &DeTable<'_>) -> bool {
@@ -79,7 +81,7 @@ impl Reader<'_> {
         asked
     }
 
-    fn certificate(&mut self, table: &DeTable<'_>, span: std::ops::Range<usize>) -> Option<ServerCertificate> {
+    fn certificate(&mut self, table: &DeTable<'_>, span: std::ops::Range<usize>) -> Option<ServerIdentity> {
         let (chain, key) = (self.text_of(table, "certificate"), self.text_of(table, "key"));
         for name in ["certificate", "key"] {
             if !table.contains_key(name) {
@@ -87,13 +89,8 @@ impl Reader<'_> {
             }
         }
         let ((chain, span), (key, _)) = (chain?, key?);
-        match ServerCertificate::read(&self.base.join(&chain), &self.base.join(&key)) {
-            Ok(certificate) => Some(certificate),
-            Err(error) => {
-                self.problem(span, format!("the certificate `{chain}` with the key `{key}` can't be used: {error}"));
-                None
-            }
-        }
+        let read = ServerIdentity::read_private(&self.base.join(&chain), &self.base.join(&key));
+        read.map_err(|error| self.problem(span, error.to_string())).ok()
     }
 
     /// `bytes_per_second`.

@@ -8,20 +8,20 @@ use sluice_client::{
 use super::{
     Tunnel,
     admit::subject,
-    live::{Holder, seconds_until},
+    live::{Credential, Holder, seconds_until},
     opening::{Peer, Refused, answer, refuse},
 };
 use crate::{evidence::SessionId, identity::Identity};
 
-/// Lets the agent serve until it ends the stream, its token counts no longer, or the gateway stops.
+/// Lets the agent serve until it ends the stream, what says who it is counts no longer, or the gateway stops.
 pub(super) async fn serve(
     tunnel: &Tunnel,
     peer: &Peer,
-    token: Token,
+    token: Option<Token>,
     connection: &ConnectionName,
     (mut reader, mut writer): (Reader, Writer),
 ) {
-    let (identity, link) = match admit(tunnel, peer, &token, connection).await {
+    let (identity, credential, link) = match admit(tunnel, peer, token, connection).await {
         Ok(admitted) => admitted,
         Err(refused) => {
             tracing::info!(address = %peer.address(), %connection, code = %refused.code, reason = refused.message, "refused");
@@ -30,7 +30,8 @@ pub(super) async fn serve(
     };
     let user = identity.user_id.clone();
     let seconds = seconds_until(identity.expires);
-    let holder = Holder::new(identity, connection.as_str(), SessionId::generate().to_string(), peer.link(), token);
+    let session = SessionId::generate().to_string();
+    let holder = Holder::new(identity, connection.as_str(), session, peer.link(), credential);
     let _entered = tunnel.live.enter(&holder);
     if !answer(&Answer::Accepted { session: None, seconds, carries: None }, &mut writer).await {
         return;
@@ -59,18 +60,20 @@ pub(super) async fn serve(
 async fn admit(
     tunnel: &Tunnel,
     peer: &Peer,
-    token: &Token,
+    token: Option<Token>,
     connection: &ConnectionName,
-) -> Result<(Identity, quinn::Connection), Refused> {
+) -> Result<(Identity, Credential, quinn::Connection), Refused> {
     if tunnel.shutdown.is_cancelled() {
         return Err(Refused::new(Code::Draining, "the gateway is stopping"));
     }
     let link = peer.connection().ok_or_else(|| Refused::new(Code::Forbidden, "agents serve over QUIC alone"))?;
-    let identity = tunnel.authenticate(peer, token, connection).await?;
+    let (identity, credential) = tunnel.authenticate(peer, token, connection).await?;
     peer.own(tunnel, &subject(&identity))?;
     let found = tunnel.gateway.config.connections.get(connection.as_str());
     match found.map(|config| &config.agents).filter(|groups| !groups.is_empty()) {
-        Some(groups) if groups.iter().any(|group| identity.groups.contains(group)) => Ok((identity, link.clone())),
+        Some(groups) if groups.iter().any(|group| identity.groups.contains(group)) => {
+            Ok((identity, credential, link.clone()))
+        }
         Some(_) => Err(Refused::new(Code::Forbidden, "the identity is in no group that may serve this connection")),
         // Who may not serve learns nothing of what there is.
         None => Err(Refused::new(Code::NoConnection, "there is no such connection to serve")),

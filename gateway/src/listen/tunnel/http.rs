@@ -27,7 +27,10 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{Tunnel, live::Holder};
+use super::{
+    Tunnel,
+    live::{Credential, Holder},
+};
 use crate::{
     identity::resource,
     listen::guard,
@@ -39,7 +42,7 @@ use crate::{
 /// How long the head of a request may take. Between two requests there is no limit: the stream's own idle time holds.
 const HEAD: Duration = Duration::from_secs(30);
 
-/// Serves requests until the client ends the stream, its token counts no longer, or the gateway stops.
+/// Serves requests until the client ends the stream, what says who it is counts no longer, or the gateway stops.
 pub(super) async fn serve(
     tunnel: &Tunnel,
     holder: &Arc<Holder>,
@@ -105,17 +108,25 @@ fn prepare(
     if !guard::is_local(&tunnel.allowed, sent) {
         return Some((StatusCode::FORBIDDEN, "this host or origin is not accepted\n").into_response());
     }
-    let bearer = HeaderValue::from_str(&format!("Bearer {}", holder.token().as_str()));
-    let Ok(mut bearer) = bearer else { return Some(StatusCode::UNAUTHORIZED.into_response()) };
-    bearer.set_sensitive(true);
-    // Whatever a request says of itself: the stream was opened with a token, and by that one it is judged.
-    sent.insert(header::AUTHORIZATION, bearer);
+    // Whatever a request says of itself: the stream was opened by somebody, and by that it is judged.
+    sent.remove(header::AUTHORIZATION);
+    let mut certificate = None;
+    match holder.credential() {
+        Credential::Certificate(certified) => certificate = Some(certified),
+        Credential::Token(token) => {
+            let bearer = HeaderValue::from_str(&format!("Bearer {}", token.as_str()));
+            let Ok(mut bearer) = bearer else { return Some(StatusCode::UNAUTHORIZED.into_response()) };
+            bearer.set_sensitive(true);
+            sent.insert(header::AUTHORIZATION, bearer);
+        }
+    }
     if let (Some(purpose), false) = (purpose, sent.contains_key(PURPOSE_HEADER)) {
         let Ok(stated) = HeaderValue::from_str(&headers::encode(purpose.as_str())) else {
             return Some(StatusCode::BAD_REQUEST.into_response());
         };
         sent.insert(PURPOSE_HEADER, stated);
     }
+    certificate.into_iter().for_each(|certified| drop(request.extensions_mut().insert(certified)));
     request.extensions_mut().insert(ConnectInfo(address));
     None
 }

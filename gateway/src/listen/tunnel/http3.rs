@@ -1,6 +1,7 @@
-//! MCP over HTTP/3 (RFC 9114): the same service as over HTTP/1.1 and HTTP/2, with a token in each request.
+//! MCP over HTTP/3 (RFC 9114): the same service as over HTTP/1.1 and HTTP/2, with a token in each request, or
+//! none where the connection showed a certificate.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo, middleware};
 use bytes::{Buf as _, Bytes};
@@ -21,7 +22,11 @@ use tokio::{
 };
 
 use super::{AUTHENTICATE, Tunnel};
-use crate::listen::guard::{self, Allowed};
+use crate::listen::{
+    guard::{self, Allowed},
+    handshake::Certified,
+    web::DRAIN,
+};
 
 /// Its name in ALPN (RFC 9114, section 3.1).
 pub(super) const ALPN: &[u8] = b"h3";
@@ -36,8 +41,13 @@ pub(super) fn service(router: &Router, allowed: Allowed) -> Router {
     router.clone().layer(middleware::from_fn_with_state(allowed, guard::check))
 }
 
-/// Serves requests until the client goes, or the gateway stops and those under way are answered.
-pub(super) async fn serve(tunnel: Arc<Tunnel>, service: Router, connection: quinn::Connection) {
+/// Serves requests until the client goes, or the gateway stops or the certificate expires and those under way are answered.
+pub(super) async fn serve(
+    tunnel: Arc<Tunnel>,
+    service: Router,
+    connection: quinn::Connection,
+    certified: Option<Arc<Certified>>,
+) {
     let address = connection.remote_address();
     connection.set_max_concurrent_uni_streams(ONE_WAY);
     let mut builder = h3::server::builder();
@@ -47,11 +57,14 @@ pub(super) async fn serve(tunnel: Arc<Tunnel>, service: Router, connection: quin
     };
     // What is under way ends with the connection.
     let mut requests = JoinSet::new();
+    let (expired, late) =
+        (Certified::over(certified.as_deref(), Duration::ZERO), Certified::over(certified.as_deref(), DRAIN));
+    tokio::pin!(expired, late);
     let mut stopping = false;
     while !(stopping && requests.is_empty()) {
         tokio::select! {
             accepted = connection.accept() => match accepted {
-                Ok(Some(request)) => drop(requests.spawn(answer(service.clone(), request, address))),
+                Ok(Some(request)) => drop(requests.spawn(answer(service.clone(), request, address, certified.clone()))),
                 Ok(None) => break,
                 Err(error) => {
                     tracing::debug!(%address, %error, "a connection of HTTP/3 is over");
@@ -59,7 +72,8 @@ pub(super) async fn serve(tunnel: Arc<Tunnel>, service: Router, connection: quin
                 }
             },
             Some(_) = requests.join_next() => {}
-            () = tunnel.shutdown.cancelled(), if !stopping => {
+            () = &mut late => return,
+            () = async { tokio::select! { () = tunnel.shutdown.cancelled() => {}, () = &mut expired => {} } }, if !stopping => {
                 stopping = true;
                 if connection.shutdown(0).await.is_err() {
                     return;
@@ -74,7 +88,7 @@ pub(super) async fn serve(tunnel: Arc<Tunnel>, service: Router, connection: quin
 
 type Resolver = RequestResolver<h3_quinn::Connection, Bytes>;
 
-async fn answer(service: Router, resolver: Resolver, address: SocketAddr) {
+async fn answer(service: Router, resolver: Resolver, address: SocketAddr, certified: Option<Arc<Certified>>) {
     let (request, stream) = match resolver.resolve_request().await {
         Ok(resolved) => resolved,
         Err(error) => return tracing::debug!(%address, %error, "a request of HTTP/3 can't be read"),
@@ -82,6 +96,7 @@ async fn answer(service: Router, resolver: Resolver, address: SocketAddr) {
     let (mut sending, receiving) = RequestStream::<BidiStream<Bytes>, Bytes>::split(stream);
     let mut request = request.map(|()| body(receiving));
     request.extensions_mut().insert(ConnectInfo(address));
+    certified.into_iter().for_each(|certified| drop(request.extensions_mut().insert(certified)));
     let Ok(response) = TowerToHyperService::new(service).call(request).await;
     if let Err(error) = give(response, &mut sending).await {
         tracing::debug!(%address, error, "an answer over HTTP/3 broke off");

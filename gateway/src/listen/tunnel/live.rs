@@ -1,4 +1,5 @@
-//! The sessions that tokens hold open: each lasts as long as its token counts, and a newer token makes it last longer.
+//! The sessions that tokens and certificates hold open: each lasts as long as what holds it counts, and a newer token makes it last
+//! longer.
 
 use std::{
     collections::HashMap,
@@ -10,14 +11,23 @@ use jiff::Timestamp;
 use sluice_client::wire::{Code, Token};
 use tokio_util::sync::CancellationToken;
 
-use crate::{gateway::Gateway, identity::Identity};
+use crate::{gateway::Gateway, identity::Identity, listen::handshake::Certified};
 
 /// How often it is looked for tokens that have expired: they count for no second longer.
 const SWEEP: Duration = Duration::from_millis(250);
 /// How often tokens are checked anew where nothing says that the issuer's keys have changed.
 const RECHECK: Duration = Duration::from_secs(60);
 
-/// A session and the token that holds it.
+/// What says who asks.
+#[derive(Clone, Debug)]
+pub(super) enum Credential {
+    /// A token, which a newer one may follow.
+    Token(Token),
+    /// The certificate of the connection.
+    Certificate(Arc<Certified>),
+}
+
+/// A session and what holds it.
 #[derive(Debug)]
 pub(super) struct Holder {
     pub(super) identity: Identity,
@@ -33,7 +43,7 @@ pub(super) struct Holder {
 
 #[derive(Debug)]
 struct Held {
-    token: Token,
+    credential: Credential,
     expires: Timestamp,
 }
 
@@ -48,18 +58,24 @@ pub(super) fn seconds_until(expires: Timestamp) -> u32 {
 }
 
 impl Holder {
-    pub(super) fn new(identity: Identity, connection: &str, session: String, link: u64, token: Token) -> Arc<Self> {
-        let held = Mutex::new(Held { token, expires: identity.expires });
+    pub(super) fn new(
+        identity: Identity,
+        connection: &str,
+        session: String,
+        link: u64,
+        credential: Credential,
+    ) -> Arc<Self> {
+        let held = Mutex::new(Held { credential, expires: identity.expires });
         let (lost, why) = (CancellationToken::new(), OnceLock::new());
         Arc::new(Self { identity, connection: connection.to_owned(), session, link, held, lost, why })
     }
 
-    /// The token that counts now.
-    pub(super) fn token(&self) -> Token {
-        lock(&self.held).token.clone()
+    /// What counts now.
+    pub(super) fn credential(&self) -> Credential {
+        lock(&self.held).credential.clone()
     }
 
-    /// Resolves when the token counts no longer, or the identity is another one; says why.
+    /// Resolves when that counts no longer, or the identity is another one; says why.
     pub(super) async fn lost(&self) -> Code {
         self.lost.cancelled().await;
         self.why.get().copied().unwrap_or(Code::Expired)
@@ -107,7 +123,7 @@ impl Live {
     pub(super) fn renew(
         &self,
         identity: &Identity,
-        token: &Token,
+        newer: &Credential,
         connection: &str,
         session: Option<&str>,
         link: u64,
@@ -129,13 +145,13 @@ impl Live {
                 holder.lose(Code::Ended);
                 done = Err(NotRenewed::Changed);
             } else {
-                *lock(&holder.held) = Held { token: token.clone(), expires: identity.expires };
+                *lock(&holder.held) = Held { credential: newer.clone(), expires: identity.expires };
             }
         }
         done
     }
 
-    /// Ends the sessions whose token counts no longer, until it is dropped.
+    /// Ends the sessions of what counts no longer, until it is dropped.
     pub(super) async fn watch(&self, gateway: &Gateway) {
         // Apart: an issuer that is slow to answer keeps no expired token alive.
         tokio::join!(self.expire(), self.recheck(gateway));
@@ -169,14 +185,22 @@ impl Live {
     }
 }
 
-/// Checks a token as if it came now: its issuer may have taken the key back.
+/// Checks a token as if it came now: its issuer may have taken the key back. A certificate that was shown holds what is under way,
+/// unless the deny list names it.
 async fn check(gateway: &Gateway, holder: &Holder) {
-    let token = holder.token();
-    let checked = gateway.authenticator.authenticate(Some(token.as_str()), &gateway.audience(&holder.connection)).await;
-    if let Err(reason) = checked
-        && holder.token() == token
-    {
-        tracing::info!(session = holder.session, %reason, "a token counts no longer");
+    let checked = match holder.credential() {
+        Credential::Certificate(certified) => certified.held(&gateway.authenticator),
+        Credential::Token(token) => {
+            let audience = gateway.audience(&holder.connection);
+            let checked = gateway.authenticator.authenticate(Some(token.as_str()), &audience).await;
+            if !matches!(holder.credential(), Credential::Token(now) if now == token) {
+                return;
+            }
+            checked
+        }
+    };
+    if let Err(reason) = checked {
+        tracing::info!(session = holder.session, %reason, "what holds a session counts no longer");
         holder.lose(Code::Expired);
     }
 }
@@ -201,8 +225,13 @@ mod tests {
         }
     }
 
-    fn token(text: &str) -> Token {
-        Token::new(text).unwrap()
+    fn token(text: &str) -> Credential {
+        Credential::Token(Token::new(text).unwrap())
+    }
+
+    fn text(holder: &Holder) -> String {
+        let Credential::Token(token) = holder.credential() else { panic!("a token holds it") };
+        token.as_str().to_owned()
     }
 
     #[tokio::test]
@@ -218,7 +247,7 @@ mod tests {
             holder("bob", "db", "4", 7),
         ];
         let entered: Vec<Entered> = holders.iter().map(|holder| live.enter(holder)).collect();
-        let tokens = || holders.each_ref().map(|holder| holder.token().as_str().to_owned());
+        let tokens = || holders.each_ref().map(|holder| text(holder));
 
         assert_eq!(live.renew(&identity("ada", &["ops"]), &token("new"), "db", None, 7), Ok(()));
         assert_eq!(tokens(), ["new", "old", "old", "old"]);

@@ -8,6 +8,7 @@ mod http;
 mod http3;
 mod live;
 mod opening;
+mod quic;
 
 use std::{
     io,
@@ -20,10 +21,8 @@ use std::{
 };
 
 use axum::Router;
-use quinn::{
-    Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt,
-    crypto::rustls::QuicServerConfig,
-};
+use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use rustls::pki_types::CertificateDer;
 use sluice_client::{
     stream::{self, Reader, Writer, error_code},
     wire::{ALPN, Code},
@@ -32,51 +31,46 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, timeout, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, TlsStream};
+use tokio_rustls::TlsStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     admit::{Admission, Entry, Knock},
     live::Live,
     opening::Peer,
+    quic::Quic,
 };
-use super::guard::Allowed;
-use crate::{config::TunnelConfig, exchange::Shared, gateway::Gateway, raw};
+use super::{
+    guard::Allowed,
+    handshake::{Certified, Handshake, Setup},
+};
+use crate::{config::TunnelConfig, exchange::Shared, gateway::Gateway, raw, tls::Spoken};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long a connection may take to say who it is.
 const AUTHENTICATE: Duration = Duration::from_secs(10);
-/// A client that is silent for so long is gone, in milliseconds; ours says something every five seconds.
-const IDLE: VarInt = VarInt::from_u32(20_000);
-/// What may be on its way in one stream, in bytes; all streams of a connection together may have as much each, so that one
-/// which nobody reads takes nothing from the others.
-const STREAM_WINDOW: u32 = 128 * 1024;
-/// What a client has not yet confirmed, in bytes, of all its streams.
-const SEND_WINDOW: u64 = 2 << 20;
-/// What is kept of a connection before its handshake begins, in bytes, and of all of them.
-const INCOMING: u64 = 16 * 1024;
-const ALL_INCOMING: u64 = 8 << 20;
 /// Where the system ran out of something, connections are taken again after this time.
 const REST: Duration = Duration::from_millis(100);
 /// Ports that are tried where any will do, and UDP's is not free for TCP.
 const ATTEMPTS: usize = 16;
 
+/// How long after the end of its certificate a connection of QUIC is closed: its sessions are told before.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// A listener that is bound and serves nobody yet.
-#[derive(Debug)]
 pub struct Bound {
     endpoint: Endpoint,
     listener: TcpListener,
     address: SocketAddr,
-    tls: TlsSetup,
+    handshake: Arc<Handshake>,
+    quic: Quic,
     config: TunnelConfig,
 }
 
-struct TlsSetup(TlsAcceptor);
-
-impl std::fmt::Debug for TlsSetup {
+impl std::fmt::Debug for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TlsSetup(…)")
+        f.debug_struct("Bound").field("address", &self.address).field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -87,17 +81,10 @@ impl Bound {
     ///
     /// The address can't be had, or TLS can't be set up.
     pub async fn bind(config: &TunnelConfig) -> io::Result<Self> {
-        let certificate = config.certificate.as_ref().ok_or_else(|| io::Error::other("there is no certificate"))?;
-        let tls = certificate.server(&[ALPN]).map_err(io::Error::other)?;
-        let quic = certificate.server(over_quic(config)).map_err(io::Error::other)?;
-        let quic = QuicServerConfig::try_from(quic).map_err(io::Error::other)?;
-        let mut server = ServerConfig::with_crypto(Arc::new(quic));
-        server
-            .transport_config(Arc::new(transport(config.limits.streams)))
-            .incoming_buffer_size(INCOMING)
-            .incoming_buffer_size_total(ALL_INCOMING)
-            // A client that moves keeps its identity: the keys say who it is, not the address (RFC 9000, section 9).
-            .migration(true);
+        let identity = config.identity.as_ref().ok_or_else(|| io::Error::other("there is no certificate"))?;
+        let handshake = Handshake::new(identity, Spoken::modern(&[ALPN]), config.certificates.as_ref())?;
+        let quic = Quic::new(config);
+        let server = quic.server(&handshake.current())?;
         let mut attempt = 0;
         let (socket, listener) = loop {
             let socket = UdpSocket::bind(config.listen)?;
@@ -108,9 +95,9 @@ impl Bound {
             }
         };
         let address = listener.local_addr()?;
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))?;
-        let tls = TlsSetup(TlsAcceptor::from(Arc::new(tls)));
-        Ok(Self { endpoint, listener, address, tls, config: config.clone() })
+        let server = Some(quinn::ServerConfig::clone(&server));
+        let endpoint = Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))?;
+        Ok(Self { endpoint, listener, address, handshake, quic, config: config.clone() })
     }
 
     /// Where it listens, by UDP and TCP.
@@ -122,11 +109,13 @@ impl Bound {
     /// Serves until the gateway stops and what was under way has ended; MCP by `router`.
     pub(super) async fn serve(self, shared: &Arc<Shared>, router: Router, allowed: Allowed) {
         #[cfg(feature = "http3")]
-        let http3 = http3::service(&router, Allowed::new(&shared.gateway, self.address));
-        let Self { endpoint, listener, tls, config, address: _ } = self;
+        let http3 = http3::service(&router, Allowed::new(&shared.gateway, "https", self.address));
+        let Self { endpoint, listener, handshake, quic, config, address: _ } = self;
         let tunnel = Arc::new(Tunnel {
             gateway: Arc::clone(&shared.gateway),
             shutdown: shared.shutdown.clone(),
+            handshake,
+            quic,
             admission: Admission::new(config.limits),
             live: Arc::default(),
             streams: TaskTracker::new(),
@@ -138,8 +127,9 @@ impl Bound {
         });
         tokio::select! {
             () = accept_quic(&tunnel, &endpoint) => {}
-            () = accept_tls(&tunnel, &listener, &tls.0) => {}
+            () = accept_tls(&tunnel, &listener) => {}
             () = tunnel.live.watch(&tunnel.gateway) => {}
+            () = follow(&tunnel.handshake) => {}
             () = shared.shutdown.cancelled() => {}
         }
         endpoint.set_server_config(None);
@@ -159,6 +149,8 @@ impl Bound {
 struct Tunnel {
     gateway: Arc<Gateway>,
     shutdown: CancellationToken,
+    handshake: Arc<Handshake>,
+    quic: Quic,
     admission: Admission,
     live: Arc<Live>,
     /// Ended when every stream has.
@@ -177,27 +169,10 @@ impl Tunnel {
     }
 }
 
-/// What is spoken over QUIC.
-#[cfg_attr(not(feature = "http3"), expect(unused_variables))]
-fn over_quic(config: &TunnelConfig) -> &'static [&'static [u8]] {
-    #[cfg(feature = "http3")]
-    if config.http3 {
-        return &[ALPN, http3::ALPN];
-    }
-    &[ALPN]
-}
-
-fn transport(streams: u32) -> TransportConfig {
-    let mut transport = TransportConfig::default();
-    transport
-        .max_idle_timeout(Some(IdleTimeout::from(IDLE)))
-        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(streams.saturating_mul(STREAM_WINDOW)))
-        .send_window(SEND_WINDOW)
-        .datagram_receive_buffer_size(None);
-    transport
+/// Follows the list of revoked certificates; never ends.
+async fn follow(handshake: &Handshake) {
+    handshake.watch().await;
+    std::future::pending().await
 }
 
 /// Never ends.
@@ -206,10 +181,20 @@ async fn accept_quic(tunnel: &Arc<Tunnel>, endpoint: &Endpoint) {
         let address = incoming.remote_address();
         match tunnel.admission.knock(address.ip(), incoming.remote_address_validated()) {
             Knock::Enter(entry) => {
+                let setup = tunnel.handshake.current();
+                let server = match tunnel.quic.server(&setup) {
+                    Ok(server) => server,
+                    Err(error) => {
+                        tracing::error!(%address, %error, "refused: QUIC can't be set up");
+                        incoming.refuse();
+                        continue;
+                    }
+                };
                 let tunnel = Arc::clone(tunnel);
                 tokio::spawn(async move {
-                    match timeout(HANDSHAKE, incoming).await {
-                        Ok(Ok(connection)) => serve_quic(&tunnel, connection, entry).await,
+                    let shake = async { incoming.accept_with(server)?.await };
+                    match timeout(HANDSHAKE, shake).await {
+                        Ok(Ok(connection)) => serve_quic(&tunnel, connection, setup, entry).await,
                         Ok(Err(error)) => tracing::debug!(%address, %error, "a handshake failed"),
                         Err(_) => tracing::debug!(%address, "a handshake took too long"),
                     }
@@ -228,24 +213,41 @@ async fn accept_quic(tunnel: &Arc<Tunnel>, endpoint: &Endpoint) {
     std::future::pending().await
 }
 
-async fn serve_quic(tunnel: &Arc<Tunnel>, connection: quinn::Connection, mut entry: Entry) {
+async fn serve_quic(tunnel: &Arc<Tunnel>, connection: quinn::Connection, setup: Arc<Setup>, mut entry: Entry) {
     entry.entered();
+    let certified = certified(tunnel, setup, &connection);
     #[cfg(feature = "http3")]
     if protocol(&connection).as_deref() == Some(http3::ALPN) {
-        let serving = http3::serve(Arc::clone(tunnel), tunnel.http3.clone(), connection);
+        let serving = http3::serve(Arc::clone(tunnel), tunnel.http3.clone(), connection, certified);
         // The address counts as long as the connection.
         let _ = tunnel.streams.spawn(serving).await;
         return;
     }
-    let peer = Arc::new(Peer::quic(tunnel.next_link(), connection.clone()));
+    let peer = Arc::new(Peer::quic(tunnel.next_link(), connection.clone(), certified.clone()));
     let until = Instant::now() + AUTHENTICATE;
+    let expired = Certified::over(certified.as_deref(), FAREWELL);
+    tokio::pin!(expired);
+    let mut over = false;
     loop {
-        let accepted = match peer.is_known() {
-            true => connection.accept_bi().await,
-            false => match timeout_at(until, connection.accept_bi()).await {
+        let next = async {
+            match peer.is_known() {
+                true => Ok(connection.accept_bi().await),
+                false => timeout_at(until, connection.accept_bi()).await,
+            }
+        };
+        let accepted = tokio::select! {
+            next = next => match next {
                 Ok(accepted) => accepted,
                 Err(_) if peer.is_known() => continue,
                 Err(_) => return connection.close(error_code(Code::Unauthenticated), b"no session in time"),
+            },
+            // Where a token says who it is, it is no matter that the certificate has expired.
+            () = &mut expired, if !over => match peer.is_certified() {
+                true => return connection.close(error_code(Code::Expired), b"the certificate has expired"),
+                false => {
+                    over = true;
+                    continue;
+                }
             },
         };
         // The client or the network ended it; its streams know by themselves.
@@ -253,6 +255,12 @@ async fn serve_quic(tunnel: &Arc<Tunnel>, connection: quinn::Connection, mut ent
         let streams = (Reader::quic(receive), Writer::quic(send, Code::Internal));
         tunnel.streams.spawn(opening::serve(Arc::clone(tunnel), Arc::clone(&peer), streams));
     }
+}
+
+/// Who a connection is of by its certificate.
+fn certified(tunnel: &Tunnel, setup: Arc<Setup>, connection: &quinn::Connection) -> Option<Arc<Certified>> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    tunnel.handshake.certified(setup, &chain)
 }
 
 /// What the handshake agreed on.
@@ -263,7 +271,7 @@ fn protocol(connection: &quinn::Connection) -> Option<Vec<u8>> {
 }
 
 /// Never ends.
-async fn accept_tls(tunnel: &Arc<Tunnel>, listener: &TcpListener, acceptor: &TlsAcceptor) {
+async fn accept_tls(tunnel: &Arc<Tunnel>, listener: &TcpListener) {
     loop {
         let (socket, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -276,28 +284,21 @@ async fn accept_tls(tunnel: &Arc<Tunnel>, listener: &TcpListener, acceptor: &Tls
         // TCP's own handshake has proven the address.
         match tunnel.admission.knock(address.ip(), true) {
             Knock::Enter(entry) => {
-                let (tunnel, acceptor) = (Arc::clone(tunnel), acceptor.clone());
-                tokio::spawn(serve_tls(tunnel, socket, address, acceptor, entry));
+                tokio::spawn(serve_tls(Arc::clone(tunnel), socket, address, entry));
             }
             Knock::Prove | Knock::Full => tracing::warn!(%address, "refused: too many connections"),
         }
     }
 }
 
-async fn serve_tls(
-    tunnel: Arc<Tunnel>,
-    socket: TcpStream,
-    address: SocketAddr,
-    acceptor: TlsAcceptor,
-    mut entry: Entry,
-) {
+async fn serve_tls(tunnel: Arc<Tunnel>, socket: TcpStream, address: SocketAddr, mut entry: Entry) {
     let shake = async {
         socket.set_nodelay(true)?;
         raw::keep_alive(&socket)?;
-        acceptor.accept(socket).await
+        tunnel.handshake.accept(socket).await
     };
-    let stream = match timeout(HANDSHAKE, shake).await {
-        Ok(Ok(stream)) => stream,
+    let (stream, certified) = match timeout(HANDSHAKE, shake).await {
+        Ok(Ok(shaken)) => shaken,
         Ok(Err(error)) => return tracing::debug!(%address, %error, "a handshake failed"),
         Err(_) => return tracing::debug!(%address, "a handshake took too long"),
     };
@@ -305,7 +306,7 @@ async fn serve_tls(
     if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
         return tracing::debug!(%address, "it doesn't say that it speaks sluice/1");
     }
-    let peer = Arc::new(Peer::tls(tunnel.next_link(), address));
+    let peer = Arc::new(Peer::tls(tunnel.next_link(), address, certified));
     let streams = stream::tls(TlsStream::from(stream), Code::Internal);
     let serving = tunnel.streams.spawn(opening::serve(Arc::clone(&tunnel), peer, streams));
     // The address counts as long as the connection.

@@ -14,16 +14,16 @@ use sluice_client::{
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use super::{
-    super::counts::Slot,
+    super::{counts::Slot, handshake::Certified},
     Tunnel,
     admit::{Subject, subject},
     agent, http,
-    live::{Entered, Holder, NotRenewed, seconds_until},
+    live::{Credential, Entered, Holder, NotRenewed, seconds_until},
 };
 use crate::{
     config::UpstreamConfig,
     evidence::SessionId,
-    identity::Identity,
+    identity::{AuthError, Identity},
     meter::Meter,
     raw,
     session::{Attempt, NewSession, Purpose, SessionError},
@@ -40,6 +40,8 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Peer {
     link: u64,
     place: Place,
+    /// Who it is by its certificate.
+    certified: Option<Arc<Certified>>,
     /// Whose connection it is: the first who was authenticated on it.
     owner: Mutex<Option<Owner>>,
 }
@@ -55,12 +57,12 @@ struct Owner {
 }
 
 impl Peer {
-    pub(super) fn quic(link: u64, connection: quinn::Connection) -> Self {
-        Self { link, place: Place::Quic(connection), owner: Mutex::default() }
+    pub(super) fn quic(link: u64, connection: quinn::Connection, certified: Option<Arc<Certified>>) -> Self {
+        Self { link, place: Place::Quic(connection), certified, owner: Mutex::default() }
     }
 
-    pub(super) fn tls(link: u64, address: SocketAddr) -> Self {
-        Self { link, place: Place::Tls(address), owner: Mutex::default() }
+    pub(super) fn tls(link: u64, address: SocketAddr, certified: Option<Arc<Certified>>) -> Self {
+        Self { link, place: Place::Tls(address), certified, owner: Mutex::default() }
     }
 
     /// Where it is now: over QUIC it may move.
@@ -90,6 +92,12 @@ impl Peer {
     /// Somebody was authenticated on it.
     pub(super) fn is_known(&self) -> bool {
         self.owner().is_some()
+    }
+
+    /// It belongs to whom its certificate stands for.
+    pub(super) fn is_certified(&self) -> bool {
+        let certified = self.certified.as_ref().map(|certified| subject(certified.named()));
+        certified.is_some_and(|subject| self.owner().as_ref().is_some_and(|owner| owner.subject == subject))
     }
 
     /// A connection is one identity's, from its first session on.
@@ -191,7 +199,7 @@ pub(super) async fn serve(tunnel: Arc<Tunnel>, peer: Arc<Peer>, (mut reader, mut
             return agent::serve(&tunnel, &peer, token, &connection, (reader, writer)).await;
         }
         Opening::Token { token, connection, session } => {
-            return match tunnel.renew(&peer, &token, &connection, session.as_deref()).await {
+            return match tunnel.renew(&peer, token, &connection, session.as_deref()).await {
                 Ok(seconds) => {
                     if answer(&Answer::Accepted { session: None, seconds, carries: None }, &mut writer).await {
                         let _ = writer.shutdown().await;
@@ -252,29 +260,46 @@ pub(super) async fn refuse(refused: Refused, mut reader: Reader, mut writer: Wri
 }
 
 impl Tunnel {
+    /// Who asks: by the token that is brought, and by the connection's certificate where there is none. A token that doesn't
+    /// count is no reason to go by the certificate: whoever brings one means it.
     pub(super) async fn authenticate(
         &self,
         peer: &Peer,
-        token: &Token,
+        token: Option<Token>,
         connection: &ConnectionName,
-    ) -> Result<Identity, Refused> {
-        let audience = self.gateway.audience(connection.as_str());
-        let checked = self.gateway.authenticator.authenticate(Some(token.as_str()), &audience).await;
-        let identity = checked.map_err(|reason| {
+    ) -> Result<(Identity, Credential), Refused> {
+        let authenticator = &self.gateway.authenticator;
+        let checked = match (token, &peer.certified) {
+            (Some(token), _) => {
+                let audience = self.gateway.audience(connection.as_str());
+                let checked = authenticator.authenticate(Some(token.as_str()), &audience).await;
+                checked.map(|identity| (identity, Credential::Token(token)))
+            }
+            (None, Some(certified)) => {
+                let credential = Credential::Certificate(Arc::clone(certified));
+                certified.identity(authenticator).map(|identity| (identity, credential))
+            }
+            (None, None) => Err(AuthError::Missing),
+        };
+        let (identity, credential) = checked.map_err(|reason| {
             tracing::info!(address = %peer.address(), %connection, %reason, "not authenticated");
-            Refused::new(Code::Unauthenticated, "not authenticated")
+            let message = match reason {
+                AuthError::Missing => "there is no token, and no certificate that stands for somebody",
+                _ => "not authenticated",
+            };
+            Refused::new(Code::Unauthenticated, message)
         })?;
         // Clocks may differ by a little, but a session can't begin with nothing left.
         if identity.expires <= Timestamp::now() {
             return Err(Refused::new(Code::Unauthenticated, "the token has expired"));
         }
-        Ok(identity)
+        Ok((identity, credential))
     }
 
     async fn admit(
         &self,
         peer: &Peer,
-        token: Token,
+        token: Option<Token>,
         connection: &ConnectionName,
         purpose: Option<&str>,
         client: Option<String>,
@@ -282,7 +307,7 @@ impl Tunnel {
         if self.shutdown.is_cancelled() {
             return Err(Refused::new(Code::Draining, "the gateway is stopping"));
         }
-        let identity = self.authenticate(peer, &token, connection).await?;
+        let (identity, credential) = self.authenticate(peer, token, connection).await?;
         let subject = subject(&identity);
         peer.own(self, &subject)?;
         let Some(config) = self.gateway.config.connections.get(connection.as_str()) else {
@@ -328,19 +353,19 @@ impl Tunnel {
                 (SessionId::generate(), Carries::Messages { purpose })
             }
         };
-        let holder = Holder::new(identity, connection.as_str(), session.to_string(), peer.link, token);
+        let holder = Holder::new(identity, connection.as_str(), session.to_string(), peer.link, credential);
         Ok(Admitted { holder, carries, meter, _counted: counted })
     }
 
     async fn renew(
         &self,
         peer: &Peer,
-        token: &Token,
+        token: Token,
         connection: &ConnectionName,
         session: Option<&str>,
     ) -> Result<u32, Refused> {
-        let identity = self.authenticate(peer, token, connection).await?;
-        match self.live.renew(&identity, token, connection.as_str(), session, peer.link) {
+        let (identity, newer) = self.authenticate(peer, Some(token), connection).await?;
+        match self.live.renew(&identity, &newer, connection.as_str(), session, peer.link) {
             Ok(()) => Ok(seconds_until(identity.expires)),
             Err(NotRenewed::None) => Err(Refused::new(Code::Ended, "there is no such session")),
             Err(NotRenewed::Changed) => {
