@@ -81,7 +81,7 @@ impl Place {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let evidence = Evidence::open(dir.path().join("evidence.sqlite")).unwrap();
+        let evidence = Evidence::open(dir.path().join("evidence")).unwrap();
         let options = CompileOptions {
             today: jiff::civil::date(2026, 11, 23),
             keys: sluice_engine::Keyring::for_tests(),
@@ -95,7 +95,7 @@ impl Place {
                 tunnel: None,
                 listeners: Vec::new(),
                 public_url: None,
-                store: dir.path().join("evidence.sqlite"),
+                store: dir.path().join("evidence"),
                 rules: Vec::new(),
                 trusted_keys: Vec::new(),
                 issuers: vec![issuer.clone()],
