@@ -213,7 +213,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
             () = watch_denied(&gateway) => Ok(()),
             () = gateway.desk.deliver(&public) => Ok(()),
             () = keep_uses(&gateway) => Ok(()),
-            () = crate::export::run(&gateway.config.exports, &gateway.config.store) => Ok(()),
+            () = crate::export::run(&gateway.config.exports, &gateway.evidence, &gateway.config.store) => Ok(()),
         }
     };
     tokio::pin!(serving);

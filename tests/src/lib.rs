@@ -9,6 +9,7 @@ pub mod approvals;
 pub mod authority;
 pub mod client;
 pub mod conformance;
+pub mod disk;
 pub mod http;
 pub mod https;
 pub mod issuer;

@@ -117,8 +117,8 @@ impl Setting {
     }
 
     /// Started by this program, which gets the command as further arguments and the folder of the store as `$STORE`.
-    pub fn within(mut self, wrapper: &[&str]) -> Self {
-        self.within = wrapper.iter().map(|&part| part.to_owned()).collect();
+    pub fn within(mut self, wrapper: &[impl AsRef<str>]) -> Self {
+        self.within = wrapper.iter().map(|part| part.as_ref().to_owned()).collect();
         self
     }
 
@@ -170,7 +170,7 @@ impl Setting {
         };
         let issuer = Issuer::start(self.authority.as_ref()).await;
         let mut config = format!(
-            "store = \"store/evidence.sqlite\"\n{}\n\n[rules]\nfiles = {}\n\n[[issuer]]\nurl = {:?}\naudience = {AUDIENCE:?}\nclock_skew = \"1s\"\n{}\n",
+            "store = \"store/evidence\"\n{}\n\n[rules]\nfiles = {}\n\n[[issuer]]\nurl = {:?}\naudience = {AUDIENCE:?}\nclock_skew = \"1s\"\n{}\n",
             self.web,
             json!(rules),
             self.provider.as_ref().unwrap_or(&issuer.url),
@@ -441,13 +441,6 @@ impl Sluice {
     /// Ends it at once, as `kill -9` does. What it had stored stays.
     pub async fn crash(&mut self) {
         self.server.take().expect("it runs").kill().await;
-    }
-
-    /// Holds the evidence store for itself until the guard is dropped, so that the gateway can't write to it.
-    pub fn hold_store(&self) -> rusqlite::Connection {
-        let store = rusqlite::Connection::open(self.folder.path().join("store/evidence.sqlite")).unwrap();
-        store.execute_batch("PRAGMA busy_timeout = 5000; BEGIN EXCLUSIVE;").unwrap();
-        store
     }
 
     /// What it logged so far.

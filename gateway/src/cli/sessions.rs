@@ -57,7 +57,7 @@ struct From {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The store itself.
-    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
     store: Option<PathBuf>,
     /// One JSON object a line.
     #[arg(long)]
@@ -69,7 +69,7 @@ impl From {
         Ok(match (&self.store, &self.config) {
             (Some(store), _) => store.clone(),
             (None, Some(config)) => load(config).map_err(|errors| errors.to_string())?.store,
-            (None, None) => data_dir().join("evidence.sqlite"),
+            (None, None) => data_dir().join("evidence"),
         })
     }
 
@@ -253,6 +253,9 @@ pub(crate) fn print_record(stored: &StoredRecord) {
             if let Some(about) = about {
                 println!("{:36}{}", "", shown(&about.to_string()));
             }
+        }
+        Event::TailCut { segment, bytes } => {
+            println!("the end of the log was torn: {bytes} bytes of segment {segment} were cut off");
         }
         Event::SessionClosed { reason } => println!("closed   {}", shown(reason)),
     }

@@ -43,7 +43,7 @@ impl Config {
             }),
             listeners: Vec::new(),
             public_url: None,
-            store: data.join("evidence.sqlite"),
+            store: data.join("evidence"),
             rules: Vec::new(),
             trusted_keys: Vec::new(),
             issuers: Vec::new(),

@@ -49,7 +49,7 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// The URL clients use, when it differs from the listen address (a TLS front, a name).
     pub public_url: Option<Url>,
-    /// The evidence store's file.
+    /// The evidence store's folder.
     pub store: PathBuf,
     /// Rule files or directories, or one bundle. Empty only in development mode: the embedded standard packs.
     pub rules: Vec<PathBuf>,

@@ -207,8 +207,7 @@ impl Reader<'_> {
         }
         let tunnel = self.tunnel(root);
         let public_url = self.url_of(root, "public_url");
-        let store =
-            self.text_of(root, "store").map_or_else(|| PathBuf::from("evidence.sqlite"), |(text, _)| text.into());
+        let store = self.text_of(root, "store").map_or_else(|| PathBuf::from("evidence"), |(text, _)| text.into());
         let (mut rules, mut trusted_keys) = (Vec::new(), Vec::new());
         match root.get("rules") {
             None => self.problem(0..0, "`[rules]` is missing: say `files = [\"rules/\"]`"),

@@ -7,7 +7,7 @@ mod access;
 
 const GOOD: &str = r#"
 listen = "127.0.0.1:0"
-store = "log/evidence.sqlite"
+store = "log/evidence"
 
 [rules]
 files = ["rules/"]
@@ -54,7 +54,7 @@ fn messages(text: &str) -> Vec<String> {
 #[test]
 fn a_full_configuration_is_read_with_paths_relative_to_it() {
     let config = read(GOOD).unwrap();
-    assert_eq!(config.store, PathBuf::from("/etc/sluice/log/evidence.sqlite"));
+    assert_eq!(config.store, PathBuf::from("/etc/sluice/log/evidence"));
     assert_eq!(config.rules, [PathBuf::from("/etc/sluice/rules/")]);
     assert_eq!(config.issuers[0].algorithms, [jsonwebtoken::Algorithm::ES256]);
     let crm = &config.connections["crm"];

@@ -88,7 +88,7 @@ async fn show(data: PathBuf) -> Result<(), Failure> {
     drop(stop);
     gateway.await??;
     println!("4. What is on record:\n");
-    let reader = Reader::open(&data.join("evidence.sqlite"))?;
+    let reader = Reader::open(&data.join("evidence"))?;
     for session in reader.sessions()? {
         let id = SessionId::parse(&session.session).ok_or("a recorded session has no identifier")?;
         reader.session(&id)?.iter().for_each(print_record);

@@ -247,6 +247,13 @@ pub enum Event {
         /// Their address.
         ip: Option<String>,
     },
+    /// The end of the log was torn by a crash and was cut off when the store was opened: what stood there had not been acknowledged.
+    TailCut {
+        /// The number of the first record of the segment.
+        segment: u64,
+        /// How many bytes were cut off.
+        bytes: u64,
+    },
     /// The session is over.
     SessionClosed {
         /// Why.
@@ -269,6 +276,7 @@ impl Event {
             Self::Passed { .. } => "passed",
             Self::AccessRefused { .. } => "access_refused",
             Self::Administered { .. } => "administered",
+            Self::TailCut { .. } => "tail_cut",
             Self::SessionClosed { .. } => "session_closed",
         }
     }
@@ -343,42 +351,4 @@ pub struct DecisionRecord {
     pub action: String,
     /// How often.
     pub count: u64,
-}
-
-/// The canonical text of a value: JSON without white space and with the keys of every object sorted, as RFC 8785 has it for
-/// the values records are made of (strings, integers, booleans, null).
-#[must_use]
-pub fn canonical(value: &Value) -> String {
-    fn write(value: &Value, out: &mut String) {
-        match value {
-            Value::Object(map) => {
-                let mut entries: Vec<_> = map.iter().collect();
-                entries.sort_by_cached_key(|(key, _)| key.encode_utf16().collect::<Vec<_>>());
-                out.push('{');
-                for (index, (key, value)) in entries.into_iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
-                    out.push_str(&Value::String(key.clone()).to_string());
-                    out.push(':');
-                    write(value, out);
-                }
-                out.push('}');
-            }
-            Value::Array(items) => {
-                out.push('[');
-                for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
-                    write(item, out);
-                }
-                out.push(']');
-            }
-            leaf => out.push_str(&leaf.to_string()),
-        }
-    }
-    let mut out = String::new();
-    write(value, &mut out);
-    out
 }

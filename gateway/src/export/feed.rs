@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tokio::task::spawn_blocking;
 
 use super::ocsf;
-use crate::evidence::{Event, EvidenceError, Reader, Record, SessionId, StoredRecord};
+use crate::evidence::{Event, Evidence, EvidenceError, Reader, Record, SessionId, StoredRecord};
 
 /// Records that are sent at once at most, and the bytes of their events after which there are no more.
 const BATCH: usize = 500;
@@ -20,6 +20,7 @@ pub(crate) struct Opened(pub(super) Option<Record>);
 
 /// Reads records in their order.
 pub(super) struct Feed {
+    evidence: Evidence,
     store: PathBuf,
     commands: bool,
     reader: Option<Reader>,
@@ -27,36 +28,45 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(store: PathBuf, commands: bool) -> Self {
-        Self { store, commands, reader: None, sessions: HashMap::new() }
+    pub(super) fn new(evidence: Evidence, store: PathBuf, commands: bool) -> Self {
+        Self { evidence, store, commands, reader: None, sessions: HashMap::new() }
     }
 
-    /// The next records after this one, and the number of the last of them; None where there is none yet.
+    /// How many records there are.
+    pub(super) fn size(&self) -> u64 {
+        self.evidence.size()
+    }
+
+    /// The records from this number on, and the number after the last of them; None where there is none yet.
     ///
     /// # Errors
     /// The store can't be read.
-    pub(super) async fn after(&mut self, last: u64) -> Result<Option<(u64, Vec<ocsf::Event>)>, String> {
-        self.reading(move |feed, reader| {
-            let mut events = Vec::new();
-            let (mut bytes, mut reached) = (0, None);
-            for stored in reader.after(last, BATCH)? {
+    pub(super) async fn from(&mut self, next: u64) -> Result<Option<(u64, Vec<ocsf::Event>)>, String> {
+        // What isn't durable yet may never have been.
+        let size = self.size();
+        if size <= next {
+            return Ok(None);
+        }
+        let read = self.reading(move |feed, reader| {
+            let (mut events, mut bytes) = (Vec::new(), 0);
+            for stored in reader.from(next, BATCH)?.into_iter().take_while(|stored| stored.seq < size) {
                 let opened = feed.opened(reader, &stored)?;
                 let event = ocsf::event(&stored, &opened, feed.commands);
                 bytes += event.text.len();
-                reached = Some(stored.seq);
                 events.push(event);
                 if bytes >= BYTES {
                     break;
                 }
             }
-            Ok(reached.map(|reached| (reached, events)))
-        })
-        .await
-    }
-
-    /// The number of the newest record; 0 where there is none.
-    pub(super) async fn newest(&mut self) -> Result<u64, String> {
-        self.reading(|_, reader| reader.newest()).await
+            Ok(events)
+        });
+        let events = read.await?;
+        let Some(last) = events.last() else {
+            // The next reader finds what is new.
+            self.reader = None;
+            return Ok(None);
+        };
+        Ok(Some((last.seq + 1, events)))
     }
 
     fn opened(&mut self, reader: &Reader, stored: &StoredRecord) -> Result<Opened, EvidenceError> {
@@ -85,7 +95,8 @@ impl Feed {
         &mut self,
         act: impl FnOnce(&mut Self, &Reader) -> Result<T, EvidenceError> + Send + 'static,
     ) -> Result<T, String> {
-        let mut own = std::mem::replace(self, Self::new(self.store.clone(), self.commands));
+        let empty = Self::new(self.evidence.clone(), self.store.clone(), self.commands);
+        let mut own = std::mem::replace(self, empty);
         let done = spawn_blocking(move || {
             let reader = match own.reader.take() {
                 Some(reader) => reader,

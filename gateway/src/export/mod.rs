@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use self::{feed::Feed, file::File, http::Http, ocsf::Event, place::Place, syslog::Syslog};
 use crate::config::{ExportConfig, ExportTo};
+use crate::evidence::Evidence;
 
 /// How often the store is looked at when there was nothing.
 const IDLE: Duration = Duration::from_millis(500);
@@ -63,18 +64,18 @@ pub(crate) fn folder(store: &Path) -> PathBuf {
 }
 
 /// Sends records to all destinations; never ends.
-pub(crate) async fn run(exports: &[ExportConfig], store: &Path) {
-    let all = exports.iter().map(|config| follow(config, store));
+pub(crate) async fn run(exports: &[ExportConfig], evidence: &Evidence, store: &Path) {
+    let all = exports.iter().map(|config| follow(config, evidence, store));
     futures_util::future::join_all(all).await;
     std::future::pending().await
 }
 
 /// Sends records to one destination, in their order, from where it is; never ends.
-async fn follow(config: &ExportConfig, store: &Path) {
+async fn follow(config: &ExportConfig, evidence: &Evidence, store: &Path) {
     let name = config.name.as_str();
-    let mut feed = Feed::new(store.to_owned(), config.commands);
+    let mut feed = Feed::new(evidence.clone(), store.to_owned(), config.commands);
     let mut place = loop {
-        match Place::open(&folder(store), name, config.from_now, &mut feed).await {
+        match Place::open(&folder(store), name, config.from_now, &feed) {
             Ok(place) => break place,
             Err(reason) => {
                 tracing::error!(export = name, reason, "an export doesn't know where it was; nothing is sent")
@@ -84,7 +85,7 @@ async fn follow(config: &ExportConfig, store: &Path) {
     };
     let mut destination = Destination::new(config);
     loop {
-        let (last, events) = match feed.after(place.last()).await {
+        let (next, events) = match feed.from(place.next()).await {
             Ok(Some(next)) => next,
             Ok(None) => {
                 sleep(IDLE).await;
@@ -97,7 +98,7 @@ async fn follow(config: &ExportConfig, store: &Path) {
             }
         };
         deliver(name, &mut destination, &events).await;
-        while let Err(error) = place.advance(last) {
+        while let Err(error) = place.advance(next) {
             // They would be sent again after a restart, which is allowed; to go on without end is not.
             tracing::error!(export = name, %error, "how far an export is can't be kept");
             sleep(*BACKOFF.end()).await;

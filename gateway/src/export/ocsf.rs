@@ -240,6 +240,11 @@ fn said(event: &Recorded, who: &Who, commands: bool) -> Said {
             .ended(false, Some(reason.clone()))
             .allowed(false)
             .and("client", client.clone()),
+        Recorded::TailCut { segment, bytes } => Said::of(Class::EntityManagement, OTHER, "Tail cut")
+            .severity(Severity::Medium)
+            .with("entity", json!({ "name": "evidence", "type": "log" }))
+            .and("segment", *segment)
+            .and("bytes", *bytes),
         Recorded::SessionClosed { reason } => {
             Said::of(Class::Authentication, 2, "Logoff").ended(true, Some(reason.clone()))
         }

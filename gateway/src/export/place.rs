@@ -1,4 +1,4 @@
-//! How far a destination is, kept beside the store: the number of the last record that has arrived.
+//! How far a destination is, kept beside the store: the number of the next record for it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::private;
 #[derive(Debug)]
 pub(super) struct Place {
     file: PathBuf,
-    last: u64,
+    next: u64,
 }
 
 impl Place {
@@ -18,39 +18,39 @@ impl Place {
     ///
     /// # Errors
     /// The file can't be read or made, or is none of ours.
-    pub(super) async fn open(folder: &Path, name: &str, from_now: bool, feed: &mut Feed) -> Result<Self, String> {
+    pub(super) fn open(folder: &Path, name: &str, from_now: bool, feed: &Feed) -> Result<Self, String> {
         let file = folder.join(name);
         let wrong = |reason: &dyn std::fmt::Display| format!("{}: {reason}", file.display());
         match private::read(&file) {
             Ok(content) => {
                 let text = String::from_utf8_lossy(&content);
-                let last = text.trim_end().parse().map_err(|_| {
-                    wrong(&"not the number of a record; write the last one that has arrived, or remove the file to begin anew")
+                let next = text.trim_end().parse().map_err(|_| {
+                    wrong(&"not the number of a record; write that of the next one for it, or remove the file to begin anew")
                 })?;
-                Ok(Self { file, last })
+                Ok(Self { file, next })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let last = if from_now { feed.newest().await? } else { 0 };
+                let next = if from_now { feed.size() } else { 0 };
                 private::create_dir(folder).map_err(|error| wrong(&error))?;
-                let mut place = Self { file: file.clone(), last };
-                place.advance(last).map_err(|error| wrong(&error))?;
+                let mut place = Self { file: file.clone(), next };
+                place.advance(next).map_err(|error| wrong(&error))?;
                 Ok(place)
             }
             Err(error) => Err(wrong(&error)),
         }
     }
 
-    pub(super) fn last(&self) -> u64 {
-        self.last
+    pub(super) fn next(&self) -> u64 {
+        self.next
     }
 
-    /// Everything up to this record has arrived.
+    /// Everything before this record has arrived.
     ///
     /// # Errors
     /// The place can't be kept, and is what it was.
-    pub(super) fn advance(&mut self, last: u64) -> io::Result<()> {
-        private::replace(&self.file, format!("{last}\n").as_bytes())?;
-        self.last = last;
+    pub(super) fn advance(&mut self, next: u64) -> io::Result<()> {
+        private::replace(&self.file, format!("{next}\n").as_bytes())?;
+        self.next = next;
         Ok(())
     }
 }

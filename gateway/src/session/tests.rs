@@ -54,7 +54,7 @@ impl House {
         let rules = "language 1\npattern staff_id = /\\bEMP-[0-9]{6}\\b/\nrule mask_staff { on response match staff_id then mask redact(with: \"[staff]\") }\n";
         let compilation = compile_source("staff.rules", rules, &CompileOptions::for_tests());
         let policy = compilation.policy.clone().unwrap_or_else(|| panic!("{}", compilation.render(false)));
-        let evidence = Evidence::open(place.path().join("evidence.sqlite")).unwrap();
+        let evidence = Evidence::open(place.path().join("evidence")).unwrap();
         Self { sessions: Sessions::new(evidence), policy, place }
     }
 
@@ -63,7 +63,7 @@ impl House {
     }
 
     fn reason(&self, id: &SessionId) -> Option<String> {
-        let reader = Reader::open(&self.place.path().join("evidence.sqlite")).unwrap();
+        let reader = Reader::open(&self.place.path().join("evidence")).unwrap();
         reader.sessions().unwrap().into_iter().find(|found| found.session == id.as_str()).unwrap().closed
     }
 }
@@ -148,7 +148,7 @@ async fn who_is_not_let_in_is_on_record_with_the_reason_and_is_no_session() {
     let house = House::new();
     let config = ConnectionConfig { groups: vec!["hr".to_owned()], ..connection() };
     assert!(matches!(house.open(request(alice()), &config).await, Err(SessionError::Forbidden)));
-    let reader = Reader::open(&house.place.path().join("evidence.sqlite")).unwrap();
+    let reader = Reader::open(&house.place.path().join("evidence")).unwrap();
     let refusals = reader.refusals().unwrap();
     let [stored] = &refusals[..] else { panic!("{refusals:?}") };
     let Event::AccessRefused { user, connection, reason, .. } = &stored.record.event else { panic!("{stored:?}") };

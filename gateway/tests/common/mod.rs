@@ -80,7 +80,7 @@ impl Place {
         let router = dev.router::<()>();
         tokio::spawn(async move { axum::serve(keys, router).await });
 
-        let evidence = Evidence::open(dir.path().join("evidence.sqlite")).unwrap();
+        let evidence = Evidence::open(dir.path().join("evidence")).unwrap();
         let options = CompileOptions {
             today: jiff::civil::date(2026, 11, 23),
             keys: sluice_engine::Keyring::for_tests(),
@@ -95,7 +95,7 @@ impl Place {
             tunnel: None,
             listeners: Vec::new(),
             public_url: None,
-            store: dir.path().join("evidence.sqlite"),
+            store: dir.path().join("evidence"),
             rules: Vec::new(),
             trusted_keys: Vec::new(),
             issuers: vec![issuer.clone()],

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sluice_tests::disk::{Disk, Mood};
 use sluice_tests::http::{Answer, post_with, send};
 use sluice_tests::place;
 use sluice_tests::program::{command, run};
@@ -79,22 +80,56 @@ async fn a_full_disk_refuses_the_request_and_all_after_it() {
     fill(Sluice::new().within(&FULL)).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_stalls_refuses_the_request_in_time_and_is_trusted_again_after_a_restart() {
+/// A gateway on a disk of moods, an upstream, and a session.
+async fn on(disk: &Disk) -> (Sluice, upstream::Upstream, Session) {
     let upstream = upstream::Upstream::start().await;
-    let mut sluice = Sluice::new().connection("say", Upstream::Http(upstream.url.clone())).start().await;
+    let setting = Sluice::new().within(&disk.wrapper()).connection("say", Upstream::Http(upstream.url.clone()));
+    let sluice = setting.start().await;
     let session = sluice.open_session("say").await;
-    let held = sluice.hold_store();
-    let started = Instant::now();
-    assert_refused_for_want_of_a_record(&call(&sluice, &session, "wait").await, started.elapsed());
-    assert!(upstream.calls().is_empty(), "nothing goes upstream without a record");
-    drop(held);
+    (sluice, upstream, session)
+}
+
+/// Starts it again on a disk that is well: what was acknowledged is there, and requests pass.
+async fn passes_after_a_restart(mut sluice: Sluice, disk: &Disk) {
+    disk.is(Mood::Well);
     sluice.crash().await;
     sluice.restart().await;
     let session = sluice.open_session("say").await;
     let answer = call(&sluice, &session, "again").await;
     assert_eq!(answer.message()["result"]["content"][0]["text"], "all is well", "{}", answer.text());
     sluice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_stalls_refuses_the_request_in_time_and_is_trusted_again_after_a_restart() {
+    let disk = Disk::new();
+    let (sluice, upstream, session) = on(&disk).await;
+    disk.is(Mood::Stalls);
+    for _ in 0..2 {
+        let started = Instant::now();
+        assert_refused_for_want_of_a_record(&call(&sluice, &session, "wait").await, started.elapsed());
+    }
+    assert!(upstream.calls().is_empty(), "nothing goes upstream without a record");
+    passes_after_a_restart(sluice, &disk).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_or_a_write_that_fails_is_not_tried_again() {
+    for mood in [Mood::FailsToSync, Mood::Full] {
+        let disk = Disk::new();
+        let (sluice, upstream, session) = on(&disk).await;
+        assert_eq!(call(&sluice, &session, "before").await.status, 200);
+        // The response is on record, too.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        disk.is(mood);
+        let started = Instant::now();
+        assert_refused_for_want_of_a_record(&call(&sluice, &session, "fails").await, started.elapsed());
+        disk.is(Mood::Well);
+        let started = Instant::now();
+        assert_refused_for_want_of_a_record(&call(&sluice, &session, "after").await, started.elapsed());
+        assert_eq!(upstream.calls().len(), 1, "nothing goes upstream without a record");
+        passes_after_a_restart(sluice, &disk).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +141,7 @@ async fn a_gateway_that_cannot_write_its_store_does_not_start() {
     // Nobody, root included, can make a file there.
     std::fs::write(
         &file,
-        "listen = \"127.0.0.1:0\"\nstore = \"/proc/evidence.sqlite\"\n[rules]\nfiles = [\"one.rules\"]\n\
+        "listen = \"127.0.0.1:0\"\nstore = \"/proc/evidence\"\n[rules]\nfiles = [\"one.rules\"]\n\
          [[issuer]]\nurl = \"http://127.0.0.1:9\"\naudience = \"a\"\n\
          [connection.x]\nurl = \"http://127.0.0.1:9/mcp\"\n",
     )
