@@ -54,6 +54,14 @@ pub struct Near {
     pub within: usize,
 }
 
+impl Near {
+    /// One of the words stands in this text.
+    pub(crate) fn stands_in(&self, text: &[u8]) -> bool {
+        let mut words = self.words.iter();
+        words.any(|word| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes())))
+    }
+}
+
 /// A path such as `$.customer.*.name`, `$.rows[*].email` or `$..email`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonPath {

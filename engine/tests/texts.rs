@@ -24,6 +24,29 @@ fn filtered() -> &'static Program {
     })
 }
 
+/// Patterns whose candidates begin inside each other, end at a cap, are refused by a validator and ask for context.
+fn nested() -> &'static Program {
+    static PROGRAM: OnceLock<Program> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let mut builder = Program::builder();
+        let patterns = [
+            PatternSpec::regex("mail", r"\b[a-c.]{1,5}@[a-c]{1,4}\.(?:aa|bb)\b"),
+            PatternSpec::regex("cap", "k[a-c]+").max(6),
+            PatternSpec::regex("card", r"12[0-9]{2,4}").validate(Validator::Luhn),
+            PatternSpec::regex("near", "#[0-9]{1,3}").near(["cab"], 4),
+            PatternSpec::regex("long", r"@[a-c.]{2,30}!"),
+            PatternSpec::regex("pair", "x[xy]{3}z?"),
+        ];
+        let patterns: Vec<PatternId> = patterns.into_iter().map(|spec| builder.pattern(spec).expect("valid")).collect();
+        for (name, pattern) in ["mail", "cap", "card", "near", "long", "pair"].into_iter().zip(&patterns) {
+            builder.rule(RuleSpec::new(name, Action::Mask(Mask::redact(format!("<{name}>"))), [*pattern]));
+        }
+        let program = builder.build().expect("valid");
+        assert!(patterns.into_iter().all(|pattern| program.prefilter(pattern)));
+        program
+    })
+}
+
 fn built(digits: &str, near: &str) -> (Program, [PatternId; 3]) {
     let mut builder = Program::builder();
     let mut add = |spec: PatternSpec| builder.pattern(spec).expect("valid");
@@ -60,11 +83,32 @@ fn together(program: &Program, texts: &[(Option<&str>, &str)]) -> Vec<String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #[test]
+    fn a_short_text_is_read_at_once_as_it_is_read_in_pieces(
+        text in "([abc.]{0,7}|aa@b\\.aa|@|\\.bb|k[abc]{0,8}|12[0-9]{0,5}|1230|cab|#[0-9]{0,4}|[xyz]{0,9}|!| ){0,14}",
+    ) {
+        let read = |act: &dyn Fn(&mut Stream, Bytes, &mut Collected)| {
+            let mut out = Collected::default();
+            let mut stream = Stream::open(nested(), StreamOptions::raw(), &Budget::unlimited());
+            act(&mut stream, Bytes::from(text.clone()), &mut out);
+            (out.text().into_owned(), out.decisions)
+        };
+        let pieces = read(&|stream, text, out| {
+            text.iter().for_each(|byte| stream.push(Bytes::copy_from_slice(&[*byte]), out).expect("nothing blocks"));
+            stream.finish(out).expect("nothing blocks");
+        });
+        let at_once = read(&|stream, text, out| stream.text(text, None, out).expect("nothing blocks"));
+        prop_assert_eq!(at_once, pieces);
+    }
+}
+
+proptest! {
     #[test]
     fn each_text_is_read_as_if_it_were_alone(
         texts in prop::collection::vec("[abc@. 0-9%#]{0,12}|cab|aa@b\\.aa|aa%40b\\.aa|1230|cab #123", 0..8),
     ) {
-        for program in [program(), filtered()] {
+        for program in [program(), filtered(), nested()] {
             let expected: Vec<String> = texts.iter().map(|text| alone(program, None, text)).collect();
             let texts: Vec<_> = texts.iter().map(|text| (None, text.as_str())).collect();
             prop_assert_eq!(together(program, &texts), expected);
@@ -98,6 +142,25 @@ fn a_columns_name_claims_its_text_and_is_context_for_it_alone() {
         let texts = [(Some("SECRET"), "x"), (Some("other"), "x"), (Some("scab"), hit), (None, hit), (Some("z"), hit)];
         assert_eq!(together(program, &texts), ["<column>", "x", "<near>", hit, hit]);
     }
+}
+
+#[test]
+fn a_columns_name_gives_context_as_far_as_it_is_near() {
+    // Four bytes before: a blank, and three of the name.
+    let texts = [
+        (Some("cab"), "#1"),
+        (Some("cabx"), "#1"),
+        (Some("xcab"), "#1"),
+        (Some("cab"), "!#1"),
+        (Some("cab"), "#1 cab"),
+    ];
+    assert_eq!(together(nested(), &texts), ["<near>", "#1", "<near>", "!#1", "<near> cab"]);
+    // The same where it isn't short.
+    let long = " ".repeat(300);
+    let texts = texts.map(|(column, text)| (column, format!("{text}{long}")));
+    let texts: Vec<_> = texts.iter().map(|(column, text)| (*column, text.as_str())).collect();
+    let outs: Vec<String> = together(nested(), &texts).iter().map(|out| out.trim_end().to_owned()).collect();
+    assert_eq!(outs, ["<near>", "#1", "<near>", "!#1", "<near> cab"]);
 }
 
 #[test]

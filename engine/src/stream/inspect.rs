@@ -5,7 +5,7 @@ use super::desk::Desk;
 use super::escape::{Decoders, LEVELS, Scratch, Unescape, Wire};
 use super::join::Joins;
 use super::json::{Json, Kind};
-use super::lane::{Lane, Shared};
+use super::lane::{Lane, SHORT, Shared};
 use super::plan::Plan;
 use super::resolve::Output;
 use super::skim::{Beginnings, Scalars, escaped_ahead};
@@ -373,9 +373,22 @@ impl Inspector {
         self.open(wire, false, selected);
     }
 
-    /// No match begins in the bytes that were taken, if they are a whole text.
-    pub(crate) fn nothing_begins(&mut self) -> bool {
-        self.plan.tells_at_a_glance() && self.desk().block.is_clean()
+    /// Reads the bytes that were taken as a whole text, of which no pattern claims all, if that can be done at once: no match begins
+    /// in it, or it is short.
+    pub(crate) fn whole(&mut self, wire: u64, column: Option<&str>) -> bool {
+        let tells = self.plan.tells_at_a_glance();
+        let block = &self.desk().block;
+        let (clean, len) = (block.found.is_empty(), block.bytes.len());
+        if !tells || !block.is_plain() || (!clean && len > SHORT) {
+            return false;
+        }
+        if !clean {
+            let bytes = block.bytes.clone();
+            self.views[0].lane.depth = 0;
+            self.with(|lane, shared| lane.short(&bytes, wire, column, shared));
+        }
+        self.read = wire + len as u64;
+        true
     }
 
     /// Nothing follows: matches that wait for their context are settled without it.

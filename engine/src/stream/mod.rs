@@ -326,8 +326,7 @@ impl Stream {
                 let place = wire + at as u64;
                 let len = stream.inspector.begin(bytes.slice(at..), place);
                 if at == 0 {
-                    if len == bytes.len() && selected.is_empty() && stream.inspector.nothing_begins() {
-                        stream.inspector.read = wire + len as u64;
+                    if len == bytes.len() && selected.is_empty() && stream.inspector.whole(wire, column) {
                         break;
                     }
                     stream.inspector.open_column(wire, column, &selected);

@@ -68,9 +68,9 @@ impl Block {
         self.bytes.truncate(len);
     }
 
-    /// No candidate begins in the bytes, and nothing in them is percent-encoded.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.looked && self.found.is_empty() && memchr::memchr(b'%', &self.bytes).is_none()
+    /// It is known where candidates begin in the bytes, and nothing in them is percent-encoded.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.looked && memchr::memchr(b'%', &self.bytes).is_none()
     }
 
     /// The place in the block of the bytes that stand here on the wire, and the starts that aren't over there. What is asked

@@ -76,12 +76,7 @@ impl Lane {
         let within = near.within as u64;
         let before = text.slice(found.start.text.saturating_sub(within), found.start.text);
         let after = text.slice(found.end.text, (found.end.text + within).min(self.pos));
-        let has = |window: &[u8]| {
-            near.words
-                .iter()
-                .any(|word| window.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes())))
-        };
-        if has(&before) || has(&after) {
+        if near.stands_in(&before) || near.stands_in(&after) {
             Some(true)
         } else if last || self.pos >= found.end.text + within {
             Some(false)

@@ -5,6 +5,7 @@ mod block;
 mod coding;
 mod follow;
 mod found;
+mod short;
 mod whole;
 
 pub(crate) use block::Block;
@@ -21,6 +22,7 @@ use crate::program::{Inner, PatternId};
 use follow::MERGE_AT;
 pub(crate) use follow::Thread;
 pub(crate) use found::Found;
+pub(crate) use short::SHORT;
 use std::borrow::Cow;
 use whole::Selected;
 
