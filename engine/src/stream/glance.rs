@@ -1,12 +1,19 @@
-//! One look at many texts that stand together: which of them have to be inspected one by one.
+//! What is known of texts before they are inspected one by one: which of many that stand together may be passed over, and which columns are
+//! claimed whole.
 
-use super::Stream;
 use super::desk::Desk;
 use super::plan::Plan;
+use super::{Column, Stream};
 use crate::filter::Starts;
 use std::ops::Range;
 
 impl Stream {
+    /// True where the rules in force claim every value of a column, whatever it is.
+    #[must_use]
+    pub fn claims(&self, column: Column<'_>) -> bool {
+        !column.selected(&self.inspector.plan.paths).is_empty()
+    }
+
     /// Leaves of `texts` those in which something may begin that the rules in force look for. The others are clean:
     /// [`Stream::text`] would pass each of them as it is. One look at many short texts costs a fraction of a look at each.
     ///
