@@ -153,7 +153,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
     let failed = |source| ServeError::Listen { address, source };
 
     let policy = compile(&config)?;
-    let evidence = Evidence::open(&config.store)?;
+    let evidence = Evidence::open_signed(&config.store, &config.signing_key())?;
     let control = Control::bind(&config.store).await;
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     config.listen = listener.local_addr().map_err(failed)?;
