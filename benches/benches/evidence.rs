@@ -1,4 +1,4 @@
-//! How many records a second the evidence makes durable, how long one waits, and how many a second are verified.
+//! How many records a second the evidence makes durable, how long one waits, and how many a second are verified and indexed.
 //!
 //! `cargo bench -p sluice-benches --bench evidence` writes to the folder for temporary files (`TMPDIR`), and verifies what it wrote.
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sluice_gateway::evidence::{Event, Evidence, Record, RequestOutcome, SessionId};
+use sluice_gateway::evidence::{Event, Evidence, Reader, Record, RequestOutcome, SessionId, Verifier, verify};
 use tokio::runtime::Builder;
 
 /// Who appends at the same time.
@@ -76,14 +76,12 @@ fn main() {
     let place = tempfile::tempdir().expect("a folder");
     let store = place.path().join("evidence");
     let runtime = Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let mut records = 0;
     runtime.block_on(async {
         let evidence = Evidence::open(&store).expect("a store");
         for appenders in APPENDERS {
             let (start, before) = (Instant::now(), cpu());
             let count = appended(&evidence, appenders).await;
             let (took, cpu) = (start.elapsed().as_secs_f64(), (cpu() - before).as_secs_f64());
-            records += count;
             let each = cpu * 1e6 / count as f64;
             println!(
                 "{appenders:>5} appenders: {:>8.0} records/s durable, {each:.1} µs of processor time each",
@@ -91,16 +89,24 @@ fn main() {
             );
         }
         let waits = waits(&evidence).await;
-        records += waits.len() as u64;
         let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+        let (median, most, longest) = (at(0.5), at(0.99), at(1.0));
         println!(
-            "{PACE} records/s: a record waits {:.2} ms (median), {:.2} ms (99 %), {:.2} ms (longest)",
-            at(0.5),
-            at(0.99),
-            at(1.0)
+            "{PACE} records/s: a record waits {median:.2} ms (median), {most:.2} ms (99 %), {longest:.2} ms (longest)"
         );
     });
-    let _ = (runtime, records);
+    let keys = std::fs::read_to_string(store.join("evidence.pub")).expect("the public keys");
+    let key = Verifier::parse(keys.lines().next().expect("a key")).expect("a key");
+    let start = Instant::now();
+    let report = verify(&store, &key, None).expect("a store that can be read");
+    let took = start.elapsed().as_secs_f64();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    println!("verified: {} records, {:.0} a second on one core", report.records, report.records as f64 / took);
+    std::fs::remove_file(store.join("index.sqlite")).expect("the index");
+    let start = Instant::now();
+    let sessions = Reader::open(&store).and_then(|reader| reader.sessions()).expect("an index made anew").len();
+    let each = report.records as f64 / start.elapsed().as_secs_f64();
+    println!("index made anew: {each:.0} records a second, {sessions} sessions");
 }
 
 /// Processor time of this process so far.

@@ -153,7 +153,7 @@ pub async fn run(mut config: Config, shutdown: CancellationToken, ready: impl Fn
     let failed = |source| ServeError::Listen { address, source };
 
     let policy = compile(&config)?;
-    let evidence = Evidence::open(&config.store)?;
+    let evidence = Evidence::open_signed(&config.store, &config.signing_key())?;
     let control = Control::bind(&config.store).await;
     let web = web::Front::bind(&config).await.map_err(failed)?;
     config.listen = web.address().map_err(failed)?;

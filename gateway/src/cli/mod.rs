@@ -11,6 +11,7 @@ mod approvals;
 mod certificate;
 mod config;
 mod connect;
+mod evidence;
 mod gateway;
 mod login;
 mod serve;
@@ -80,6 +81,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Read the recorded sessions; list and end those that are live.
     Sessions(sessions::SessionsArgs),
+    /// Verify the evidence by its public key, and prove what is in it.
+    Evidence(evidence::EvidenceArgs),
     /// Issue, list and revoke tokens of a gateway's own, for programs without an issuer.
     ServiceToken(service_token::ServiceTokenArgs),
     /// See what waits for an approval, and decide about it.
@@ -109,6 +112,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Whoami(arguments) => login::whoami(&arguments),
         Command::Token(arguments) => token::token(&arguments),
         Command::Sessions(arguments) => sessions::sessions(&arguments).await,
+        Command::Evidence(arguments) => evidence::evidence(&arguments),
         Command::ServiceToken(arguments) => service_token::service_token(&arguments).await,
         Command::Approvals(arguments) => approvals::approvals(&arguments).await,
         Command::Access(arguments) => access::access(&arguments),

@@ -257,6 +257,11 @@ pub(crate) fn print_record(stored: &StoredRecord) {
         Event::TailCut { segment, bytes } => {
             println!("the end of the log was torn: {bytes} bytes of segment {segment} were cut off");
         }
+        Event::KeyRotated { from, to } => {
+            println!("the key of the checkpoints is another one:");
+            println!("{:36}from {from}", "");
+            println!("{:36}to {to}", "");
+        }
         Event::SessionClosed { reason } => println!("closed   {}", shown(reason)),
     }
 }

@@ -44,6 +44,7 @@ impl Config {
             listeners: Vec::new(),
             public_url: None,
             store: data.join("evidence"),
+            signing_key: None,
             rules: Vec::new(),
             trusted_keys: Vec::new(),
             issuers: Vec::new(),

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::authorisation::{Access, Demands, Stated};
+use crate::evidence::SigningKey;
 use crate::identity::{CertifiedClient, ClaimMapping, Roles};
 use crate::session::Confirm;
 use crate::signing::Signer;
@@ -51,6 +52,8 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// The evidence store's folder.
     pub store: PathBuf,
+    /// Signs its checkpoints; None: the file `signing.key` beside the store.
+    pub signing_key: Option<SigningKey>,
     /// Rule files or directories, or one bundle. Empty only in development mode: the embedded standard packs.
     pub rules: Vec<PathBuf>,
     /// Public keys, of which one must have signed the bundle. Empty: no signature is asked for.
@@ -86,6 +89,12 @@ impl Config {
     #[must_use]
     pub fn scheme(&self) -> &'static str {
         if self.identity.is_some() { "https" } else { "http" }
+    }
+
+    /// The key that signs the store's checkpoints.
+    #[must_use]
+    pub fn signing_key(&self) -> SigningKey {
+        self.signing_key.clone().unwrap_or_else(|| SigningKey::beside(&self.store))
     }
 }
 

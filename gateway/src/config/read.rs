@@ -18,6 +18,7 @@ use toml::{
 use url::Url;
 
 use super::{Config, ConnectionConfig, DEFAULT_LISTEN, MaskKey, UpstreamConfig};
+use crate::evidence::SigningKey;
 use crate::signing::Signer;
 use crate::tls::Authorities;
 
@@ -143,6 +144,7 @@ const ROOT: &[&str] = &[
     "listener",
     "public_url",
     "store",
+    "signing_key",
     "rules",
     "issuer",
     "revocation",
@@ -208,6 +210,7 @@ impl Reader<'_> {
         let tunnel = self.tunnel(root);
         let public_url = self.url_of(root, "public_url");
         let store = self.text_of(root, "store").map_or_else(|| PathBuf::from("evidence"), |(text, _)| text.into());
+        let signing_key = self.signing_key(root);
         let (mut rules, mut trusted_keys) = (Vec::new(), Vec::new());
         match root.get("rules") {
             None => self.problem(0..0, "`[rules]` is missing: say `files = [\"rules/\"]`"),
@@ -243,6 +246,7 @@ impl Reader<'_> {
             listeners,
             public_url,
             store: self.base.join(store),
+            signing_key,
             rules,
             trusted_keys,
             issuers,
@@ -484,6 +488,15 @@ impl Reader<'_> {
             return None;
         }
         self.secret(written, span)
+    }
+
+    /// What signs the checkpoints of the evidence; a file is made when it is missing.
+    fn signing_key(&mut self, table: &DeTable<'_>) -> Option<SigningKey> {
+        let (written, span) = self.text_of(table, "signing_key")?;
+        if let Some(path) = written.strip_prefix("file:") {
+            return Some(SigningKey::File(self.base.join(path)));
+        }
+        self.hidden(&written, span, "a key").map(SigningKey::Given)
     }
 
     /// What messages are signed with; None where there is nothing, or nothing good.

@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     index::Index,
+    ledger::Ledger,
     log::{folder::Folder, writer::Shared},
 };
 
@@ -25,10 +26,10 @@ pub(super) struct Clerk {
 }
 
 impl Clerk {
-    /// Starts it on a log.
-    pub(super) fn start(folder: Folder, shared: Arc<Shared>) -> std::io::Result<Self> {
+    /// Starts it on a log and its checkpoints.
+    pub(super) fn start(folder: Folder, shared: Arc<Shared>, ledger: Ledger) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
-        let desk = Desk { folder, shared, index: None, indexed: 0 };
+        let desk = Desk { folder, shared, ledger, index: None, indexed: 0, unsigned: false };
         let thread = thread::Builder::new().name("evidence-clerk".to_owned()).spawn(move || desk.work(&stopped))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
@@ -47,19 +48,35 @@ impl Drop for Clerk {
 struct Desk {
     folder: Folder,
     shared: Arc<Shared>,
+    ledger: Ledger,
     index: Option<Index>,
     /// The size of the log when the index was last caught up.
     indexed: u64,
+    /// Checkpoints can't be kept, as was said.
+    unsigned: bool,
 }
 
 impl Desk {
     fn work(mut self, stopped: &Receiver<()>) {
         loop {
             let ends = stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout);
+            self.sign();
             self.index();
             if ends {
                 return;
             }
+        }
+    }
+
+    /// Signs a checkpoint of what is durable.
+    fn sign(&mut self) {
+        match self.ledger.keep(&self.shared.tree()) {
+            Ok(()) => self.unsigned = false,
+            Err(error) if !self.unsigned => {
+                tracing::error!(%error, "checkpoints of the evidence can't be kept; it is tried again");
+                self.unsigned = true;
+            }
+            Err(_) => {}
         }
     }
 

@@ -418,7 +418,7 @@ impl Sessions {
         }
         let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
         match &*seen.event {
-            "access_refused" | "administered" | "tail_cut" => return Ok(()),
+            "access_refused" | "administered" | "tail_cut" | "key_rotated" => return Ok(()),
             "request" => {
                 session.requests += 1;
                 session.refused += i64::from(seen.outcome.as_deref() == Some("refused"));

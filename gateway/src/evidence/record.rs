@@ -254,6 +254,13 @@ pub enum Event {
         /// How many bytes were cut off.
         bytes: u64,
     },
+    /// From here on another key signs the log's checkpoints.
+    KeyRotated {
+        /// The public key until now.
+        from: String,
+        /// The public key from now on.
+        to: String,
+    },
     /// The session is over.
     SessionClosed {
         /// Why.
@@ -277,6 +284,7 @@ impl Event {
             Self::AccessRefused { .. } => "access_refused",
             Self::Administered { .. } => "administered",
             Self::TailCut { .. } => "tail_cut",
+            Self::KeyRotated { .. } => "key_rotated",
             Self::SessionClosed { .. } => "session_closed",
         }
     }

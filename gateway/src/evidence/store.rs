@@ -10,10 +10,13 @@ use std::{
 use super::{
     canonical,
     clerk::Clerk,
+    keys::{SigningKey, successor},
+    ledger::{self, Ledger},
     log::{
         folder::{Folder, Lock},
         frame::{MAX_RECORD, Sealed},
         tail::{SEGMENT, Tail},
+        tree::CompactRange,
         writer::{Haste, Writer},
     },
     reader::{Reader, SessionSummary, StoredRecord},
@@ -70,41 +73,33 @@ struct Hands {
 }
 
 impl Evidence {
-    /// Opens or creates the store, a folder that nobody else can look into, and holds it until the last clone is dropped.
+    /// Opens or creates the store, a folder that nobody else can look into, and holds it until the last clone is dropped. Its checkpoints are
+    /// signed by the key in the file `signing.key` beside it.
     ///
     /// # Errors
     ///
     /// [`EvidenceError::Open`] when the folder can't be made or is another kind of thing, when another process writes to it, and
     /// when the log is damaged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, EvidenceError> {
-        Self::open_with(path.as_ref(), SEGMENT)
+        Self::open_signed(path.as_ref(), &SigningKey::beside(path.as_ref()))
+    }
+
+    /// As [`open`](Self::open), with another key.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open), and when the key can't be read or is another log's.
+    pub fn open_signed(path: &Path, key: &SigningKey) -> Result<Self, EvidenceError> {
+        Self::open_with(path, key, SEGMENT)
     }
 
     /// As [`open`](Self::open), with segments of this length in bytes.
-    pub(super) fn open_with(path: &Path, segment: u64) -> Result<Self, EvidenceError> {
-        let failed = |reason: String| EvidenceError::Open { path: path.to_owned(), reason };
-        let folder = Folder::at(path);
-        if let Some(reason) = folder.is_wrong() {
-            return Err(failed(reason));
-        }
-        let said = |error: std::io::Error| failed(error.to_string());
-        folder.create().map_err(said)?;
-        let lock = folder.lock().map_err(said)?;
-        let (mut tail, mut tree, cut) = Tail::open(&folder, segment).map_err(|error| failed(error.to_string()))?;
-        if let Some(cut) = cut {
-            tracing::warn!(
-                segment = cut.segment,
-                at = cut.at,
-                bytes = cut.bytes,
-                "the end of the evidence log was torn and is cut off: it was not acknowledged"
-            );
-            let event = Event::TailCut { segment: cut.segment, bytes: cut.bytes };
-            let sealed = seal(&Record::now(SessionId::generate(), event))?;
-            tail.write(once(&sealed), &mut Vec::new(), || tree.clone()).map_err(said)?;
-            tree.push(sealed.leaf);
-        }
-        let writer = Writer::start(tail, tree).map_err(said)?;
-        let clerk = Clerk::start(folder.clone(), Arc::clone(writer.shared())).map_err(said)?;
+    pub(super) fn open_with(path: &Path, key: &SigningKey, segment: u64) -> Result<Self, EvidenceError> {
+        let failed = |error: std::io::Error| EvidenceError::Open { path: path.to_owned(), reason: error.to_string() };
+        let Opened { folder, lock, mut ledger, tail, tree } = Opened::open(path, key, segment)?;
+        ledger.keep(&tree).map_err(failed)?;
+        let writer = Writer::start(tail, tree).map_err(failed)?;
+        let clerk = Clerk::start(folder.clone(), Arc::clone(writer.shared()), ledger).map_err(failed)?;
         Ok(Self { folder, hands: Arc::new(Hands { writer, _clerk: clerk, _lock: lock }) })
     }
 
@@ -198,6 +193,82 @@ impl Evidence {
     fn reader(&self) -> Result<Reader, EvidenceError> {
         Reader::open(self.folder.path())
     }
+}
+
+/// A store that is held, before anything is started on it.
+struct Opened {
+    folder: Folder,
+    lock: Lock,
+    ledger: Ledger,
+    tail: Tail,
+    tree: CompactRange,
+}
+
+impl Opened {
+    fn open(path: &Path, key: &SigningKey, segment: u64) -> Result<Self, EvidenceError> {
+        let failed = |reason: String| EvidenceError::Open { path: path.to_owned(), reason };
+        let said = |error: std::io::Error| failed(error.to_string());
+        let folder = Folder::at(path);
+        if let Some(reason) = folder.is_wrong() {
+            return Err(failed(reason));
+        }
+        folder.create().map_err(said)?;
+        let lock = folder.lock().map_err(said)?;
+        let signer = ledger::newest(&folder).and_then(|newest| key.open(newest.as_deref())).map_err(said)?;
+        let ledger = Ledger::open(&folder, signer).map_err(said)?;
+        let signed = ledger.newest().map(|newest| (newest.size, newest.root));
+        let (tail, tree, cut) = Tail::open(&folder, segment, signed).map_err(|error| failed(error.to_string()))?;
+        let mut opened = Self { folder, lock, ledger, tail, tree };
+        if let Some(cut) = cut {
+            tracing::warn!(
+                segment = cut.segment,
+                at = cut.at,
+                bytes = cut.bytes,
+                "the end of the evidence log was torn and is cut off: it was not acknowledged"
+            );
+            opened.append(Event::TailCut { segment: cut.segment, bytes: cut.bytes })?;
+        }
+        Ok(opened)
+    }
+
+    /// Records something about the store itself, durably.
+    fn append(&mut self, event: Event) -> Result<(), EvidenceError> {
+        let sealed = seal(&Record::now(SessionId::generate(), event))?;
+        let tree = &self.tree;
+        let written = self.tail.write(once(&sealed), &mut Vec::new(), || tree.clone());
+        written.map_err(|error| EvidenceError::Write(error.to_string()))?;
+        self.tree.push(sealed.leaf);
+        Ok(())
+    }
+}
+
+/// Lets another key sign the checkpoints of a store that no gateway holds, and gives its public half. The new private key is written to
+/// `to`, which must not be there, or in the place of the old one.
+///
+/// # Errors
+///
+/// As for [`Evidence::open_signed`]; [`EvidenceError::Write`] where the new key, the record or the checkpoint can't be written: then it is
+/// said which key is in force when the store is opened next.
+pub fn rotate_key(path: &Path, key: &SigningKey, to: Option<&Path>) -> Result<String, EvidenceError> {
+    if let Err(error) = Folder::at(path).segments() {
+        return Err(EvidenceError::Open {
+            path: path.to_owned(),
+            reason: format!("there is no evidence store: {error}"),
+        });
+    }
+    let failed = |error: std::io::Error| EvidenceError::Write(error.to_string());
+    let mut opened = Opened::open(path, key, SEGMENT)?;
+    let old = opened.ledger.signer();
+    let next = successor(old, key, to).map_err(failed)?;
+    let (from, new) = (old.verifier().to_string(), next.verifier().to_string());
+    opened.append(Event::KeyRotated { from, to: new.clone() })?;
+    opened.ledger.hand_over(&opened.folder, &opened.tree, next).map_err(failed)?;
+    opened.tail.close().map_err(failed)?;
+    if to.is_none() {
+        // Puts the new key in the place of the old one, as it would after a crash at this point.
+        ledger::newest(&opened.folder).and_then(|newest| key.open(newest.as_deref())).map_err(failed)?;
+    }
+    Ok(new)
 }
 
 fn seal(record: &Record) -> Result<Sealed, EvidenceError> {

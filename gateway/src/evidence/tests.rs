@@ -57,6 +57,11 @@ fn reasons(path: &Path) -> Vec<String> {
     stored(path).into_iter().map(|(.., record)| reason(record)).collect()
 }
 
+/// As after a crash before what was written last was under a checkpoint.
+fn unsigned(path: &Path) {
+    fs::remove_file(path.join("checkpoints")).unwrap();
+}
+
 /// A log of one segment with a write for each of these records; gives the segment's path.
 async fn written(path: &Path, reasons: &[&str]) -> PathBuf {
     let evidence = Evidence::open(path).unwrap();
@@ -127,7 +132,7 @@ async fn many_appends_at_once_are_all_stored_with_numbers_of_their_own() {
 async fn segments_roll_and_are_read_as_one_log() {
     let (_place, path) = store();
     for round in 0..3 {
-        let evidence = Evidence::open_with(&path, 2000).unwrap();
+        let evidence = Evidence::open_with(&path, &SigningKey::beside(&path), 2000).unwrap();
         for number in 0..20 {
             evidence.append(record(&(20 * round + number).to_string())).await.unwrap();
         }
@@ -216,6 +221,7 @@ async fn a_log_that_ends_anywhere_in_its_last_record_goes_on_without_it() {
             let mut bytes = whole[..end].to_vec();
             bytes.resize(end + ahead, 0);
             fs::write(&segment, bytes).unwrap();
+            unsigned(&path);
             written(&path, &["after"]).await;
             let expected: &[&str] = if end == last { &["a", "b", "after"] } else { &["a", "b", "tail_cut", "after"] };
             assert_eq!(reasons(&path), expected, "the end at {end}");
@@ -239,6 +245,7 @@ async fn a_write_of_many_records_is_torn_anywhere_also_with_whole_records_behind
         // A page that never came to the disk.
         bytes[at + 8..at + HEAD + 20].fill(0);
         fs::write(&segment, bytes).unwrap();
+        unsigned(&path);
         written(&path, &["after"]).await;
         let mut expected = vec!["a", "b", "c", "d"];
         expected.truncate(torn);
@@ -272,7 +279,7 @@ proptest! {
 #[tokio::test]
 async fn a_segment_that_is_missing_or_has_another_ones_name_refuses_to_open() {
     let (_place, path) = store();
-    let evidence = Evidence::open_with(&path, 1000).unwrap();
+    let evidence = Evidence::open_with(&path, &SigningKey::beside(&path), 1000).unwrap();
     for number in 0..20 {
         evidence.append(record(&number.to_string())).await.unwrap();
     }
@@ -316,7 +323,8 @@ const KILLS: &str = "SLUICE_TEST_KILLS";
 #[ignore = "a child process of another test"]
 async fn child_that_appends_until_it_is_killed() {
     let Some(path) = std::env::var_os(CHILD_STORE) else { return };
-    let evidence = Evidence::open_with(Path::new(&path), 40_000).unwrap();
+    let path = Path::new(&path);
+    let evidence = Evidence::open_with(path, &SigningKey::beside(path), 40_000).unwrap();
     let workers = (0..8).map(|_| {
         let evidence = evidence.clone();
         tokio::spawn(async move {

@@ -245,6 +245,11 @@ fn said(event: &Recorded, who: &Who, commands: bool) -> Said {
             .with("entity", json!({ "name": "evidence", "type": "log" }))
             .and("segment", *segment)
             .and("bytes", *bytes),
+        Recorded::KeyRotated { from, to } => Said::of(Class::EntityManagement, 3, "Update")
+            .severity(Severity::Medium)
+            .with("entity", json!({ "name": "evidence", "type": "signing_key" }))
+            .and("from", from.as_str())
+            .and("to", to.as_str()),
         Recorded::SessionClosed { reason } => {
             Said::of(Class::Authentication, 2, "Logoff").ended(true, Some(reason.clone()))
         }

@@ -96,6 +96,7 @@ impl Place {
             listeners: Vec::new(),
             public_url: None,
             store: dir.path().join("evidence"),
+            signing_key: None,
             rules: Vec::new(),
             trusted_keys: Vec::new(),
             issuers: vec![issuer.clone()],

@@ -132,6 +132,70 @@ async fn a_sync_or_a_write_that_fails_is_not_tried_again() {
     }
 }
 
+/// `sluice evidence` about the gateway's store: what it prints, and its exit code.
+async fn evidence(sluice: &Sluice, args: &[&str]) -> (String, Option<i32>) {
+    let mut command = sluice.command(&["evidence"]);
+    let done = run(
+        {
+            command.args(args);
+            command
+        },
+        "",
+        Duration::from_secs(30),
+    )
+    .await;
+    (done.text().to_owned() + &done.stderr, done.code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_evidence_is_verified_by_its_public_key_while_a_gateway_writes_and_after_it_was_edited() {
+    const STORE: [&str; 2] = ["--store", "store/evidence"];
+    let upstream = upstream::Upstream::start().await;
+    let mut sluice = Sluice::new().connection("say", Upstream::Http(upstream.url.clone())).start().await;
+    let session = sluice.open_session("say").await;
+    let folder = sluice.folder().to_owned();
+    std::fs::copy(folder.join("store/evidence/evidence.pub"), folder.join("kept.pub")).unwrap();
+    let verify = ["verify", "--key", "kept.pub", STORE[0], STORE[1]];
+    assert_eq!(call(&sluice, &session, "something").await.status, 200);
+    let (said, code) = evidence(&sluice, &verify).await;
+    assert_eq!(code, Some(0), "{said}");
+    let (said, code) = evidence(&sluice, &[&["rotate-key"], &STORE[..]].concat()).await;
+    assert!(code == Some(2) && said.contains("another gateway writes to it"), "{said}");
+
+    sluice.signal("INT").await;
+    sluice.ended().await;
+    let (checkpoint, code) = evidence(&sluice, &[&["checkpoint"], &STORE[..]].concat()).await;
+    assert_eq!(code, Some(0), "{checkpoint}");
+    std::fs::write(folder.join("kept.checkpoint"), checkpoint).unwrap();
+    let (proof, code) = evidence(&sluice, &[&["prove", "1"], &STORE[..]].concat()).await;
+    assert_eq!(code, Some(0), "{proof}");
+    std::fs::write(folder.join("one.tlog-proof"), proof).unwrap();
+    let (said, code) = evidence(&sluice, &["verify", "--key", "kept.pub", "--proof", "one.tlog-proof"]).await;
+    assert!(code == Some(0) && said.contains("record 1 of sluice-evidence/"), "{said}");
+    let (said, code) = evidence(&sluice, &[&["rotate-key"], &STORE[..]].concat()).await;
+    assert!(code == Some(0) && said.starts_with("sluice-evidence/"), "{said}");
+    sluice.restart().await;
+    sluice.signal("INT").await;
+    sluice.ended().await;
+    let against = [&verify[..], &["--checkpoint", "kept.checkpoint"]].concat();
+    let (said, code) = evidence(&sluice, &against).await;
+    assert!(code == Some(0) && said.contains("signed by 2 keys"), "{said}");
+
+    let segment = folder.join("store/evidence/segments/00000000000000000000");
+    let text = std::fs::read(&segment).unwrap();
+    let at = text.windows(9).position(|part| part == b"something").expect("the call is on record");
+    let mut edited = text.clone();
+    edited[at..at + 9].copy_from_slice(b"otherwise");
+    std::fs::write(&segment, edited).unwrap();
+    let (said, code) = evidence(&sluice, &[&verify[..], &["--json"]].concat()).await;
+    assert_eq!(code, Some(1), "{said}");
+    let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(report["findings"][0]["kind"], "edited", "{report}");
+    std::fs::remove_file(folder.join("kept.pub")).unwrap();
+    let (said, code) = evidence(&sluice, &verify).await;
+    assert!(code == Some(2) && said.contains("kept.pub"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_cannot_write_its_store_does_not_start() {
     let folder = tempfile::tempdir().unwrap();

@@ -140,6 +140,22 @@ pub(crate) fn header(source: &(impl Source + ?Sized)) -> io::Result<Option<Heade
     Ok(Header::parse(&bytes))
 }
 
+/// The records of a segment with the places of their frames, as far as they are whole; of frames alone where there is no header.
+#[must_use]
+pub fn read_segment(segment: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    let start = Header::parse(segment).map_or(0, |head| Header::size(head.first));
+    let mut records = Vec::new();
+    let mut frames = Frames::new(segment, start as u64);
+    // Bytes in memory can always be read.
+    while let Ok(Step::Frame(frame, at)) = frames.next() {
+        if !frame.is_intact() {
+            break;
+        }
+        records.push((usize::try_from(at).unwrap_or(usize::MAX), frame.record.to_vec()));
+    }
+    records
+}
+
 /// Where no frame stands at `at`: the place of a frame that was written later than what should stand there, or None. What is not
 /// whole was made durable before anything later was written, so with such a frame it is damaged; without, the write was torn.
 pub(crate) fn written_later(source: &(impl Source + ?Sized), at: u64) -> io::Result<Option<u64>> {

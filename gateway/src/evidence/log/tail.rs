@@ -10,7 +10,7 @@ use super::{
     folder::Folder,
     frame::{Header, Sealed},
     segment::{Frames, Source, Step, header, written_later},
-    tree::CompactRange,
+    tree::{CompactRange, Hash},
 };
 
 /// A segment that is so long gets no more, in bytes.
@@ -67,12 +67,20 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Opens the end of the log, which may be empty; gives the tree over all records, and what was cut off.
+    /// Opens the end of the log, which may be empty; gives the tree over all records, and what was cut off. `signed` is the size and root of the
+    /// newest checkpoint: what is under it was durable, and is not cut off.
     ///
     /// Of the segments before the last one the names and headers are checked, and the rest by whoever verifies the log.
-    pub(crate) fn open(folder: &Folder, limit: u64) -> Result<(Self, CompactRange, Option<Cut>), OpenError> {
+    pub(crate) fn open(
+        folder: &Folder,
+        limit: u64,
+        signed: Option<(u64, Hash)>,
+    ) -> Result<(Self, CompactRange, Option<Cut>), OpenError> {
         let segments = folder.segments()?;
         let Some(&last) = segments.last() else {
+            if signed.is_some_and(|(size, _)| size > 0) {
+                return Err(damaged(0, 0, 0, "the segment is missing"));
+            }
             let (tail, tree) = Self::create(folder, 0, 0, CompactRange::default(), limit)?;
             return Ok((tail, tree, None));
         };
@@ -84,7 +92,7 @@ impl Tail {
             // The crash was between creating the segment and its first record.
             let bytes = file.size()?;
             fs::remove_file(folder.segment(last))?;
-            let (tail, tree, cut) = Self::open(folder, limit)?;
+            let (tail, tree, cut) = Self::open(folder, limit, signed)?;
             return if tree.size() == last {
                 Ok((tail, tree, cut.or(Some(Cut { segment: last, at: 0, bytes }))))
             } else {
@@ -94,7 +102,7 @@ impl Tail {
         check_before(folder, &segments, &head)?;
         let tree = CompactRange::new(head.first, head.peaks);
         let mut tree = tree.ok_or_else(|| damaged(last, last, 0, "the segment's header is wrong"))?;
-        let whole = read(&file, last, &mut tree)?;
+        let whole = read(&file, last, &mut tree, signed)?;
         let cut = whole.cut.then(|| -> io::Result<Cut> {
             Ok(Cut { segment: last, at: whole.end, bytes: file.size()?.saturating_sub(whole.end) })
         });
@@ -187,11 +195,15 @@ struct Whole {
 }
 
 /// Reads the frames of the last segment into the tree, up to where a crash has torn it.
-fn read(file: &File, segment: u64, tree: &mut CompactRange) -> Result<Whole, OpenError> {
+fn read(file: &File, segment: u64, tree: &mut CompactRange, signed: Option<(u64, Hash)>) -> Result<Whole, OpenError> {
     let start = Header::size(segment) as u64;
     let mut frames = Frames::new(file, start);
     let mut whole = Whole { end: start, write: start, cut: false };
     loop {
+        if signed.is_some_and(|(size, root)| size == tree.size() && root != tree.root()) {
+            let reason = "up to it the records are not those of the newest checkpoint";
+            return Err(damaged(tree.size().saturating_sub(1), segment, whole.write, reason));
+        }
         let (at, reason) = match frames.next()? {
             Step::Frame(frame, at) if frame.is_intact() => {
                 tree.push(frame.leaf);
@@ -202,7 +214,7 @@ fn read(file: &File, segment: u64, tree: &mut CompactRange) -> Result<Whole, Ope
             Step::Frame(_, at) => (at, "its hash is another one"),
             Step::End(at) | Step::Bad(at) => (at, "it is no record"),
         };
-        if written_later(file, at)?.is_some() {
+        if written_later(file, at)?.is_some() || signed.is_some_and(|(size, _)| size > tree.size()) {
             return Err(damaged(tree.size(), segment, at, reason));
         }
         whole.cut = !is_zero(file, at)?;
