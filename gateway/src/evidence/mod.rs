@@ -29,7 +29,7 @@ mod verify_tests;
 pub use canonical::canonical;
 pub use checkpoint::Checkpoint;
 pub use keys::SigningKey;
-pub use log::segment::read_segment;
+pub use log::{segment::read_segment, writer::Pending};
 pub use note::{Note, NoteError, Signer, Verifier};
 pub use proof::{ProofError, Proven, check as check_proof, newest as newest_checkpoint, prove};
 pub use reader::{Reader, SessionSummary, StoredRecord};

@@ -17,7 +17,7 @@ use super::{
         frame::{MAX_RECORD, Sealed},
         tail::{SEGMENT, Tail},
         tree::CompactRange,
-        writer::{Haste, Writer},
+        writer::{Haste, Pending, Writer},
     },
     reader::{Reader, SessionSummary, StoredRecord},
     record::{Event, Record, SessionId},
@@ -113,7 +113,7 @@ impl Evidence {
     /// Any error means: do not go on with what was to be recorded. After [`EvidenceError::Write`]
     /// all further appends are refused with [`EvidenceError::Failed`].
     pub async fn append(&self, record: Record) -> Result<u64, EvidenceError> {
-        self.write(&[record], Haste::Now).await
+        self.begin(&record)?.durable().await
     }
 
     /// Appends records that belong together, in their order, and returns when all are durable: by one sync.
@@ -122,23 +122,28 @@ impl Evidence {
     ///
     /// As for [`append`](Self::append), of all of them.
     pub async fn append_all(&self, records: Vec<Record>) -> Result<(), EvidenceError> {
-        self.write(&records, Haste::Now).await.map(drop)
+        // Records are sealed by whoever appends them: the writer has nothing to do but write.
+        let sealed = records.iter().map(seal).collect::<Result<_, _>>()?;
+        self.hands.writer.take(sealed, Haste::Now)?.durable().await.map(drop)
     }
 
-    /// The same for what nobody waits for: it takes up to 20 ms more, so that what does wait shares its sync instead of coming
-    /// after it.
+    /// Takes a record, behind those that were taken before, and says later when it is durable.
     ///
     /// # Errors
     ///
-    /// As for [`append`](Self::append).
-    pub async fn append_soon(&self, record: Record) -> Result<u64, EvidenceError> {
-        self.write(&[record], Haste::Soon).await
+    /// As for [`append`](Self::append), as far as it is known now.
+    pub fn begin(&self, record: &Record) -> Result<Pending, EvidenceError> {
+        self.hands.writer.take(vec![seal(record)?], Haste::Now)
     }
 
-    /// Records are sealed by whoever appends them: the writer has nothing to do but write.
-    async fn write(&self, records: &[Record], haste: Haste) -> Result<u64, EvidenceError> {
-        let sealed = records.iter().map(seal).collect::<Result<_, _>>()?;
-        self.hands.writer.append(sealed, haste).await
+    /// The same for what nobody waits for: it takes up to 20 ms more, so that what does wait shares its sync instead of coming
+    /// after it. If it fails later, the store says so in the log and takes nothing more.
+    ///
+    /// # Errors
+    ///
+    /// As for [`begin`](Self::begin).
+    pub fn leave(&self, record: &Record) -> Result<(), EvidenceError> {
+        self.hands.writer.take(vec![seal(record)?], Haste::Soon).map(drop)
     }
 
     /// Whether appends are still accepted.

@@ -1,10 +1,9 @@
 //! The recorder of a response: stands behind the mask and keeps exactly what the user saw.
 
-use crate::evidence::{DecisionRecord, Event, Evidence, EvidenceError, Record, ResponseOutcome, SessionId};
+use crate::evidence::{DecisionRecord, Event, Evidence, EvidenceError, Pending, Record, ResponseOutcome, SessionId};
 use sluice_dsl::Policy;
 use sluice_engine::{ActionKind, Decision, PatternId, RuleId};
 use std::collections::HashMap;
-use tokio::task::JoinHandle;
 
 /// The longest body of one record, in bytes.
 const PART: usize = 256 * 1024;
@@ -18,7 +17,7 @@ pub(crate) struct Recorder {
     part: u32,
     pending: Vec<u8>,
     /// The last whole part, while it is made durable.
-    storing: Option<JoinHandle<Result<u64, EvidenceError>>>,
+    storing: Option<Pending>,
     counts: HashMap<(RuleId, PatternId, ActionKind), u64>,
     policy: Policy,
 }
@@ -69,8 +68,7 @@ impl Recorder {
             let event = self.event(&body, false, ResponseOutcome::Complete, None);
             self.part += 1;
             self.stored().await?;
-            let (evidence, record) = (self.evidence.clone(), Record::now(self.session.clone(), event));
-            self.storing = Some(tokio::spawn(async move { evidence.append(record).await }));
+            self.storing = Some(self.evidence.begin(&Record::now(self.session.clone(), event))?);
         }
         Ok(())
     }
@@ -79,34 +77,26 @@ impl Recorder {
     async fn stored(&mut self) -> Result<(), EvidenceError> {
         match self.storing.take() {
             None => Ok(()),
-            Some(storing) => storing.await.unwrap_or(Err(EvidenceError::Closed)).map(drop),
+            Some(storing) => storing.durable().await.map(drop),
         }
     }
 
     /// Appends the last part.
-    pub(crate) async fn close(self, outcome: ResponseOutcome, reason: Option<String>) -> Result<(), EvidenceError> {
-        self.end(outcome, reason, Evidence::append).await
+    pub(crate) async fn close(mut self, outcome: ResponseOutcome, reason: Option<String>) -> Result<(), EvidenceError> {
+        self.stored().await?;
+        let last = self.last(outcome, reason);
+        self.evidence.append(last).await.map(drop)
     }
 
     /// The same, where nobody waits for it.
-    pub(crate) async fn close_soon(
-        self,
-        outcome: ResponseOutcome,
-        reason: Option<String>,
-    ) -> Result<(), EvidenceError> {
-        self.end(outcome, reason, Evidence::append_soon).await
+    pub(crate) fn leave(mut self, outcome: ResponseOutcome, reason: Option<String>) -> Result<(), EvidenceError> {
+        let last = self.last(outcome, reason);
+        self.evidence.leave(&last)
     }
 
-    async fn end(
-        mut self,
-        outcome: ResponseOutcome,
-        reason: Option<String>,
-        append: impl AsyncFnOnce(&Evidence, Record) -> Result<u64, EvidenceError>,
-    ) -> Result<(), EvidenceError> {
-        self.stored().await?;
+    fn last(&mut self, outcome: ResponseOutcome, reason: Option<String>) -> Record {
         let body = std::mem::take(&mut self.pending);
-        let event = self.event(&body, true, outcome, reason);
-        append(&self.evidence, Record::now(self.session.clone(), event)).await.map(drop)
+        Record::now(self.session.clone(), self.event(&body, true, outcome, reason))
     }
 
     fn event(&mut self, body: &[u8], last: bool, outcome: ResponseOutcome, reason: Option<String>) -> Event {

@@ -98,19 +98,37 @@ impl Writer {
         &self.shared
     }
 
-    /// Returns when the records are durable, with the number of the first one.
-    pub(crate) async fn append(&self, records: Vec<Sealed>, haste: Haste) -> Answer {
+    /// Takes records, behind those that were taken before: [`Pending`] says when they are durable.
+    pub(crate) fn take(&self, records: Vec<Sealed>, haste: Haste) -> Result<Pending, EvidenceError> {
         if let Some(reason) = self.shared.failure() {
             return Err(EvidenceError::Failed(reason.to_owned()));
         }
         let (answer, answered) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(EvidenceError::Closed)?;
         match jobs.try_send(Job { records, haste, answer }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(EvidenceError::Stalled),
-            Err(TrySendError::Disconnected(_)) => return Err(EvidenceError::Closed),
+            Ok(()) => Ok(Pending { answered, until: Instant::now() + APPEND_TIMEOUT }),
+            Err(TrySendError::Full(_)) => Err(EvidenceError::Stalled),
+            Err(TrySendError::Disconnected(_)) => Err(EvidenceError::Closed),
         }
-        match tokio::time::timeout(APPEND_TIMEOUT, answered).await {
+    }
+}
+
+/// Records that were taken and aren't durable yet. They are written also where nobody waits for it.
+#[derive(Debug)]
+#[must_use = "a record counts when it is durable"]
+pub struct Pending {
+    answered: oneshot::Receiver<Answer>,
+    until: Instant,
+}
+
+impl Pending {
+    /// Returns when they are durable, with the number of the first one.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError`]: do not go on with what was to be recorded.
+    pub async fn durable(self) -> Result<u64, EvidenceError> {
+        match tokio::time::timeout_at(self.until.into(), self.answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(EvidenceError::Closed),
             Err(_) => Err(EvidenceError::Stalled),

@@ -234,7 +234,7 @@ impl Relay {
             .await;
         };
         tokio::join!(farewell(&mut client_read, &mut client_write, report.as_deref()), upstream_over);
-        records.finish(end.reason()).await;
+        records.finish(end.reason());
         if let Err(error) = middle.gateway.sessions.close(&middle.session.id, end.reason()).await {
             tracing::error!(session = %middle.session.id, %error, "the end of a session is not recorded");
         }

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use tokio::task::JoinSet;
-
 use super::Middle;
 use crate::evidence::{EvidenceError, ResponseOutcome};
 use crate::exchange::Recorder;
@@ -13,17 +11,14 @@ use crate::protocol::postgres::Note;
 pub(super) struct Records<'a> {
     middle: &'a Middle,
     open: HashMap<u64, Recorder>,
-    /// Last parts that are being stored.
-    closing: JoinSet<()>,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn new(middle: &'a Middle) -> Self {
-        Self { middle, open: HashMap::new(), closing: JoinSet::new() }
+        Self { middle, open: HashMap::new() }
     }
 
     pub(super) async fn keep(&mut self, notes: Vec<Note>) -> Result<(), EvidenceError> {
-        while self.closing.try_join_next().is_some() {}
         for note in notes {
             match note {
                 Note::Seen(exchange, text) => self.of(exchange).seen(&text).await?,
@@ -31,7 +26,7 @@ impl<'a> Records<'a> {
                 Note::Done(exchange, outcome, reason) => {
                     self.of(exchange);
                     if let Some(recorder) = self.open.remove(&exchange) {
-                        self.closing.spawn(close(recorder, outcome, reason));
+                        close(recorder, outcome, reason);
                     }
                 }
             }
@@ -48,16 +43,16 @@ impl<'a> Records<'a> {
     }
 
     /// The session is over: what was under way is on record as far as it went.
-    pub(super) async fn finish(mut self, reason: &str) {
-        for (_, recorder) in self.open.drain() {
-            self.closing.spawn(close(recorder, ResponseOutcome::Cancelled, Some(reason.to_owned())));
+    pub(super) fn finish(self, reason: &str) {
+        for recorder in self.open.into_values() {
+            close(recorder, ResponseOutcome::Cancelled, Some(reason.to_owned()));
         }
-        while self.closing.join_next().await.is_some() {}
     }
 }
 
-async fn close(recorder: Recorder, outcome: ResponseOutcome, reason: Option<String>) {
-    if let Err(error) = recorder.close_soon(outcome, reason).await {
+/// The last part is left to the store: what is recorded later stands behind it.
+fn close(recorder: Recorder, outcome: ResponseOutcome, reason: Option<String>) {
+    if let Err(error) = recorder.leave(outcome, reason) {
         // The store is closed by its failure: no command passes any more.
         tracing::error!(%error, "the end of an answer is not on record");
     }
