@@ -93,6 +93,23 @@ fuzz_target!(|input: (u8, Vec<u8>, Vec<u8>)| {
             assert_eq!(out.decisions.len(), whole.0.decisions.len(), "a text after another one");
         }
     }
+    if format == Format::Raw {
+        // Pieces of it as texts of their own, between tabs: what a glance passes over is clean.
+        let (mut gathered, mut texts) = (Vec::new(), Vec::new());
+        for piece in text.split(|byte| *byte == b'\t') {
+            let start = gathered.len() as u32;
+            gathered.extend_from_slice(piece);
+            texts.push(start..gathered.len() as u32);
+            gathered.push(b'\t');
+        }
+        let mut left = texts.clone();
+        Stream::open(program, StreamOptions::raw(), &Budget::unlimited()).glance(&gathered, &mut left);
+        for text in texts.into_iter().filter(|text| !left.contains(text)) {
+            let text = &gathered[text.start as usize..text.end as usize];
+            let (out, stop) = run(program, format, std::iter::once(text));
+            assert!(stop.is_none() && out.decisions.is_empty() && out.bytes == text, "a glance passed over something");
+        }
+    }
     if format == Format::Json && whole.1.is_none() {
         for document in serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>() {
             if document.is_err() {
