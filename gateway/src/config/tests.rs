@@ -52,9 +52,22 @@ fn messages(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_key_of_the_evidence_is_a_file_or_a_variable_and_never_written_out() {
+    let with = |line: &str| read(&format!("{line}\n{GOOD}"));
+    let file = with("signing_key = \"file:keys/signing.key\"").unwrap();
+    assert_eq!(format!("{:?}", file.signing_key()), "File(/etc/sluice/keys/signing.key)");
+    let given = with("signing_key = \"${MASK_KEY}\"").unwrap();
+    assert_eq!(format!("{:?}", given.signing_key()), "Given(…)");
+    assert!(
+        with("signing_key = \"PRIVATE+KEY+a+00000000+AQ==\"").unwrap_err().to_string().contains("is not written here")
+    );
+}
+
+#[test]
 fn a_full_configuration_is_read_with_paths_relative_to_it() {
     let config = read(GOOD).unwrap();
     assert_eq!(config.store, PathBuf::from("/etc/sluice/log/evidence"));
+    assert_eq!(format!("{:?}", config.signing_key()), "File(/etc/sluice/log/signing.key)");
     assert_eq!(config.rules, [PathBuf::from("/etc/sluice/rules/")]);
     assert_eq!(config.issuers[0].algorithms, [jsonwebtoken::Algorithm::ES256]);
     let crm = &config.connections["crm"];

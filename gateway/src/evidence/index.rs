@@ -329,7 +329,13 @@ fn fill(transaction: &Transaction<'_>, walk: &mut Walk) -> Result<bool, CatchUp>
             Some(_) if !again => again = true,
             Some(_) => return Err(CatchUp::Damaged(walk.next)),
             // What is being written is seen in part.
-            None if is_bad && written_later(&file, walk.at)?.is_some() => return Err(CatchUp::Damaged(walk.next)),
+            None if is_bad && written_later(&file, walk.at)?.is_some() => {
+                // Both may have been written since it was looked at.
+                if again {
+                    return Err(CatchUp::Damaged(walk.next));
+                }
+                again = true;
+            }
             None => break false,
         }
     };

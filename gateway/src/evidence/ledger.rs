@@ -107,8 +107,13 @@ impl Ledger {
         let next_key = next.map(|next| next.verifier().clone());
         let checkpoint = Checkpoint { origin, size: tree.size(), root: tree.root(), next_key };
         let signers: Vec<&Signer> = [&self.signer].into_iter().chain(next).collect();
-        self.file.write_all(checkpoint.signed(&signers).as_bytes())?;
-        self.file.sync_data()?;
+        let before = self.file.metadata()?.len();
+        let written = self.file.write_all(checkpoint.signed(&signers).as_bytes()).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            // Half a checkpoint would spoil the next one. Where it can't be taken back, verification says so.
+            let _ = self.file.set_len(before);
+            return Err(error);
+        }
         self.newest = Some(checkpoint);
         Ok(())
     }

@@ -47,7 +47,7 @@ pub enum EvidenceError {
     #[error("the evidence store did not answer within {} ms", APPEND_TIMEOUT.as_millis())]
     Stalled,
     /// The record is too long, or can't be written as JSON; it is not stored. The store takes others.
-    #[error("no record is longer than {} MiB, or has a key that is no text", MAX_RECORD >> 20)]
+    #[error("the record is longer than {} MiB, or can't be written as JSON", MAX_RECORD >> 20)]
     Unfit,
     /// The store was closed.
     #[error("the evidence store is closed")]

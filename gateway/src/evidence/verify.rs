@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Take},
     path::Path,
+    time::Duration,
 };
 
 use data_encoding::BASE64;
@@ -27,6 +28,8 @@ use super::{
 const PAIRS: usize = 128;
 /// So many are tried with one left out, or with neighbours swapped.
 const SINGLE: usize = 2048;
+/// How long a record that is being written is waited for.
+const UNDER_WAY: Duration = Duration::from_millis(50);
 
 /// What happened to a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -204,8 +207,9 @@ struct Leaf {
 struct Mismatch {
     /// The tree up to the last one that was right.
     base: CompactRange,
-    /// The leaves since.
+    /// The leaves since, or the first of them.
     leaves: Vec<Leaf>,
+    size: u64,
     root: Hash,
     /// What it turned out to be.
     finding: Option<Finding>,
@@ -263,8 +267,15 @@ impl Check {
         self.advance()?;
         self.compare()?;
         let mut segments = folder.segments()?;
-        let mut place = 0;
+        let (mut place, mut before) = (0, None);
         while let Some(&first) = segments.get(place) {
+            // Something may have been written between the look at the end of a segment and the look for what follows.
+            if let Some((file, segment, at)) = before.take().filter(|_| first > self.tree.size())
+                && self.frames(&file, segment, at, false)?.is_none()
+            {
+                self.lost = true;
+                return Ok(());
+            }
             let file = File::open(folder.segment(first))?;
             let whole = match header(&file)? {
                 Some(head) if head.first == first => self.enter(&head)?,
@@ -284,9 +295,13 @@ impl Check {
                     first == self.tree.size()
                 }
             };
-            if whole && !self.frames(&file, first, place + 1 == segments.len())? {
-                self.lost = true;
-                return Ok(());
+            if whole {
+                let last = place + 1 == segments.len();
+                let Some(end) = self.frames(&file, first, Header::size(first) as u64, last)? else {
+                    self.lost = true;
+                    return Ok(());
+                };
+                before = last.then_some((file, first, end));
             }
             place += 1;
             if place == segments.len() {
@@ -330,14 +345,23 @@ impl Check {
         Ok(true)
     }
 
-    /// Reads the frames of a segment; false where it ends in something that can't be told.
-    fn frames(&mut self, file: &File, segment: u64, last: bool) -> io::Result<bool> {
-        let mut frames = Frames::new(file, Header::size(segment) as u64);
+    /// Reads the frames of a segment from this place on, and gives where they end; None where they end in something that can't be told.
+    fn frames(&mut self, file: &File, segment: u64, from: u64, last: bool) -> io::Result<Option<u64>> {
+        let mut frames = Frames::new(file, from);
         let mut lead = 0;
+        let mut again = false;
         loop {
             let record = self.tree.size();
             match frames.next()? {
+                Step::Frame(frame, at)
+                    if last && !again && !frame.is_intact() && is_last(file, at + frame.size() as u64)? =>
+                {
+                    // It may be under way: it is whole when the writer is done with it.
+                    std::thread::sleep(UNDER_WAY);
+                    (frames, again) = (Frames::new(file, at), true);
+                }
                 Step::Frame(frame, at) => {
+                    again = false;
                     let actual = leaf_hash(frame.record);
                     let size = frame.size() as u64;
                     let (stored, leads) = (frame.leaf, u64::from(frame.lead));
@@ -355,10 +379,15 @@ impl Check {
                 Step::End(at) | Step::Bad(at) => {
                     let later = written_later(file, at)?;
                     let rest = file.metadata()?.len().saturating_sub(at);
+                    if later.is_some() && !again {
+                        // Both may have been written since it was looked at.
+                        again = true;
+                        continue;
+                    }
                     if later.is_some() {
                         let text = format!("record {record} is damaged, and with it the way to what stands behind it");
                         self.find(Kind::Damaged, (Some(record), None), Some((segment, at)), text);
-                        return Ok(false);
+                        return Ok(None);
                     }
                     if last && !is_zero(file, at, rest)? {
                         self.torn = rest;
@@ -366,7 +395,7 @@ impl Check {
                         let text = format!("record {record} is damaged");
                         self.find(Kind::Damaged, (Some(record), None), Some((segment, at)), text);
                     }
-                    return Ok(true);
+                    return Ok(Some(at));
                 }
             }
         }
@@ -375,7 +404,10 @@ impl Check {
     fn leaf(&mut self, leaf: Leaf) -> io::Result<()> {
         self.settle(Some(leaf));
         self.tree.push(leaf.stored);
-        self.leaves.push(leaf);
+        // More are not tried in other orders.
+        if self.leaves.len() <= SINGLE {
+            self.leaves.push(leaf);
+        }
         self.compare()
     }
 
@@ -391,7 +423,7 @@ impl Check {
                 self.leaves.clear();
             } else if self.open.is_none() && self.wrong.is_empty() {
                 let (base, leaves) = (self.base.clone(), self.leaves.clone());
-                self.open = Some(Mismatch { base, leaves, root: next.root, finding: None });
+                self.open = Some(Mismatch { base, leaves, size: next.size, root: next.root, finding: None });
             }
             self.advance()?;
         }
@@ -523,6 +555,9 @@ impl Mismatch {
 
     /// The one change that gives the root which was signed; None where there is none, or too much to try.
     fn diagnose(&self, behind: Option<Leaf>) -> Option<Finding> {
+        if self.leaves.len() > SINGLE {
+            return None;
+        }
         let stored: Vec<Hash> = self.leaves.iter().map(|leaf| leaf.stored).collect();
         let number = |place: usize| self.base.size() + place as u64;
         let finding = |kind, record, last, text| {
@@ -539,9 +574,6 @@ impl Mismatch {
                 None,
                 format!("the hash of record {} was edited, the record was not", number(place)),
             );
-        }
-        if stored.len() > SINGLE {
-            return None;
         }
         for a in 0..stored.len() {
             let reach = if stored.len() > PAIRS { 2 } else { stored.len() };
@@ -566,7 +598,7 @@ impl Mismatch {
 
     /// What is left to say where no one change explains it.
     fn told_by_sizes(&self, size: u64, newest: u64) -> Finding {
-        let (first, last) = (self.base.size(), (self.base.size() + self.leaves.len() as u64).saturating_sub(1));
+        let (first, last) = (self.base.size(), self.size.saturating_sub(1));
         let among =
             if first == last { format!("at record {first}") } else { format!("among the records {first} to {last}") };
         let (kind, text) = if newest > size {
@@ -577,6 +609,12 @@ impl Mismatch {
         };
         Finding { kind, record: Some(first), last: Some(last), segment: None, at: None, text }
     }
+}
+
+/// Whether nothing was written behind this place, and there is space for it, as there is while a gateway writes.
+fn is_last(file: &File, end: u64) -> io::Result<bool> {
+    let rest = file.metadata()?.len().saturating_sub(end);
+    Ok(rest > 0 && is_zero(file, end, rest)?)
 }
 
 /// Whether so many bytes from this place on are zero.

@@ -147,6 +147,39 @@ async fn a_log_as_it_was_written_has_no_findings() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_grows_and_rolls_meanwhile_has_no_findings_and_is_read_to_what_was_acknowledged() {
+    let log = Log::of(0).await;
+    let evidence = Evidence::open_with(&log.path, &SigningKey::beside(&log.path), 20_000).unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(3);
+    let writers = (0..8).map(|_| {
+        let evidence = evidence.clone();
+        tokio::spawn(async move {
+            while std::time::Instant::now() < end {
+                let event = Event::SessionClosed { reason: "x".repeat(3000) };
+                evidence.append(Record::now(SessionId::generate(), event)).await.unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let mut rounds = 0;
+    while std::time::Instant::now() < end {
+        let event = Event::SessionClosed { reason: "seen".into() };
+        let session = SessionId::generate();
+        let number = evidence.append(Record::now(session.clone(), event)).await.unwrap();
+        let (reading, path, key) = (evidence.clone(), log.path.clone(), log.key.clone());
+        let look = tokio::task::spawn_blocking(move || (reading.session(&session), verify(&path, &key, None)));
+        let (read, report) = look.await.unwrap();
+        assert_eq!(read.unwrap().iter().map(|stored| stored.seq).collect::<Vec<_>>(), [number]);
+        let report = report.unwrap();
+        assert_eq!(report.findings, []);
+        assert!(report.records > number);
+        rounds += 1;
+    }
+    futures_util::future::join_all(writers).await;
+    assert!(rounds > 3);
+}
+
 #[tokio::test]
 async fn every_bit_that_is_flipped_is_found() {
     let log = Log::of(2 * EACH).await;
