@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluice_gateway::config::{Config, UpstreamConfig, WebhookFormat, parse};
+use sluice_gateway::config::{Config, ExportTo, UpstreamConfig, WebhookFormat, parse};
 use std::path::Path;
 
 const SECRET: &str = "pa55-of-the-environment";
@@ -85,6 +85,16 @@ fn guarded(config: &Config) {
         assert!(webhook.approver.is_none() || !webhook.groups.is_empty(), "an approver of nothing");
     }
     if let Some(tunnel) = &config.tunnel {
-        assert!(tunnel.limits.streams > 0 && (tunnel.certificate.is_some() || tunnel.listen.ip().is_loopback()));
+        assert!(tunnel.limits.streams > 0 && (tunnel.identity.is_some() || tunnel.listen.ip().is_loopback()));
+    }
+    assert!(config.certificates.is_none() || config.identity.is_some(), "certificates of clients without TLS");
+    for (at, export) in config.exports.iter().enumerate() {
+        assert!(config.exports[..at].iter().all(|other| other.name != export.name), "two places under one name");
+        assert!(!export.name.is_empty() && !export.name.contains(['/', '.']), "a place outside of its folder");
+        match &export.to {
+            ExportTo::Http(to) => assert!(to.url.scheme() == "https" || to.url.scheme() == "http"),
+            ExportTo::Syslog(to) => assert!(!to.host.is_empty() && !to.hostname.contains(char::is_whitespace)),
+            ExportTo::File(path) => assert!(!path.as_os_str().is_empty()),
+        }
     }
 }
