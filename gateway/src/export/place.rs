@@ -14,7 +14,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Where the destination of this name was; where there was none, before the first record, or behind the last one there is.
+    /// Where the destination of this name was, in this log; where there was none, before the first record, or behind the last one there is.
     ///
     /// # Errors
     /// The file can't be read or made, or is none of ours.
@@ -27,7 +27,16 @@ impl Place {
                 let next = text.trim_end().parse().map_err(|_| {
                     wrong(&"not the number of a record; write that of the next one for it, or remove the file to begin anew")
                 })?;
-                Ok(Self { file, next })
+                let mut place = Self { file: file.clone(), next };
+                if next > feed.size() {
+                    tracing::warn!(
+                        export = name,
+                        next,
+                        "an export was further than the log is, so this is another log: it begins anew"
+                    );
+                    place.advance(0).map_err(|error| wrong(&error))?;
+                }
+                Ok(place)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let next = if from_now { feed.size() } else { 0 };
