@@ -97,6 +97,7 @@ codes! {
     BadSuppression "W016" "bad suppression" "The comment suppresses nothing: it lacks a reason, or names no warning.";
     ApprovalConflict "W017" "approvals in conflict" "One request needs two approvals of different people at equal priority. The one whose id comes first is asked for; say by `priority` which it shall be.";
     NoPrefilter "W018" "pattern without a prefilter" "No part of the pattern is fixed and rare, so its search can't skip what is surely no match: every byte that can begin one is tried. `rulec bench` measures what that costs.";
+    NoEstimate "W019" "nothing to estimate" "The rule asks for an estimate, which PostgreSQL alone gives, and never holds there: approvers are shown none.";
 }
 
 impl Code {

@@ -46,6 +46,7 @@ pub(crate) fn lint(checker: &Checker<'_>) {
                         checker.untested(unit, rule);
                     }
                     checker.article(unit, rule);
+                    checker.estimate(unit, rule);
                 }
                 ItemKind::Except(except) => checker.ends_soon(unit, except),
                 ItemKind::Pattern(pattern) => checker.anchors(unit, pattern),
@@ -94,6 +95,19 @@ impl Checker<'_> {
                 d.help("have it approved anew with a later date, or let the rule hold again")
             });
         }
+    }
+
+    /// Whoever counts on an estimate gets one.
+    fn estimate(&self, unit: usize, rule: &Rule) {
+        let asks = |action: &ActionKind| matches!(action, ActionKind::Approve { estimate: true, .. });
+        let Some(action) = rule.actions.iter().find(|action| asks(&action.value)) else { return };
+        if self.rule_protocols(unit, rule).contains("postgres") {
+            return;
+        }
+        let message = format!("`{}` never holds for PostgreSQL, and nothing else estimates", rule.name.value);
+        self.error(unit, &action.span, Code::NoEstimate, message, |d| {
+            d.help("leave `estimate` out, or say `in` a scope with `protocol == postgres`")
+        });
     }
 
     /// Who handles personal data says by which article.
