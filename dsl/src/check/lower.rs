@@ -182,7 +182,7 @@ impl<'a> Checker<'a> {
     }
 
     fn rule(&self, unit: usize, rule: &'a Rule, mode: Mode, decoded: bool, build: &mut Build<'a>) {
-        let before = self.diagnostics.borrow().len();
+        let before = self.errors();
         let mut protocols = BTreeSet::new();
         let mut scopes = Vec::new();
         for name in &rule.scopes {
@@ -215,7 +215,7 @@ impl<'a> Checker<'a> {
         }
         let info = self.info(unit, rule, mode);
         // A rule with an error isn't lowered; there will be no policy.
-        let Some(action) = action.filter(|_| self.diagnostics.borrow().len() == before) else { return };
+        let Some(action) = action.filter(|_| self.errors() == before) else { return };
         let index = build.rules.len();
         let priority = u8::try_from(priority).unwrap_or(100);
         let message = |own: Option<String>| {

@@ -58,6 +58,11 @@ impl Checker<'_> {
         self.push(more(Diagnostic::new(&self.loaded.units[unit].source, span.clone(), code, message)));
     }
 
+    /// How many errors were reported; what is a warning keeps nothing from holding.
+    pub(crate) fn errors(&self) -> usize {
+        self.diagnostics.borrow().iter().filter(|reported| reported.severity == Severity::Error).count()
+    }
+
     /// Reports.
     pub(crate) fn push(&self, diagnostic: Diagnostic) {
         let mut diagnostics = self.diagnostics.borrow_mut();
