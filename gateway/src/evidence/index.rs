@@ -2,8 +2,7 @@
 //! damaged, or of another log.
 
 use std::{
-    borrow::Cow,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
@@ -13,7 +12,6 @@ use std::{
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
-use serde::Deserialize;
 
 use super::{
     log::{
@@ -21,13 +19,14 @@ use super::{
         frame::{Frame, Header},
         segment::{Frames, Step, written_later},
     },
+    seen::{Clue, Seen},
     store::EvidenceError,
 };
 
 /// The index's file, in the folder of the log.
 const NAME: &str = "index.sqlite";
 /// The layout of the tables.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 /// Records that are indexed in one transaction.
 const BATCH: usize = 20_000;
 /// How long another process may hold the index.
@@ -42,7 +41,7 @@ CREATE TABLE session (
     id INTEGER PRIMARY KEY,
     session TEXT NOT NULL UNIQUE,
     first TEXT, last TEXT, requests INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0,
-    opened INTEGER NOT NULL DEFAULT 0, user TEXT, connection TEXT, purpose TEXT, closed TEXT
+    opened INTEGER NOT NULL DEFAULT 0, user TEXT, connection TEXT, purpose TEXT, protocol TEXT, closed TEXT
 ) STRICT;
 CREATE TABLE record (
     seq INTEGER PRIMARY KEY,
@@ -55,6 +54,8 @@ CREATE TABLE approval (
     event TEXT NOT NULL, approval TEXT NOT NULL, decision TEXT, refused INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX approval_event ON approval (event, approval);
+CREATE TABLE name (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (kind, name)) STRICT;
+CREATE TABLE clue (session INTEGER NOT NULL, name INTEGER NOT NULL, PRIMARY KEY (name, session)) STRICT, WITHOUT ROWID;
 ";
 
 /// Where a record is.
@@ -130,7 +131,7 @@ impl Index {
             walk = Walk::from(&self.folder, read_mark(&transaction)?)?;
             if walk.mark.is_none() {
                 transaction.execute_batch(
-                    "DELETE FROM record; DELETE FROM session; DELETE FROM approval; DELETE FROM place;",
+                    "DELETE FROM record; DELETE FROM session; DELETE FROM approval; DELETE FROM place; DELETE FROM clue; DELETE FROM name;",
                 )?;
             }
             let more = fill(&transaction, &mut walk)?;
@@ -353,24 +354,6 @@ fn fill(transaction: &Transaction<'_>, walk: &mut Walk) -> Result<bool, CatchUp>
     Ok(more)
 }
 
-/// What of a record is indexed.
-#[derive(Deserialize)]
-struct Seen<'r> {
-    #[serde(borrow)]
-    session: Cow<'r, str>,
-    at: Timestamp,
-    #[serde(borrow)]
-    event: Cow<'r, str>,
-    outcome: Option<Cow<'r, str>>,
-    approval: Option<Cow<'r, str>>,
-    decision: Option<Cow<'r, str>>,
-    refused: Option<Cow<'r, str>>,
-    user: Option<Cow<'r, str>>,
-    connection: Option<Cow<'r, str>>,
-    purpose: Option<Cow<'r, str>>,
-    reason: Option<Cow<'r, str>>,
-}
-
 /// What a batch says of one session.
 #[derive(Default)]
 struct Session {
@@ -382,6 +365,9 @@ struct Session {
     /// Records of a session that was let in.
     opened: i64,
     who: Option<(Option<String>, Option<String>, Option<String>)>,
+    protocol: Option<String>,
+    /// By which it is found.
+    clues: HashSet<i64>,
     closed: Option<String>,
 }
 
@@ -389,6 +375,8 @@ struct Session {
 #[derive(Default)]
 struct Sessions {
     of: HashMap<String, Session>,
+    /// The numbers of names that were met.
+    names: HashMap<(Clue, String), i64>,
     last: Option<Place>,
 }
 
@@ -398,12 +386,12 @@ impl Sessions {
             return Err(CatchUp::Damaged(place.seq));
         };
         if !self.of.contains_key(&*seen.session) {
-            let id = transaction
+            let (id, protocol) = transaction
                 .prepare_cached(
-                    "INSERT INTO session (session) VALUES (?1) ON CONFLICT DO UPDATE SET id = id RETURNING id",
+                    "INSERT INTO session (session) VALUES (?1) ON CONFLICT DO UPDATE SET id = id RETURNING id, protocol",
                 )?
-                .query_row([&seen.session], |row| row.get(0))?;
-            self.of.insert(seen.session.clone().into_owned(), Session { id, ..Session::default() });
+                .query_row([&seen.session], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            self.of.insert(seen.session.clone().into_owned(), Session { id, protocol, ..Session::default() });
         }
         let Some(session) = self.of.get_mut(&*seen.session) else { return Ok(()) };
         transaction.prepare_cached("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
@@ -415,24 +403,32 @@ impl Sessions {
             signed(place.size)
         ])?;
         self.last = Some(place);
-        let at = format!("{:.6}", seen.at);
+        let at = time(seen.at);
         if session.first.is_empty() || at < session.first {
             session.first.clone_from(&at);
         }
         if at > session.last {
             session.last = at;
         }
-        let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
+        if matches!(&*seen.event, "access_refused" | "administered" | "tail_cut" | "key_rotated") {
+            return Ok(());
+        }
+        for (kind, name) in seen.clues(session.protocol.as_deref()) {
+            let id = number(&mut self.names, transaction, kind, &name)?;
+            if session.clues.insert(id) {
+                transaction.prepare_cached("INSERT OR IGNORE INTO clue VALUES (?1, ?2)")?.execute([session.id, id])?;
+            }
+        }
         match &*seen.event {
-            "access_refused" | "administered" | "tail_cut" | "key_rotated" => return Ok(()),
             "request" => {
                 session.requests += 1;
                 session.refused += i64::from(seen.outcome.as_deref() == Some("refused"));
             }
             "session_opened" => {
-                session.who = Some((owned(seen.user), owned(seen.connection), owned(seen.purpose)));
+                session.who = Some((seen.user, seen.connection, seen.purpose));
+                session.protocol = seen.protocol;
             }
-            "session_closed" => session.closed = owned(seen.reason),
+            "session_closed" => session.closed = seen.reason,
             "approval_requested" | "approval_decided" | "approval_reviewed" | "approval_closed" => {
                 let mut statement = transaction.prepare_cached("INSERT INTO approval VALUES (?1, ?2, ?3, ?4, ?5)")?;
                 let values =
@@ -450,17 +446,40 @@ impl Sessions {
             "UPDATE session SET first = min(ifnull(first, ?2), ?2), last = max(ifnull(last, ?3), ?3),
              requests = requests + ?4, refused = refused + ?5, opened = opened + ?6, closed = ifnull(?7, closed) WHERE id = ?1",
         )?;
-        let mut who =
-            transaction.prepare_cached("UPDATE session SET user = ?2, connection = ?3, purpose = ?4 WHERE id = ?1")?;
+        let mut who = transaction.prepare_cached(
+            "UPDATE session SET user = ?2, connection = ?3, purpose = ?4, protocol = ?5 WHERE id = ?1",
+        )?;
         for session in self.of.values() {
-            let Session { id, first, last, requests, refused, opened, closed, .. } = session;
+            let Session { id, first, last, requests, refused, opened, protocol, closed, .. } = session;
             statement.execute(params![id, first, last, requests, refused, opened, closed])?;
             if let Some((user, connection, purpose)) = &session.who {
-                who.execute(params![id, user, connection, purpose])?;
+                who.execute(params![id, user, connection, purpose, protocol])?;
             }
         }
         Ok(())
     }
+}
+
+/// The number of a name, which it gets when it is met first.
+fn number(
+    known: &mut HashMap<(Clue, String), i64>,
+    transaction: &Transaction<'_>,
+    kind: Clue,
+    name: &str,
+) -> rusqlite::Result<i64> {
+    let key = (kind, name.to_owned());
+    if let Some(id) = known.get(&key) {
+        return Ok(*id);
+    }
+    let query = "INSERT INTO name (kind, name) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET id = id RETURNING id";
+    let id = transaction.prepare_cached(query)?.query_row([kind.word(), name], |row| row.get(0))?;
+    known.insert(key, id);
+    Ok(id)
+}
+
+/// A time as the index has it: such texts sort as the times do.
+pub(super) fn time(at: Timestamp) -> String {
+    format!("{at:.6}")
 }
 
 /// SQLite's integers are signed; the ones here are never negative.

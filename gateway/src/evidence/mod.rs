@@ -3,7 +3,7 @@
 //! - `record`: what is recorded; `canonical`: how it is spelt.
 //! - `log`: segments of records in a folder, and the one thread that writes them.
 //! - `store`: the handle by which the gateway appends and reads.
-//! - `index`: finds records; derived from the log. `reader` asks it and reads them.
+//! - `index`: finds records; derived from the log, by what is `seen` of them. `reader` asks it and reads them; `search`: which sessions.
 //! - `clerk`: does beside the log what nobody waits for.
 //! - `note`, `checkpoint`: what is signed; `ledger`: the file of checkpoints; `keys`: who signs.
 //! - `verify`: shows from the files and a public key what a log is; `proof`: shows one record without the log.
@@ -19,6 +19,10 @@ mod note;
 mod proof;
 mod reader;
 mod record;
+mod search;
+#[cfg(test)]
+mod search_tests;
+mod seen;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -34,5 +38,6 @@ pub use note::{Note, NoteError, Signer, Verifier};
 pub use proof::{ProofError, Proven, check as check_proof, newest as newest_checkpoint, prove};
 pub use reader::{Reader, SessionSummary, StoredRecord};
 pub use record::{DecisionRecord, Event, HitRecord, Record, RequestOutcome, ResponseOutcome, SessionId};
+pub use search::Search;
 pub use store::{Evidence, EvidenceError, rotate_key};
 pub use verify::{Finding, Kind, Report, verify};

@@ -12,6 +12,7 @@ use super::{
         frame::{Parsed, parse},
     },
     record::{Record, SessionId},
+    search::Search,
     store::EvidenceError,
 };
 
@@ -82,24 +83,31 @@ impl Reader {
     ///
     /// [`EvidenceError::Read`].
     pub fn sessions(&self) -> Result<Vec<SessionSummary>, EvidenceError> {
-        self.query(
-            "SELECT session, user, connection, purpose, first, last, requests, refused, closed FROM session
-             WHERE opened > 0 ORDER BY session DESC",
-            [],
-            |row| {
-                Ok(SessionSummary {
-                    session: row.get(0)?,
-                    user: row.get(1)?,
-                    connection: row.get(2)?,
-                    purpose: row.get(3)?,
-                    first: row.get(4)?,
-                    last: row.get(5)?,
-                    requests: count(row.get(6)?),
-                    refused: count(row.get(7)?),
-                    closed: row.get(8)?,
-                })
-            },
-        )
+        self.find(&Search::default())
+    }
+
+    /// The sessions of which all holds that is asked, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Read`].
+    pub fn find(&self, search: &Search) -> Result<Vec<SessionSummary>, EvidenceError> {
+        let (which, values) = search.query();
+        let query =
+            format!("SELECT session, user, connection, purpose, first, last, requests, refused, closed {which}");
+        self.query(&query, rusqlite::params_from_iter(values), |row| {
+            Ok(SessionSummary {
+                session: row.get(0)?,
+                user: row.get(1)?,
+                connection: row.get(2)?,
+                purpose: row.get(3)?,
+                first: row.get(4)?,
+                last: row.get(5)?,
+                requests: count(row.get(6)?),
+                refused: count(row.get(7)?),
+                closed: row.get(8)?,
+            })
+        })
     }
 
     /// The requests for approval that nothing has ended, each with its session.

@@ -353,6 +353,9 @@ impl HitRecord {
 pub struct DecisionRecord {
     /// The rule's name.
     pub rule: String,
+    /// Its stable identifier, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// The pattern that matched.
     pub pattern: String,
     /// `mask`, `block`, `alert`.

@@ -50,7 +50,7 @@ impl Recorder {
                 ActionKind::Block => "block",
             };
             let pattern = self.policy.program().pattern_name(pattern).to_owned();
-            DecisionRecord { rule: rule.name.clone(), pattern, action: action.to_owned(), count }
+            DecisionRecord { rule: rule.name.clone(), id: rule.id.clone(), pattern, action: action.to_owned(), count }
         });
         let mut told: Vec<_> = told.collect();
         told.sort_by(|a, b| (&a.rule, &a.pattern, &a.action).cmp(&(&b.rule, &b.pattern, &b.action)));

@@ -17,7 +17,7 @@ use crate::{
     session::Session,
 };
 
-type Counts = BTreeMap<(String, String, &'static str), u64>;
+type Counts = BTreeMap<(String, Option<String>, String, &'static str), u64>;
 
 /// The counts of one session since its last record.
 pub(super) struct Tally {
@@ -59,7 +59,7 @@ impl Tally {
                 ActionKind::Block => "block",
             };
             let pattern = self.policy.program().pattern_name(decision.pattern).to_owned();
-            *counts.entry((rule.name.clone(), pattern, action)).or_default() += 1;
+            *counts.entry((rule.name.clone(), rule.id.clone(), pattern, action)).or_default() += 1;
         }
     }
 
@@ -91,8 +91,9 @@ impl Tally {
         let [requests, responses] = counts.map(|counts| {
             let records = counts.into_iter();
             records
-                .map(|((rule, pattern, action), count)| DecisionRecord {
+                .map(|((rule, id, pattern, action), count)| DecisionRecord {
                     rule,
+                    id,
                     pattern,
                     action: action.to_owned(),
                     count,
