@@ -35,13 +35,14 @@ const PEERS: &[Need] = &[
 ];
 
 /// The Python environments of the tests: both generations of the SDK, which can't live in one, a client of PostgreSQL, and a
-/// QUIC client of other hands.
+/// QUIC client and a player of recordings of other hands.
 const PYTHONS: &[(&str, &str)] = &[
     ("mcp1", "requirements-mcp1.txt"),
     ("mcp2", "requirements-mcp2.txt"),
     ("postgres", "requirements-postgres.txt"),
     ("quic", "requirements-quic.txt"),
     ("otlp", "requirements-otlp.txt"),
+    ("asciinema", "requirements-asciinema.txt"),
 ];
 
 /// Installs what `cargo build` needs.

@@ -20,6 +20,7 @@ mod listener;
 mod login;
 mod messages;
 mod notes;
+mod recordings;
 mod refusal;
 mod roles;
 mod scan;

@@ -11,5 +11,6 @@ mod endings;
 mod origins;
 mod programs;
 mod psql;
+mod recordings;
 mod scene;
 mod wire;
