@@ -4,11 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{Outcome, failed, sessions::line};
-use crate::{
-    config::{data_dir, load},
-    evidence::{SigningKey, Verifier, check_proof, newest_checkpoint, prove, rotate_key, verify},
-};
+use super::{Outcome, failed, sessions::line, store::Store};
+use crate::evidence::{Verifier, check_proof, newest_checkpoint, prove, rotate_key, verify};
 
 #[derive(Debug, Args)]
 pub(super) struct EvidenceArgs {
@@ -58,36 +55,6 @@ enum EvidenceCommand {
     },
 }
 
-#[derive(Debug, Args)]
-struct Store {
-    /// The configuration that names the store (default: the development store).
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The store itself.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
-    store: Option<PathBuf>,
-}
-
-impl Store {
-    fn path(&self) -> Result<PathBuf, String> {
-        Ok(self.open()?.0)
-    }
-
-    /// The folder, and the key that signs.
-    fn open(&self) -> Result<(PathBuf, SigningKey), String> {
-        let store = match (&self.store, &self.config) {
-            (Some(store), _) => store.clone(),
-            (None, Some(config)) => {
-                let config = load(config).map_err(|errors| errors.to_string())?;
-                return Ok((config.store.clone(), config.signing_key()));
-            }
-            (None, None) => data_dir().join("evidence"),
-        };
-        let key = SigningKey::beside(&store);
-        Ok((store, key))
-    }
-}
-
 pub(super) fn evidence(arguments: &EvidenceArgs) -> Outcome {
     let done = match &arguments.command {
         EvidenceCommand::Verify { proof: Some(proof), key, json, .. } => check_one(proof, key, *json),
@@ -111,7 +78,7 @@ fn printed(text: &str) -> Outcome {
 }
 
 fn rotate(from: &Store, to: Option<&Path>) -> Result<Outcome, String> {
-    let (store, key) = from.open()?;
+    let (store, key) = from.with_key()?;
     let new = rotate_key(&store, &key, to).map_err(|error| error.to_string())?;
     println!("{new}");
     Ok(Outcome::Clean)

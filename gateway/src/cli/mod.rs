@@ -17,6 +17,7 @@ mod login;
 mod serve;
 mod service_token;
 mod sessions;
+mod store;
 mod token;
 mod tokens;
 

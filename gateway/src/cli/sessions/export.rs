@@ -10,7 +10,8 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Store, recorded, screen::scenes};
+use super::{recorded, screen::scenes};
+use crate::cli::store::Store;
 use crate::evidence::{Event, StoredRecord};
 
 /// The terminal that a recording is for, in characters.
@@ -40,7 +41,7 @@ enum Format {
 
 pub(super) fn export(arguments: &ExportArgs) -> Result<(), String> {
     let ExportArgs { id, format, output, from } = arguments;
-    let records = recorded(&from.open()?, id)?;
+    let records = recorded(&from.reader()?, id)?;
     let text = match format {
         Format::Json => {
             let lines: Result<Vec<_>, _> = records.iter().map(serde_json::to_string).collect();

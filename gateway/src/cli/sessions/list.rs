@@ -81,7 +81,7 @@ impl Filters {
 }
 
 pub(super) fn list(from: &From, filters: &Filters) -> Result<(), String> {
-    let sessions = from.store.open()?.find(&filters.search()).map_err(|error| error.to_string())?;
+    let sessions = from.store.reader()?.find(&filters.search()).map_err(|error| error.to_string())?;
     if from.json {
         return sessions.iter().try_for_each(line);
     }
@@ -102,7 +102,7 @@ pub(super) fn records(
     from: &From,
     which: fn(&Reader) -> Result<Vec<StoredRecord>, EvidenceError>,
 ) -> Result<(), String> {
-    let records = which(&from.store.open()?).map_err(|error| error.to_string())?;
+    let records = which(&from.store.reader()?).map_err(|error| error.to_string())?;
     if from.json {
         return records.iter().try_for_each(line);
     }

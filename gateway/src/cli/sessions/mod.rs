@@ -4,14 +4,11 @@
 //! - `show`: the records of one.
 //! - `screen`: one as its user saw it; `replay` plays that, `export` writes it for other programs.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Outcome, failed, shown};
+use super::{Outcome, failed, shown, store::Store};
 use crate::{
-    config::{data_dir, load},
     control::LiveSession,
     evidence::{Reader, SessionId, StoredRecord},
 };
@@ -74,18 +71,7 @@ enum SessionsCommand {
     Export(ExportArgs),
 }
 
-/// Where records are read from.
-#[derive(Debug, Args)]
-struct Store {
-    /// The configuration that names the store (default: the development store).
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The store itself.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
-    store: Option<PathBuf>,
-}
-
-/// The same, and how they are printed.
+/// Where records are read from, and how they are printed.
 #[derive(Debug, Args)]
 struct From {
     #[command(flatten)]
@@ -93,20 +79,6 @@ struct From {
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
-}
-
-impl Store {
-    fn path(&self) -> Result<PathBuf, String> {
-        Ok(match (&self.store, &self.config) {
-            (Some(store), _) => store.clone(),
-            (None, Some(config)) => load(config).map_err(|errors| errors.to_string())?.store,
-            (None, None) => data_dir().join("evidence"),
-        })
-    }
-
-    fn open(&self) -> Result<Reader, String> {
-        Reader::open(&self.path()?).map_err(|error| error.to_string())
-    }
 }
 
 pub(super) async fn sessions(arguments: &SessionsArgs) -> Outcome {

@@ -9,8 +9,8 @@ use std::{
 use clap::Args;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Store, recorded, screen::scenes};
-use crate::cli::stop_signal;
+use super::{recorded, screen::scenes};
+use crate::cli::{stop_signal, store::Store};
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
@@ -36,7 +36,7 @@ fn speed(text: &str) -> Result<f64, String> {
 
 pub(super) async fn replay(arguments: &ReplayArgs) -> Result<(), String> {
     let ReplayArgs { id, speed, at_once, exchange, from } = arguments;
-    let records = recorded(&from.open()?, id)?;
+    let records = recorded(&from.reader()?, id)?;
     let mut out = io::stdout().lock();
     let scenes = scenes(&records, *exchange, out.is_terminal())?;
     let (begin, mut stop) = (Instant::now(), pin!(stop_signal()));

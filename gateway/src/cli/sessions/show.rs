@@ -8,7 +8,7 @@ use crate::{
 };
 
 pub(super) fn show(id: Option<&str>, from: &From) -> Result<(), String> {
-    let reader = from.store.open()?;
+    let reader = from.store.reader()?;
     let id = match id {
         Some(id) => id.to_owned(),
         None => {

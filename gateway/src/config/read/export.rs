@@ -9,7 +9,7 @@ use super::{
     super::{ExportConfig, ExportHttp, ExportSyslog, ExportTo, HttpEnvelope},
     Reader,
 };
-use crate::{identity::is_trustworthy, tls};
+use crate::tls;
 
 /// The kinds of destinations, and the keys that go with each.
 const KINDS: &[(&str, &[&str])] = &[
@@ -110,21 +110,7 @@ impl Reader<'_> {
 
     /// A collector over HTTP.
     fn collector(&mut self, table: &DeTable<'_>, kind: &str, span: Range<usize>) -> Option<ExportHttp> {
-        let url = match self.text_of(table, "url") {
-            // It may be a secret itself.
-            Some((written, span)) => match self.secret(&written, span.clone()).map(|text| Url::parse(&text)) {
-                Some(Ok(url)) if is_trustworthy(&url) => Some(url),
-                Some(_) => {
-                    self.problem(span, "`url` has to be a URL of https (http only for loopback)");
-                    None
-                }
-                None => None,
-            },
-            None => {
-                self.problem(span.clone(), "this export needs `url`, where records are posted");
-                None
-            }
-        };
+        let url = self.posted_to(table, span.clone(), "this export needs `url`, where records are posted");
         let token = match self.text_of(table, "token") {
             Some((written, span)) => Some(self.hidden(&written, span, "a token")?),
             None => None,

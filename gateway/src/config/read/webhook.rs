@@ -39,25 +39,29 @@ impl Reader<'_> {
         webhooks
     }
 
-    fn webhook(&mut self, table: &DeTable<'_>, span: std::ops::Range<usize>) -> Option<WebhookConfig> {
-        let url = match self.text_of(table, "url") {
-            // It may be a secret itself.
-            Some((written, span)) => {
-                let read = self.secret(&written, span.clone()).map(|text| Url::parse(&text));
-                match read {
-                    Some(Ok(url)) if is_trustworthy(&url) => Some(url),
-                    Some(_) => {
-                        self.problem(span, "`url` has to be a URL of https (http only for loopback)");
-                        None
-                    }
-                    None => None,
-                }
-            }
-            None => {
-                self.problem(span.clone(), "`[[webhook]]` needs `url`, where messages are sent");
+    /// Where something is posted: `url`, which may be a secret itself. `missing` is said where there is none.
+    pub(super) fn posted_to(
+        &mut self,
+        table: &DeTable<'_>,
+        span: std::ops::Range<usize>,
+        missing: &str,
+    ) -> Option<Url> {
+        let Some((written, span)) = self.text_of(table, "url") else {
+            self.problem(span, missing);
+            return None;
+        };
+        match self.secret(&written, span.clone()).map(|text| Url::parse(&text)) {
+            Some(Ok(url)) if is_trustworthy(&url) => Some(url),
+            Some(_) => {
+                self.problem(span, "`url` has to be a URL of https (http only for loopback)");
                 None
             }
-        };
+            None => None,
+        }
+    }
+
+    fn webhook(&mut self, table: &DeTable<'_>, span: std::ops::Range<usize>) -> Option<WebhookConfig> {
+        let url = self.posted_to(table, span.clone(), "`[[webhook]]` needs `url`, where messages are sent");
         let format = match self.text_of(table, "format") {
             None => WebhookFormat::Generic,
             Some((word, span)) => match word.as_str() {
