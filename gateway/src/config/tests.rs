@@ -378,6 +378,7 @@ fn an_export_is_read_strictly_and_shows_no_secret() {
         ("[[export]]\nto = \"file\"\npath = \"-\"\n".to_owned(), "needs `name`"),
         ("[[export]]\nname = \"../up\"\nto = \"file\"\npath = \"-\"\n".to_owned(), "64 letters"),
         (named("to = \"file\""), "needs `path`"),
+        (named("to = \"file\"\npath = \"\""), "needs `path`"),
         (
             named("to = \"file\"\npath = \"-\"\nurl = \"https://x.example\""),
             "`url` doesn't go with an export to \"file\"",

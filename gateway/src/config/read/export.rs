@@ -96,8 +96,8 @@ impl Reader<'_> {
         let to = match *kind {
             "file" => match self.text_of(table, "path") {
                 Some((path, _)) if path == "-" => Some(ExportTo::File(path.into())),
-                Some((path, _)) => Some(ExportTo::File(self.base.join(path))),
-                None => {
+                Some((path, _)) if !path.is_empty() => Some(ExportTo::File(self.base.join(path))),
+                _ => {
                     self.problem(span, "an export to a file needs `path`; `-` is the standard output");
                     None
                 }
