@@ -11,12 +11,10 @@ use crate::evidence::{Event, Evidence, EvidenceError, Reader, Record, SessionId,
 /// Records that are sent at once at most, and the bytes of their events after which there are no more.
 const BATCH: usize = 500;
 const BYTES: usize = 1024 * 1024;
+/// Records that are read at once.
+const PORTION: usize = 25;
 /// Sessions that are remembered.
 const SESSIONS: usize = 4096;
-
-/// What is known of a session from its first record.
-#[derive(Clone, Debug)]
-pub(crate) struct Opened(pub(super) Option<Record>);
 
 /// Reads records in their order.
 pub(super) struct Feed {
@@ -24,7 +22,8 @@ pub(super) struct Feed {
     store: PathBuf,
     commands: bool,
     reader: Option<Reader>,
-    sessions: HashMap<SessionId, Opened>,
+    /// How sessions were opened; None of one that never was.
+    sessions: HashMap<SessionId, Option<Record>>,
 }
 
 impl Feed {
@@ -48,13 +47,17 @@ impl Feed {
             return Ok(None);
         }
         let read = self.reading(move |feed, reader| {
-            let (mut events, mut bytes) = (Vec::new(), 0);
-            for stored in reader.from(next, BATCH)?.into_iter().take_while(|stored| stored.seq < size) {
-                let opened = feed.opened(reader, &stored)?;
-                let event = ocsf::event(&stored, &opened, feed.commands);
-                bytes += event.text.len();
-                events.push(event);
-                if bytes >= BYTES {
+            let (mut events, mut bytes, commands) = (Vec::new(), 0, feed.commands);
+            while events.len() < BATCH && bytes < BYTES {
+                // Not all at once: a record may be long where its event is short.
+                let portion = reader.from(next + events.len() as u64, PORTION)?;
+                let count = events.len();
+                for stored in portion.into_iter().take_while(|stored| stored.seq < size) {
+                    let event = ocsf::event(&stored, feed.opened(reader, &stored)?, commands);
+                    bytes += event.text.len();
+                    events.push(event);
+                }
+                if events.len() == count {
                     break;
                 }
             }
@@ -69,25 +72,19 @@ impl Feed {
         Ok(Some((last.seq + 1, events)))
     }
 
-    fn opened(&mut self, reader: &Reader, stored: &StoredRecord) -> Result<Opened, EvidenceError> {
-        let session = &stored.record.session;
-        if let Event::SessionOpened { .. } = &stored.record.event {
-            self.keep(session.clone(), Opened(Some(stored.record.clone())));
+    /// How the session of a record was opened.
+    fn opened(&mut self, reader: &Reader, stored: &StoredRecord) -> Result<Option<&Record>, EvidenceError> {
+        let Record { session, event, .. } = &stored.record;
+        let opens = matches!(event, Event::SessionOpened { .. });
+        if opens || !self.sessions.contains_key(session) {
+            // It may have been opened before this began.
+            let opening = if opens { Some(stored.record.clone()) } else { reader.opening(session)? };
+            if self.sessions.len() >= SESSIONS {
+                self.sessions.clear();
+            }
+            self.sessions.insert(session.clone(), opening);
         }
-        if let Some(opened) = self.sessions.get(session) {
-            return Ok(opened.clone());
-        }
-        // One that was opened before this began, or never.
-        let opened = Opened(reader.opening(session)?);
-        self.keep(session.clone(), opened.clone());
-        Ok(opened)
-    }
-
-    fn keep(&mut self, session: SessionId, opened: Opened) {
-        if self.sessions.len() >= SESSIONS {
-            self.sessions.clear();
-        }
-        self.sessions.insert(session, opened);
+        Ok(self.sessions.get(session).and_then(Option::as_ref))
     }
 
     /// Does what waits for the disk on a thread that may.

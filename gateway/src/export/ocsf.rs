@@ -5,7 +5,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::feed::Opened;
 use crate::approval::{Decision, State};
 use crate::evidence::{Event as Recorded, Record, RequestOutcome, ResponseOutcome, StoredRecord};
 
@@ -181,7 +180,7 @@ fn person(user: &str, email: Option<&str>, kind: &str, groups: &[String], subjec
 }
 
 /// A record as others read it; with what was asked for, where `commands`.
-pub(super) fn event(stored: &StoredRecord, opened: &Opened, commands: bool) -> Event {
+pub(super) fn event(stored: &StoredRecord, opened: Option<&Record>, commands: bool) -> Event {
     let record = &stored.record;
     let who = match &record.event {
         Recorded::SessionOpened { .. } => Who::opened(record),
@@ -213,7 +212,7 @@ pub(super) fn event(stored: &StoredRecord, opened: &Opened, commands: bool) -> E
             issuer: Some(issuer.clone()),
             ..Who::default()
         },
-        _ => opened.0.as_ref().map(Who::opened).unwrap_or_default(),
+        _ => opened.map(Who::opened).unwrap_or_default(),
     };
     let said = said(&record.event, &who, commands);
     let severity = said.severity;
@@ -503,10 +502,9 @@ mod tests {
     fn every_kind_of_record_has_what_its_class_asks_for_and_nothing_of_what_was_asked_or_seen() {
         for protocol in ["postgres", "mcp"] {
             let records = records(protocol);
-            let opened = Opened(Some(records[0].record.clone()));
-            for (stored, opened) in records.iter().flat_map(|stored| [(stored, opened.clone()), (stored, Opened(None))])
-            {
-                let told = event(stored, &opened, false);
+            let opened = Some(&records[0].record);
+            for (stored, opened) in records.iter().flat_map(|stored| [(stored, opened), (stored, None)]) {
+                let told = event(stored, opened, false);
                 let value = &told.value;
                 assert!(!told.text.contains("SECRET") && !told.text.contains("null"), "{}", told.text);
                 let class = value["class_uid"].as_u64().unwrap();
@@ -531,8 +529,8 @@ mod tests {
     #[test]
     fn an_event_says_who_did_what_for_whom_and_how_it_ended() {
         let records = records("postgres");
-        let opened = Opened(Some(records[0].record.clone()));
-        let told = |at: usize| event(&records[at], &opened, true).value;
+        let opened = Some(&records[0].record);
+        let told = |at: usize| event(&records[at], opened, true).value;
         let request = told(1);
         assert_eq!(
             (&request["activity_name"], &request["action"], &request["severity"]),
