@@ -9,6 +9,7 @@
 pub mod agents;
 pub mod approval;
 pub mod authorisation;
+mod backoff;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -13,7 +13,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use serde_json::Value;
 use sluice_client::wire::ConnectionName;
-use sluice_client::{Fixed, Settings, TokenError, Tokens, Tunnel};
+use sluice_client::{Channel, Fixed, Settings, TokenError, Tokens, Tunnel};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use crate::issuer::Issuer;
@@ -127,4 +128,16 @@ pub async fn quic(sluice: &Sluice, protocol: &[u8]) -> Result<quinn::Connection,
     let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     endpoint.connect_with(config, sluice.tunnel.parse().unwrap(), "127.0.0.1").unwrap().await
+}
+
+/// Sends a line to a target that sends it back.
+///
+/// # Errors
+/// The channel was broken off.
+pub async fn echoes(channel: &mut Channel) -> std::io::Result<()> {
+    let mut heard = [0; 5];
+    channel.write_all(b"ping\n").await?;
+    channel.read_exact(&mut heard).await?;
+    assert_eq!(&heard, b"ping\n");
+    Ok(())
 }

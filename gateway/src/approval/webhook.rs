@@ -16,6 +16,7 @@ use super::desk::Desk;
 use super::held::Held;
 use super::machine::State;
 use super::words::{decide_url, status_url};
+use crate::backoff::Backoff;
 use crate::config::{WebhookConfig, WebhookFormat};
 use crate::fetch::fetch;
 
@@ -25,8 +26,6 @@ const WAITING: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
-/// How long after a failure it is tried again: twice as long each time, between these.
-const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(60);
 
 /// Something that happened to a request.
 #[derive(Clone, Debug)]
@@ -79,15 +78,14 @@ impl Outbox {
         while let Some(news) = receiver.recv().await {
             number += 1;
             let id = format!("{}-{number}", news.held.asked.approval);
-            let (mut wait, host) = (*BACKOFF.start(), self.config.url.host_str().unwrap_or_default());
+            let (mut backoff, host) = (Backoff::new(), self.config.url.host_str().unwrap_or_default());
             while let Err(reason) = send(&self.config, &message(desk, public, &self.config, &news), &id).await {
                 tracing::warn!(approval = news.held.asked.approval, host, reason, "a webhook is told again later");
                 if news.held.asked.expires <= Timestamp::now() {
                     tracing::error!(approval = news.held.asked.approval, host, "a webhook was not told in time");
                     break;
                 }
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(*BACKOFF.end());
+                backoff.wait().await;
             }
         }
         std::future::pending().await

@@ -392,20 +392,21 @@ impl Reader<'_> {
 
     /// The certificates of `ca_file`.
     pub(super) fn authorities(&mut self, table: &DeTable<'_>) -> Option<Authorities> {
-        let (file, span) = self.text_of(table, "ca_file")?;
+        let (_, span) = self.text_of(table, "ca_file")?;
         if let Some((url, _)) = self.text_of(table, "url")
             && !url.starts_with("https:")
         {
             self.problem(span, "`ca_file` goes with a URL of https: nothing else has a certificate");
             return None;
         }
-        match Authorities::read(&self.base.join(&file)) {
-            Ok(authorities) => Some(authorities),
-            Err(error) => {
-                self.problem(span, format!("`ca_file`: `{file}` {error}"));
-                None
-            }
-        }
+        self.authorities_of(table, "ca_file")
+    }
+
+    /// The certificate authorities in the file that this key names.
+    pub(super) fn authorities_of(&mut self, table: &DeTable<'_>, key: &str) -> Option<Authorities> {
+        let (file, span) = self.text_of(table, key)?;
+        let read = Authorities::read(&self.base.join(&file));
+        read.map_err(|error| self.problem(span, format!("`{key}`: `{file}` {error}"))).ok()
     }
 
     fn mask_keys(&mut self, root: &DeTable<'_>) -> BTreeMap<String, MaskKey> {

@@ -184,7 +184,8 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-fn failed(error: rusqlite::Error) -> EvidenceError {
+/// What a reader is told of an index that fails.
+pub(super) fn failed(error: rusqlite::Error) -> EvidenceError {
     EvidenceError::Read(format!("the index: {error}"))
 }
 

@@ -6,7 +6,7 @@ use rusqlite::Row;
 use serde::Serialize;
 
 use super::{
-    index::{Index, Place, count},
+    index::{Index, Place, count, failed},
     log::{
         folder::Folder,
         frame::{Parsed, parse},
@@ -215,7 +215,6 @@ impl Reader {
         values: impl rusqlite::Params,
         row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, EvidenceError> {
-        let failed = |error: rusqlite::Error| EvidenceError::Read(format!("the index: {error}"));
         let mut statement = self.index.connection().prepare(query).map_err(failed)?;
         let rows = statement.query_map(values, row).map_err(failed)?;
         rows.collect::<Result<_, _>>().map_err(failed)

@@ -19,13 +19,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use self::{feed::Feed, file::File, http::Http, ocsf::Event, place::Place, syslog::Syslog};
+use crate::backoff::Backoff;
 use crate::config::{ExportConfig, ExportTo};
 use crate::evidence::Evidence;
 
 /// How often the store is looked at when there was nothing.
 const IDLE: Duration = Duration::from_millis(500);
-/// How long after a failure it is tried again: twice as long each time, between these.
-const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(60);
 /// How often a failure that lasts is told.
 const REMIND: Duration = Duration::from_secs(60);
 
@@ -81,7 +80,7 @@ async fn follow(config: &ExportConfig, evidence: &Evidence, store: &Path) {
                 tracing::error!(export = name, reason, "an export doesn't know where it was; nothing is sent")
             }
         }
-        sleep(*BACKOFF.end()).await;
+        Backoff::longest().wait().await;
     };
     let mut destination = Destination::new(config);
     loop {
@@ -93,7 +92,7 @@ async fn follow(config: &ExportConfig, evidence: &Evidence, store: &Path) {
             }
             Err(reason) => {
                 tracing::error!(export = name, reason, "an export can't read the evidence store");
-                sleep(*BACKOFF.end()).await;
+                Backoff::longest().wait().await;
                 continue;
             }
         };
@@ -101,22 +100,21 @@ async fn follow(config: &ExportConfig, evidence: &Evidence, store: &Path) {
         while let Err(error) = place.advance(next) {
             // They would be sent again after a restart, which is allowed; to go on without end is not.
             tracing::error!(export = name, %error, "how far an export is can't be kept");
-            sleep(*BACKOFF.end()).await;
+            Backoff::longest().wait().await;
         }
     }
 }
 
 /// Sends records until they have arrived.
 async fn deliver(name: &str, destination: &mut Destination, events: &[Event]) {
-    let (mut wait, mut told, mut failed) = (*BACKOFF.start(), None::<Instant>, 0_u32);
+    let (mut backoff, mut told, mut failed) = (Backoff::new(), None::<Instant>, 0_u32);
     while let Err(reason) = destination.send(events).await {
         failed += 1;
         if told.is_none_or(|told| told.elapsed() >= REMIND) {
             tracing::warn!(export = name, reason, records = events.len(), "an export is held up and tried again");
             told = Some(Instant::now());
         }
-        sleep(wait).await;
-        wait = (wait * 2).min(*BACKOFF.end());
+        backoff.wait().await;
     }
     if failed > 0 {
         tracing::info!(export = name, attempts = failed + 1, "an export goes on");

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::ocsf::{Event, Severity};
 use crate::config::ExportSyslog;
+use crate::upstream::postgres::Socket;
 
 /// How long a connection may take to come about, and a write to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,14 +23,10 @@ const LASTS: Duration = Duration::from_secs(1);
 /// log audit, RFC 5424 section 6.2.1.
 const FACILITY: u8 = 13;
 
-/// A connection, whatever carries it.
-trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
-
 /// A collector of syslog.
 pub(super) struct Syslog {
     to: ExportSyslog,
-    open: Option<Box<dyn Stream>>,
+    open: Option<Box<dyn Socket>>,
 }
 
 impl Syslog {
@@ -62,7 +59,7 @@ impl Syslog {
         }
     }
 
-    async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+    async fn connect(&self) -> Result<Box<dyn Socket>, String> {
         let ExportSyslog { host, port, tls, .. } = &self.to;
         let stream = TcpStream::connect((host.as_str(), *port)).await;
         let stream = stream.map_err(|error| format!("it can't be reached: {error}"))?;

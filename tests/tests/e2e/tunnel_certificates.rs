@@ -14,7 +14,7 @@ use sluice_tests::place;
 use sluice_tests::program::{PATIENCE, Server, command, run};
 use sluice_tests::sluice::{Sluice, Upstream};
 use sluice_tests::target::Target;
-use sluice_tests::tunnel::{certified, name, settings, shown};
+use sluice_tests::tunnel::{certified, echoes, name, settings, shown};
 use sluice_tests::upstream;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -80,14 +80,6 @@ impl Place {
         program.env("SLUICE_TOKEN", self.sluice.token("ada@example.org", &["batch"]).await);
         program
     }
-}
-
-async fn echoes(channel: &mut Channel) -> std::io::Result<()> {
-    let mut heard = [0; 5];
-    channel.write_all(b"ping\n").await?;
-    channel.read_exact(&mut heard).await?;
-    assert_eq!(&heard, b"ping\n");
-    Ok(())
 }
 
 /// A session on `bytes` that works; else why it doesn't.

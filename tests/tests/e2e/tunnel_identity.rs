@@ -9,22 +9,14 @@ use sluice_client::wire::{Answer, Code, Frame as _, Opening, Token};
 use sluice_client::{Channel, Choice, Fixed, Tunnel};
 use sluice_tests::sluice::{Sluice, Upstream};
 use sluice_tests::target::Target;
-use sluice_tests::tunnel::{Fresh, name, settings};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use sluice_tests::tunnel::{Fresh, echoes, name, settings};
+use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
 async fn scene() -> (Target, Sluice) {
     let target = Target::echo().await;
     let sluice = Sluice::new().connection("bytes", Upstream::Tcp(target.address)).tunnel("").start().await;
     (target, sluice)
-}
-
-async fn echoes(channel: &mut Channel) -> std::io::Result<()> {
-    let mut heard = [0; 5];
-    channel.write_all(b"ping\n").await?;
-    channel.read_exact(&mut heard).await?;
-    assert_eq!(&heard, b"ping\n");
-    Ok(())
 }
 
 async fn broken_off(channel: &mut Channel, within: Duration) -> Code {

@@ -14,7 +14,6 @@ use crate::{
     authorisation::{Access, Allow, Hours, Pattern, Purposes, Times, day_named},
     identity::{Holders, Roles, is_trustworthy},
     session::Confirm,
-    tls::Authorities,
 };
 
 /// What is accepted as a purpose.
@@ -196,11 +195,7 @@ impl Reader<'_> {
         if !is_trustworthy(&url) {
             self.problem(span("check"), "`check` has to be https (http only for loopback)");
         }
-        let authorities = self.text_of(table, "check_ca_file").and_then(|(file, span)| {
-            Authorities::read(&self.base.join(&file))
-                .map_err(|error| self.problem(span, format!("`check_ca_file`: `{file}` {error}")))
-                .ok()
-        });
+        let authorities = self.authorities_of(table, "check_ca_file");
         if !table.contains_key("check_secret") {
             self.problem(span("check"), format!("{place} needs `check_secret`, with which questions are signed"));
         }

@@ -5,7 +5,7 @@ use toml::de::DeTable;
 use super::{super::ClientCertificates, Reader};
 use crate::{
     identity::{CertifiedClient, UserKind},
-    tls::{Authorities, Revoked, ServerIdentity, verifier},
+    tls::{Revoked, ServerIdentity, verifier},
 };
 
 const CLIENT: &[&str] = &["name", "groups", "kind"];
@@ -50,10 +50,7 @@ impl Reader<'_> {
             }
             _ => {}
         }
-        let authorities = self.text_of(table, "client_ca_file").and_then(|(file, span)| {
-            let read = Authorities::read(&self.base.join(&file));
-            read.map_err(|error| self.problem(span, format!("`client_ca_file`: `{file}` {error}"))).ok()
-        });
+        let authorities = self.authorities_of(table, "client_ca_file");
         let revoked = self.text_of(table, "client_crl_file").and_then(|(file, span)| {
             if !table.contains_key("client_ca_file") {
                 self.problem(span, "`client_crl_file` needs `client_ca_file`: whose certificates are taken back");

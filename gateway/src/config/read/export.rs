@@ -157,13 +157,7 @@ impl Reader<'_> {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let is_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let own = self.identity(table);
-        let authorities = match self.text_of(table, "ca_file") {
-            Some((file, span)) => {
-                let read = tls::Authorities::read(&self.base.join(&file));
-                Some(read.map_err(|error| self.problem(span, format!("`ca_file`: `{file}` {error}"))).ok()?)
-            }
-            None => None,
-        };
+        let authorities = self.authorities_of(table, "ca_file");
         let (port, tls) = match url.scheme() {
             "tls" => match tls::client(authorities.as_ref(), own.as_ref()) {
                 Ok(config) => (SYSLOG_TLS, Some(config)),

@@ -484,32 +484,31 @@ fn hear(
 ) -> Result<Heard, End> {
     let (mut size, mut counted) = (0, 0);
     while size < most {
-        if asked.is_none()
-            && let Some(run) = frames.next_run(b'D', most - size)
-        {
+        let run = if asked.is_none() { frames.next_run(b'D', most - size) } else { None };
+        if let Some(run) = run {
             conversation.rows(&run, out)?;
-            size += out.client[counted..].iter().map(Bytes::len).sum::<usize>();
-            counted = out.client.len();
-            continue;
-        }
-        let message = match asked.take() {
-            Some((message, relations)) => {
-                conversation.knows(relations);
-                message
-            }
-            None => {
-                let Some(message) = frames.next_message()? else { return Ok(Heard::All) };
-                let tables = conversation.tables(&message);
-                if !tables.is_empty() {
-                    let Some(relations) = catalog.known(&tables) else { return Ok(Heard::Unknown(message, tables)) };
+        } else {
+            let message = match asked.take() {
+                Some((message, relations)) => {
                     conversation.knows(relations);
+                    message
                 }
-                message
+                None => {
+                    let Some(message) = frames.next_message()? else { return Ok(Heard::All) };
+                    let tables = conversation.tables(&message);
+                    if !tables.is_empty() {
+                        let Some(relations) = catalog.known(&tables) else {
+                            return Ok(Heard::Unknown(message, tables));
+                        };
+                        conversation.knows(relations);
+                    }
+                    message
+                }
+            };
+            conversation.server(&message, out)?;
+            if conversation.has_redefined() {
+                catalog.forget();
             }
-        };
-        conversation.server(&message, out)?;
-        if conversation.has_redefined() {
-            catalog.forget();
         }
         size += out.client[counted..].iter().map(Bytes::len).sum::<usize>();
         counted = out.client.len();
@@ -546,13 +545,10 @@ async fn fill(from: &mut ReadHalf<Box<dyn Socket>>, frames: &mut Frames, room: &
 
 /// Writes pieces, small ones together.
 async fn write(to: &mut WriteHalf<Box<dyn Socket>>, pieces: &[Bytes]) -> io::Result<()> {
-    if let [piece] = pieces {
-        to.write_all(piece).await?;
-        return to.flush().await;
-    }
     let mut gathered = Vec::new();
-    for piece in pieces {
-        if gathered.is_empty() && piece.len() >= GATHER {
+    for (at, piece) in pieces.iter().enumerate() {
+        // What is long needs no company, and the last one gets none.
+        if gathered.is_empty() && (piece.len() >= GATHER || at + 1 == pieces.len()) {
             to.write_all(piece).await?;
             continue;
         }

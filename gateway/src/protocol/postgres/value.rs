@@ -69,17 +69,18 @@ pub(super) fn inspect(column: &Column, bytes: &Bytes, texts: &mut Texts) -> Resu
     Value { name, selected: column.selected, texts }.of(column.oid, column.binary, bytes, 0)
 }
 
+/// The first byte of a text that is no white space.
+fn begins(bytes: &[u8]) -> Option<u8> {
+    bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace())
+}
+
 /// What the rules see of a value is the text that is [shown], and nothing in it.
 pub(super) fn is_plain(column: &Column, bytes: &[u8]) -> bool {
-    let opens = || {
-        let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-        matches!(begins, Some(b'{' | b'[' | b'('))
-    };
     match (Type::of(column.oid), column.binary) {
         _ if column.selected => false,
         (Type::Json | Type::Jsonb | Type::Bytea | Type::Array(_), _) | (Type::Unknown, true) => false,
         // A document, an array or a row may stand in it.
-        (Type::Text, _) | (Type::Unknown, false) => !opens(),
+        (Type::Text, _) | (Type::Unknown, false) => !matches!(begins(bytes), Some(b'{' | b'[' | b'(')),
         (_, false) => true,
         (Type::Int(size), true) => bytes.len() == size,
         (Type::Oid | Type::Float4, true) => bytes.len() == 4,
@@ -183,8 +184,7 @@ impl Value<'_> {
 
     /// Text; where a document stands in it, that is read as one first.
     fn text(&mut self, bytes: &Bytes) -> Result<Field, Stop> {
-        let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-        let is_document = matches!(begins, Some(b'{' | b'['))
+        let is_document = matches!(begins(bytes), Some(b'{' | b'['))
             && !self.selected
             && serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
         if !is_document {
