@@ -6,7 +6,7 @@
 //! - `index`: finds records; derived from the log, by what is `seen` of them. `reader` asks it and reads them; `search`: which sessions.
 //! - `clerk`: does beside the log what nobody waits for.
 //! - `note`, `checkpoint`: what is signed; `ledger`: the file of checkpoints; `keys`: who signs.
-//! - `verify`: shows from the files and a public key what a log is; `proof`: shows one record without the log.
+//! - `verify`: shows from the files and a public key what a log is, `signed` the checkpoints of it, `report` what was found; `proof`: shows one record without the log.
 
 mod canonical;
 mod checkpoint;
@@ -19,10 +19,12 @@ mod note;
 mod proof;
 mod reader;
 mod record;
+mod report;
 mod search;
 #[cfg(test)]
 mod search_tests;
 mod seen;
+mod signed;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ pub use note::{Note, NoteError, Signer, Verifier};
 pub use proof::{ProofError, Proven, check as check_proof, newest as newest_checkpoint, prove};
 pub use reader::{Reader, SessionSummary, StoredRecord};
 pub use record::{DecisionRecord, Event, HitRecord, Record, RequestOutcome, ResponseOutcome, SessionId};
+pub use report::{Finding, Kind, Report};
 pub use search::Search;
 pub use store::{Evidence, EvidenceError, rotate_key};
-pub use verify::{Finding, Kind, Report, verify};
+pub use verify::verify;

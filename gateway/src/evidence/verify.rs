@@ -1,15 +1,8 @@
 //! Verifies a log from its files and a public key alone: every record's hash and place, and every checkpoint. Also while a gateway writes.
 
-use std::{
-    fmt,
-    fs::File,
-    io::{self, BufRead, BufReader, Read, Take},
-    path::Path,
-    time::Duration,
-};
+use std::{fs::File, io, path::Path, time::Duration};
 
 use data_encoding::BASE64;
-use serde::Serialize;
 
 use super::{
     checkpoint::Checkpoint,
@@ -20,7 +13,9 @@ use super::{
         segment::{Frames, Step, header, written_later},
         tree::{CompactRange, Hash, leaf_hash},
     },
-    note::{NoteError, Verifier},
+    note::Verifier,
+    report::{Finding, Kind, Report},
+    signed::Signed,
     store::EvidenceError,
 };
 
@@ -30,80 +25,6 @@ const PAIRS: usize = 128;
 const SINGLE: usize = 2048;
 /// How long a record that is being written is waited for.
 const UNDER_WAY: Duration = Duration::from_millis(50);
-
-/// What happened to a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A record, or its hash, is not what was written.
-    Edited,
-    /// Two records have each other's places.
-    Swapped,
-    /// A record stands where it was not written.
-    Moved,
-    /// A record that was not there was put in, such as a copy of another.
-    Added,
-    /// Records are gone.
-    Deleted,
-    /// The end is gone.
-    Truncated,
-    /// Bytes are no record, and what stands behind them can't be told.
-    Damaged,
-    /// The log is an older state of what was kept.
-    RolledBack,
-    /// The log is not the one that was kept.
-    Rewritten,
-    /// A checkpoint is not by the log's key, or damaged.
-    Checkpoint,
-}
-
-/// Something that is wrong with a log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What happened.
-    pub kind: Kind,
-    /// The record, or the first of those among which it happened.
-    pub record: Option<u64>,
-    /// The last of those among which it happened.
-    pub last: Option<u64>,
-    /// The first record of the segment it was found in.
-    pub segment: Option<u64>,
-    /// The place there, in bytes.
-    pub at: Option<u64>,
-    /// The same in words.
-    pub text: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)?;
-        if let (Some(segment), Some(at)) = (self.segment, self.at) {
-            write!(f, " (segment {segment:020}, byte {at})")?;
-        }
-        Ok(())
-    }
-}
-
-/// What was found out about a log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// The name of the log.
-    pub origin: String,
-    /// How many records it has.
-    pub records: u64,
-    /// The root of the tree over them, in base64.
-    pub root: String,
-    /// How many checkpoints were signed by its keys and are right.
-    pub checkpoints: u64,
-    /// How many records the newest of them is of.
-    pub signed: u64,
-    /// How many keys have signed, one after the other.
-    pub keys: usize,
-    /// Bytes behind the last record that are none: a write that a crash has torn, or that is under way.
-    pub torn: u64,
-    /// What is wrong.
-    pub findings: Vec<Finding>,
-}
 
 /// Verifies the log in a folder. `first` is the key that signed its first checkpoint, `kept` a checkpoint of it that was kept elsewhere.
 ///
@@ -124,75 +45,6 @@ pub fn verify(store: &Path, first: &Verifier, kept: Option<&str>) -> Result<Repo
         check.finish(first, kept)
     };
     run().map_err(|error| unreadable(error.to_string()))
-}
-
-/// The checkpoints of a log in their order, each verified by the key that is in force.
-struct Signed {
-    lines: Option<BufReader<Take<File>>>,
-    /// The line that begins the next note.
-    ahead: String,
-    line: u64,
-    keys: Vec<Verifier>,
-    /// How many are wrong, and the first of them.
-    bad: u64,
-    first_bad: Option<(u64, NoteError)>,
-}
-
-impl Signed {
-    fn open(folder: &Folder, first: &Verifier) -> io::Result<Self> {
-        let lines = match File::open(folder.file(ledger::NAME)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            file => {
-                let file = file?;
-                let size = file.metadata()?.len();
-                Some(BufReader::new(file.take(size)))
-            }
-        };
-        Ok(Self { lines, ahead: String::new(), line: 0, keys: vec![first.clone()], bad: 0, first_bad: None })
-    }
-
-    /// The text of the next note, and its first line's number; None behind the last.
-    fn note(&mut self) -> io::Result<Option<(String, u64)>> {
-        let Some(lines) = &mut self.lines else { return Ok(None) };
-        let mut note = std::mem::take(&mut self.ahead);
-        let (begin, mut signed) = (self.line.max(1), false);
-        loop {
-            let mut bytes = Vec::new();
-            if lines.read_until(b'\n', &mut bytes)? == 0 {
-                self.lines = None;
-                return Ok((!note.is_empty()).then_some((note, begin)));
-            }
-            self.line += 1;
-            // What is no text is no checkpoint: the replacement makes the signature wrong.
-            let line = String::from_utf8_lossy(&bytes).into_owned();
-            let signature = line.starts_with('\u{2014}');
-            if signed && !signature {
-                self.ahead = line;
-                return Ok(Some((note, begin)));
-            }
-            signed |= signature;
-            note.push_str(&line);
-        }
-    }
-
-    /// The next checkpoint that is right; the others are counted.
-    fn next(&mut self) -> io::Result<Option<Checkpoint>> {
-        while let Some((note, line)) = self.note()? {
-            let key = self.keys.last().map(|key| Checkpoint::verified(&note, key));
-            match key {
-                Some(Ok(checkpoint)) => {
-                    self.keys.extend(checkpoint.next_key.clone());
-                    return Ok(Some(checkpoint));
-                }
-                Some(Err(error)) => {
-                    self.bad += 1;
-                    self.first_bad.get_or_insert((line, error));
-                }
-                None => {}
-            }
-        }
-        Ok(None)
-    }
 }
 
 /// A leaf since the last good checkpoint.

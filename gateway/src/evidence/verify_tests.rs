@@ -16,7 +16,7 @@ use super::{
         tail::Tail,
         tree::CompactRange,
     },
-    verify::Kind,
+    report::Kind,
     *,
 };
 
